@@ -1,0 +1,55 @@
+# `make help` lists the commands. Each makes .venv when it is missing; it needs python3.11, pip and make.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+CORES ?= all
+# The jobs of a run find the interpreter and its tools by PATH.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo histology sheet test lint format docs bench clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(BIN)/.run: envs/requirements.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements.txt
+	touch $@
+
+$(BIN)/.dev: envs/requirements-dev.txt $(BIN)/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements-dev.txt
+	touch $@
+
+demo: $(BIN)/.run ## install, run everything on drawn fluorescence images, print the path of the report
+	snakemake --cores $(CORES)
+
+histology: $(BIN)/.run ## the same on drawn H&E-like slides, in results-histology/
+	snakemake --cores $(CORES) --configfile resources/demo/histology.yaml --directory results-histology
+
+sheet: $(BIN)/.run ## IMAGES=folder [LABELS=folder] [OUT=slides.tsv]: write a sample sheet and say what did not pair
+	$(BIN)/python workflow/scripts/make_sheet.py --images "$(IMAGES)" $(if $(LABELS),--labels "$(LABELS)") --out "$(or $(OUT),slides.tsv)"
+
+test: $(BIN)/.dev ## the tests
+	$(BIN)/python -m pytest -n 2
+
+lint: $(BIN)/.dev ## ruff, snakefmt, snakemake --lint, mypy
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile workflow/rules
+	snakemake --lint
+	mypy
+
+format: $(BIN)/.dev ## ruff and snakefmt, in place
+	ruff check --fix .
+	ruff format .
+	snakefmt Snakefile workflow/rules
+
+docs: $(BIN)/.run ## write the configuration table into the README
+	$(BIN)/python docs/write_tables.py
+
+bench: $(BIN)/.run ## the benchmarks: prints ratios, writes bench/results/*.json
+	for script in bench/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+clean: ## remove what the demo made
+	rm -rf results results-histology logs benchmarks resources/demo/images resources/demo/histology .snakemake

@@ -1,0 +1,56 @@
+"""Write the sample sheet of BBBC038v1 (2018 Data Science Bowl, stage 1) from its metadata table.
+
+The images that are also in BBBC039 are left out, so that BBBC039 stays an external test set.
+"""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+
+def make_sheet(metadata: Path, modality: str | None) -> pd.DataFrame:
+    """Return the sheet (slide, image, labels, group, stratum, modality, n_nuclei) with absolute paths.
+
+    Parameters
+    ----------
+    metadata : Path
+        `metadata.csv` with image_id, modality, group, also_in_bbbc039 and n_nuclei; `images/` and `masks/` with
+        one `<image_id>.png` each lie beside it.
+    modality : str or None
+        Keep only this one, e.g. "fluorescence".
+    """
+    table = pd.read_csv(metadata, dtype=str, keep_default_na=False)
+    table = table[table["also_in_bbbc039"] == ""]
+    if modality is not None:
+        table = table[table["modality"] == modality]
+    folder = metadata.parent.absolute()
+    return pd.DataFrame({
+        # The first 16 of 64 hexadecimal digits are unique in this set and readable in a report.
+        "slide": table["image_id"].str[:16],
+        "image": [f"{folder}/images/{image_id}.png" for image_id in table["image_id"]],
+        "labels": [f"{folder}/masks/{image_id}.png" for image_id in table["image_id"]],
+        "group": table["group"],
+        "stratum": table["modality"] + " " + table["height"] + "x" + table["width"],
+        "modality": table["modality"],
+        "n_nuclei": table["n_nuclei"],
+    })
+
+
+def main() -> None:
+    """Read the command line and write the sheet."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("metadata", type=Path, help="metadata.csv of a copy of BBBC038")
+    parser.add_argument("--modality", help="only this one: fluorescence, H&E or brightfield")
+    parser.add_argument("--out", type=Path, required=True, help="the sheet to write")
+    options = parser.parse_args()
+    sheet = make_sheet(options.metadata, options.modality)
+    if not sheet["slide"].is_unique:
+        raise SystemExit("two images share the first 16 digits of their id")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    sheet.to_csv(options.out, sep="\t", index=False)
+    print(f"{options.out}: {len(sheet)} images of {sheet['group'].nunique()} groups")
+
+
+if __name__ == "__main__":
+    main()

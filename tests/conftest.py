@@ -1,0 +1,114 @@
+"""What several tests need: cells with exact labels, converted slides, small networks with a fixed seed."""
+
+import numpy as np
+import pytest
+import tifffile
+from skimage.draw import disk
+
+
+@pytest.fixture(scope="session")
+def draw_cells():
+    """Return (image (c, y, x) uint8, labels (y, x) uint8) with bright, separate discs on a dark noisy ground."""
+
+    def draw(height=150, width=133, seed=0, channels=1):
+        rng = np.random.default_rng(seed)
+        labels = np.zeros((height, width), np.uint8)
+        for _ in range(60):
+            place = disk(rng.uniform((0, 0), (height, width)), rng.uniform(5, 9), shape=labels.shape)
+            wider = disk(np.mean(place, axis=1), 11, shape=labels.shape) if place[0].size else place
+            if place[0].size and not labels[wider].any():
+                labels[place] = labels.max() + 1
+        image = np.where(labels > 0, 170, 40) + rng.normal(0, 12, (channels, height, width))
+        return image.clip(0, 255).astype(np.uint8), labels
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def convert_cells(draw_cells):
+    """Draw cells, save them as files of a user, convert them, and return the manifest of the store."""
+    from slideunet.images.conversion import Slide, convert
+
+    def make(folder, slide="S1", **drawing):
+        image, labels = draw_cells(**drawing)
+        (folder / "input").mkdir(parents=True, exist_ok=True)
+        files = [folder / "input" / f"{slide}_{kind}.tif" for kind in ("image", "labels")]
+        tifffile.imwrite(files[0], image.squeeze() if len(image) == 1 else image, photometric="minisblack")
+        tifffile.imwrite(files[1], labels)
+        manifest = folder / "slides" / f"{slide}.json"
+        convert(Slide(slide, *files, 0.5), manifest, channels=None, version="0.5")
+        return manifest
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def slide_store(tmp_path_factory, convert_cells):
+    """The manifest of one converted slide of 150 x 133 px; not to be changed."""
+    return convert_cells(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture
+def one_thread():
+    """Let torch compute with one thread, deterministically as far as it was, and put back what was set."""
+    import torch
+
+    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(strict)
+
+
+@pytest.fixture(scope="session")
+def random_network():
+    """Build a U-Net whose weights and batch statistics are all random and matter."""
+    import torch
+
+    from slideunet.network.unet import UNet, UNetSpec
+
+    def build(seed=0, channels=1, width=4, depth=2, decoder="transposed", dropout=0.0):
+        torch.manual_seed(seed)
+        network = UNet(UNetSpec(channels, width, depth, decoder, dropout)).eval()
+        for block in network.modules():
+            if isinstance(block, torch.nn.BatchNorm2d):
+                block.running_mean.normal_(0, 0.3)
+                block.running_var.uniform_(0.5, 2.0)
+                torch.nn.init.uniform_(block.weight, 0.5, 2.0)
+                torch.nn.init.normal_(block.bias, 0, 0.3)
+        return network
+
+    return build
+
+
+@pytest.fixture
+def labelled_slide():
+    """Open a converted slide as training and validation see it."""
+    from slideunet.images.normalisation import normalisation
+    from slideunet.images.stores import read_manifest
+    from slideunet.network.patches import LabelledSlide
+
+    def open_slide(manifest):
+        facts = read_manifest(manifest)
+        constants = normalisation(facts["statistics"], "percentile", "dark")
+        return LabelledSlide(manifest, tuple(facts["shape"][1:]), constants)
+
+    return open_slide
+
+
+@pytest.fixture
+def no_augmentation():
+    """All strengths of the augmentation at zero."""
+    names = ("flip", "rotation", "scale", "elastic", "noise", "blur", "brightness", "contrast", "gamma")
+    return dict.fromkeys(names, 0.0)
+
+
+@pytest.fixture
+def training_section(no_augmentation):
+    """The `training` section of a configuration, for seconds of training."""
+    return {
+        "epochs": 2, "batch_size": 2, "patch_size": 64, "learning_rate": 1e-2, "optimiser": "adamw",
+        "weight_decay": 0.01, "schedule": "cosine", "warmup": 2, "loss": "bce_dice", "loss_weights": None,
+        "patience": None, "seeds": [3], "precision": "fp32",
+        "augmentation": no_augmentation | {"flip": 0.5, "rotation": 20.0, "noise": 0.02},
+    }  # fmt: skip

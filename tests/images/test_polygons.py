@@ -1,0 +1,206 @@
+"""Polygons are drawn as a point-in-polygon test of each pixel centre says, and none is lost silently."""
+
+import gzip
+import itertools
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.path import Path as Outline
+from skimage.measure import find_contours
+
+from slideunet.errors import InputError
+from slideunet.images.truth import open_truth
+
+SHAPE = (40, 50)
+
+
+def polygon(*rings):
+    return {"type": "Polygon", "coordinates": [[list(map(float, p)) for p in ring] for ring in rings]}
+
+
+def square(x, y, size=4.0):
+    return [(x, y), (x + size, y), (x + size, y + size), (x, y + size), (x, y)]
+
+
+def write(path, geometries, kind="cell"):
+    features = [{"type": "Feature", "geometry": g, "properties": {"objectType": kind}} for g in geometries]
+    text = json.dumps({"type": "FeatureCollection", "features": features})
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return path
+
+
+def inside(ring):
+    """Pixels (y, x) of which the centre lies in a ring: the independent drawing."""
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]] + 0.5
+    return Outline(ring).contains_points(np.column_stack([x.ravel(), y.ravel()])).reshape(SHAPE)
+
+
+def star(centre, radii):
+    """Star-shaped outline around (x, y)."""
+    angles = np.linspace(0, 2 * np.pi, len(radii), endpoint=False)
+    points = np.array(centre) + np.column_stack([np.cos(angles), np.sin(angles)]) * np.array(radii)[:, None]
+    return [tuple(p) for p in points] + [tuple(points[0])]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    x=st.floats(-3, 53),
+    y=st.floats(-3, 43),
+    radii=st.lists(st.floats(1.01, 15), min_size=3, max_size=14),
+)
+def test_every_pixel_whose_centre_is_inside(tmp_path_factory, x, y, radii):
+    ring = star((x, y), radii)
+    path = write(tmp_path_factory.mktemp("star") / "c.geojson", [polygon(ring)])
+    try:
+        labels = open_truth(path, SHAPE).labels
+    except InputError as error:
+        assert "outside the image" in str(error)
+        assert not inside(ring).any()
+        return
+    # Pixels whose centre lies on the outline, within rounding, may go either way.
+    sure = ~(distance_to(ring) < 1e-3)
+    np.testing.assert_array_equal((labels > 0)[sure], inside(ring)[sure])
+
+
+def distance_to(ring):
+    """Distance of every pixel centre to the outline."""
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]] + 0.5
+    points = np.stack([x, y], axis=-1)
+    distance = np.full(SHAPE, np.inf)
+    for a, b in itertools.pairwise(ring):
+        a, d = np.array(a), np.array(b) - a
+        t = np.clip(((points - a) @ d) / max(d @ d, 1e-12), 0, 1)
+        distance = np.minimum(distance, np.linalg.norm(points - a - t[..., None] * d, axis=-1))
+    return distance
+
+
+@pytest.mark.parametrize("name", ["c.geojson", "c.geojson.gz", "c.json"])
+def test_coordinates_are_pixel_corners(tmp_path, name):
+    labels = open_truth(
+        write(tmp_path / name, [polygon(square(2, 3)), polygon(square(10, 20, 1))]), SHAPE
+    ).labels
+    expected = np.zeros(SHAPE, int)
+    expected[3:7, 2:6] = 1
+    expected[20, 10] = 2
+    np.testing.assert_array_equal(labels, expected)
+
+
+def test_holes_and_several_parts(tmp_path):
+    parts = {
+        "type": "MultiPolygon",
+        "coordinates": [
+            polygon(square(20, 20, 8), square(22, 22, 3))["coordinates"],
+            polygon(square(40, 5))["coordinates"],
+        ],
+    }
+    labels = open_truth(write(tmp_path / "c.geojson", [polygon(square(1, 1)), parts]), SHAPE).labels
+    expected = np.zeros(SHAPE, int)
+    expected[1:5, 1:5] = 1
+    expected[20:28, 20:28] = 2
+    expected[22:25, 22:25] = 0
+    expected[5:9, 40:44] = 2
+    np.testing.assert_array_equal(labels, expected)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda f: f,
+        lambda f: {"type": "FeatureCollection", "features": f},
+        lambda f: [x["geometry"] for x in f],
+    ],
+)
+def test_bare_lists_and_byte_order_mark(tmp_path, wrap):
+    features = [{"type": "Feature", "geometry": polygon(square(2, 3)[:-1])}]  # not closed
+    (tmp_path / "c.json").write_text("\ufeff" + json.dumps(wrap(features)), encoding="utf-8")
+    assert (open_truth(tmp_path / "c.json", SHAPE).labels == 1).sum() == 16
+
+
+def test_outlines_of_a_drawn_cell_come_back(tmp_path):
+    mask = inside(star((24, 21), [12, 10, 13, 9, 11, 12, 8]))
+    ring = [(x + 0.5, y + 0.5) for y, x in find_contours(mask, 0.5)[0]]
+    np.testing.assert_array_equal(
+        open_truth(write(tmp_path / "c.geojson", [polygon(ring)]), SHAPE).labels > 0, mask
+    )
+
+
+def test_overlap_later_wins_and_is_counted(tmp_path):
+    geometries = [
+        polygon(square(0, 0, 6)),
+        polygon(square(4, 4, 6)),
+        polygon(square(20, 20, 2)),
+        polygon(square(20, 20, 3)),
+    ]
+    truth = open_truth(write(tmp_path / "c.geojson", geometries), SHAPE)
+    assert truth.labels[5, 5] == 2 and truth.labels[0, 0] == 1
+    assert truth.labels.max() == 3
+    assert any("8 pixels lie in more than one polygon" in w for w in truth.warnings)
+    assert any("1 of 4 polygons have no pixel" in w for w in truth.warnings)
+
+
+def test_cut_at_the_border_and_too_small(tmp_path):
+    geometries = [polygon(square(48, 10)), polygon(square(5.6, 5.6, 0.3)), polygon(square(20, 20))]
+    truth = open_truth(write(tmp_path / "c.geojson", geometries), SHAPE)
+    assert (truth.labels == 1).sum() == 8
+    assert any("1 polygons reach beyond the image" in w for w in truth.warnings)
+    assert any("1 of 3 polygons have no pixel" in w for w in truth.warnings)
+
+
+def test_all_faults_together(tmp_path):
+    faults = [
+        polygon(square(100, 5)),
+        polygon([(1, 1), (2, 2), (1, 1)]),
+        polygon([(1, 1), (2, 2), (3, 3), (1, 1)]),
+        polygon([(float("nan"), 1), (2, 2), (3, 5)]),
+        polygon(),
+        None,
+        {"type": "Point", "coordinates": [1, 2]},
+        {"type": "MultiPolygon", "coordinates": []},
+        {"type": "Polygon", "coordinates": [["a", "b", "c"]]},
+        {"type": "Polygon", "coordinates": 5},
+        {"type": ["Polygon"], "coordinates": []},
+    ]
+    for fault in faults:
+        with pytest.raises(InputError, match="1 of 2 outlines cannot be used: feature 2:"):
+            open_truth(write(tmp_path / "c.geojson", [polygon(square(1, 1)), fault]), SHAPE)
+    with pytest.raises(
+        InputError,
+        match=r"11 of 11 outlines cannot be used: feature 1: lies outside .*; feature 2: .*; feature 3",
+    ):
+        open_truth(write(tmp_path / "c.geojson", faults), SHAPE)
+
+
+def test_regions_among_cells(tmp_path):
+    path = write(tmp_path / "c.geojson", [polygon(square(0, 0, 30)), polygon(square(2, 2))])
+    document = json.loads(path.read_text())
+    document["features"][0]["properties"]["objectType"] = "annotation"
+    path.write_text(json.dumps(document))
+    with pytest.raises(InputError, match="1 annotations beside 1 cells"):
+        open_truth(path, SHAPE)
+
+
+def test_no_polygon_is_a_warning(tmp_path):
+    truth = open_truth(write(tmp_path / "c.geojson", []), SHAPE)
+    assert truth.labels.shape == SHAPE and truth.warnings == ("mask without a single cell",)
+
+
+@pytest.mark.parametrize("name", ["c.geojson", "c.geojson.gz"])
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.9, 0.99])
+def test_truncated(tmp_path, name, keep):
+    path = write(tmp_path / name, [polygon(square(i, i)) for i in range(20)])
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * keep)])
+    with pytest.raises(InputError, match="not readable GeoJSON"):
+        open_truth(path, SHAPE)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": 1}', "[" * 100_000, '{"type": "FeatureCollection", "features": 3}', '{"type": 1}']
+)
+def test_json_that_is_not_geojson(tmp_path, text):
+    (tmp_path / "c.json").write_text(text)
+    with pytest.raises(InputError, match="GeoJSON"):
+        open_truth(tmp_path / "c.json", SHAPE)

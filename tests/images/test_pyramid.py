@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage.measure import block_reduce
+
+from slideunet.images import pyramid
+from slideunet.images.pyramid import halve_image, halve_labels, level_shapes, regions
+
+shapes = st.tuples(st.integers(1, 23), st.integers(1, 23))
+
+
+def mean_of_the_whole(pixels):
+    odd = [(0, 0), *((0, side % 2) for side in pixels.shape[1:])]
+    mean = block_reduce(np.pad(pixels.astype(np.float64), odd, mode="edge"), (1, 2, 2), np.mean)
+    return np.floor(mean + 0.5) if pixels.dtype.kind == "u" else mean
+
+
+def half(shape):
+    return tuple(-(-side // 2) for side in shape)
+
+
+@given(shapes, st.sampled_from(["uint8", "uint16", "float32"]), st.sampled_from([2, 3, 2048]))
+@settings(max_examples=100, deadline=None)
+def test_an_image_is_halved_by_the_mean_whatever_the_blocks(shape, dtype, block):
+    rng = np.random.default_rng(sum(shape))
+    pixels = rng.uniform(0, 255 if dtype == "uint8" else 65535, (2, *shape)).astype(dtype)
+    target = np.zeros((2, *half(shape)), dtype)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pyramid, "_BLOCK", block)
+        halve_image(pixels, target)
+    np.testing.assert_allclose(target, mean_of_the_whole(pixels), rtol=1e-6 if dtype == "float32" else 0)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_the_largest_values_do_not_overflow(dtype):
+    pixels = np.full((1, 5, 5), np.iinfo(dtype).max, dtype)
+    target = np.zeros((1, 3, 3), dtype)
+    halve_image(pixels, target)
+    assert (target == np.iinfo(dtype).max).all()
+
+
+@given(shapes, st.sampled_from([2, 3, 2048]))
+@settings(max_examples=60, deadline=None)
+def test_labels_are_every_second_pixel_whatever_the_blocks(shape, block):
+    labels = np.random.default_rng(sum(shape)).integers(0, 2**32, shape, dtype=np.uint32)
+    target = np.zeros(half(shape), np.uint32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pyramid, "_BLOCK", block)
+        halve_labels(labels, target)
+    np.testing.assert_array_equal(target, labels[::2, ::2])
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000))
+def test_levels_are_halved_until_the_longer_side_is_small(height, width):
+    levels = level_shapes((3, height, width))
+    assert levels[0] == (3, height, width)
+    assert max(levels[-1][1:]) <= 256
+    assert all(max(level[1:]) > 256 for level in levels[:-1])
+    for larger, smaller in zip(levels, levels[1:], strict=False):
+        assert smaller == (3, *half(larger[1:]))
+
+
+@given(shapes, st.integers(1, 9))
+def test_regions_cover_a_plane_once(shape, block):
+    covered = np.zeros(shape, int)
+    for region in regions(shape, block):
+        covered[region] += 1
+        assert covered[region].size <= block**2
+    assert (covered == 1).all()

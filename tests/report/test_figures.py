@@ -1,0 +1,37 @@
+import base64
+import xml.etree.ElementTree as ElementTree
+
+import pandas as pd
+import pytest
+
+from slideunet.report import figures
+from slideunet.scoring.instances import InstanceCounts
+from slideunet.scoring.pixels import PixelCounts
+from slideunet.scoring.slides import Score
+
+PIXEL = PixelCounts(9, 1, 2, 50)
+SCORE = Score(PIXEL, PIXEL, PixelCounts(), InstanceCounts(n_true=5, n_pred=4, tp=(3,) * 10))
+NAMES = ("train_loss", "val_loss", "train_dice", "val_dice")
+HISTORY = pd.DataFrame({"epoch": [1, 2, 3], **{name: [0.6, float("nan"), 0.4] for name in NAMES}})
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: figures.learning_curves(HISTORY, 2),
+        lambda: figures.learning_curves(HISTORY.head(1), None),
+        lambda: figures.distributions([SCORE] * 7),
+        lambda: figures.distributions([SCORE]),
+        lambda: figures.precision_over_iou([0.5] * 10, [0.4] * 10),
+        lambda: figures.counted_cells([SCORE] * 7),
+    ],
+)
+def test_figures_are_reproducible_vector_graphics(draw):
+    kind, data = draw().split(",")
+    assert kind == "data:image/svg+xml;base64"
+    assert ElementTree.fromstring(base64.b64decode(data)).tag == "{http://www.w3.org/2000/svg}svg"
+    assert draw() == f"{kind},{data}"
+
+
+def test_curves_as_png():
+    assert figures.learning_curves_png(HISTORY, 2).startswith(b"\x89PNG")

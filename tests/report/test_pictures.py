@@ -1,0 +1,69 @@
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from slideunet.report import pictures
+from slideunet.report.cases import colours_by_match
+from slideunet.report.pictures import CORRECT, FALSE, MISSED
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_pictures_are_rgb_and_stretched(channels, dtype):
+    pixels = np.linspace(10, 200, channels * 12 * 7).reshape(channels, 12, 7).astype(dtype)
+    statistics = [{"low": float(c.min()), "high": float(c.max())} for c in pixels]
+    shown = pictures.picture(pixels, statistics)
+    assert shown.shape == (12, 7, 3)
+    assert shown.dtype == np.uint8
+    assert (shown.min(), shown.max()) == (0, 255)
+
+
+def test_a_constant_image_is_drawn():
+    assert pictures.picture(np.full((1, 4, 4), 9), [{"low": 9.0, "high": 9.0}]).max() == 0
+
+
+def test_outlines_stay_inside_their_object_and_touching_objects_keep_their_colours():
+    labels = np.zeros((30, 40), np.uint32)
+    labels[5:25, 5:20], labels[5:25, 20:35] = 7, 9
+    canvas = np.zeros((30, 40, 3), np.uint8)
+    pictures.draw_outlines(canvas, labels, {7: CORRECT, 9: FALSE})
+    drawn = canvas.any(axis=2)
+    assert not drawn[labels == 0].any()
+    assert {tuple(c) for c in canvas[(labels == 7) & drawn]} == {CORRECT}
+    assert {tuple(c) for c in canvas[(labels == 9) & drawn]} == {FALSE}
+    assert drawn[15, 18:22].all()
+    assert not drawn[15, 12]
+
+
+def test_objects_without_a_colour_are_left_out():
+    canvas = np.zeros((9, 9, 3), np.uint8)
+    pictures.draw_outlines(canvas, np.pad(np.ones((5, 5), int), 2), {})
+    pictures.draw_outlines(canvas, np.zeros((9, 9), int), {1: CORRECT})
+    assert not canvas.any()
+
+
+def test_colours_tell_correct_missed_and_false():
+    truth, cells = np.zeros((2, 10, 30), np.uint32)
+    truth[2:8, 2:8], cells[2:8, 3:8] = 3, 11
+    truth[2:8, 12:18] = 4
+    cells[2:8, 22:28] = 12
+    assert colours_by_match(truth, cells) == ({3: CORRECT, 4: MISSED}, {11: CORRECT, 12: FALSE})
+
+
+@pytest.mark.parametrize("budget", [1_000, 10_000, 100_000])
+def test_encoding_keeps_to_its_budget(budget):
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    kind, data = pictures.data_uri(noise, budget).split(",")
+    assert kind == "data:image/webp;base64"
+    assert len(base64.b64decode(data)) <= budget
+    assert Image.open(io.BytesIO(base64.b64decode(data))).size[0] <= 400
+
+
+def test_enlarging_keeps_ids_and_sizes_together():
+    labels = np.array([[0, 4_000_000_000], [7, 7]], dtype=np.uint32)
+    large = pictures.enlarge_labels(labels, 3)
+    assert large.shape == pictures.enlarge_picture(np.zeros((2, 2, 3), np.uint8), 3).shape[:2]
+    np.testing.assert_array_equal(large[1::3, 1::3], labels)

@@ -1,0 +1,216 @@
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from skimage.measure import label
+
+import build_report
+import score_slides
+from slideunet.images import omezarr
+from slideunet.images.stores import new_store, write_manifest
+from slideunet.scoring.pixels import count_pixels
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+def write_store(manifest, pixels, name, labels, **facts):
+    with new_store(manifest) as partial:
+        omezarr.write_image(partial, pixels, channels=["a"] * len(pixels), mpp=None)
+        if labels is not None:
+            omezarr.write_labels(partial / "labels" / name, labels, mpp=None)
+            omezarr.list_labels(partial / "labels")
+    write_manifest(
+        manifest, {"shape": list(pixels.shape), "fingerprint": manifest.stem, "mpp": None, **facts}
+    )
+
+
+def write_slide(results, slide, seed, *, labelled, size=(70, 55)):
+    random = np.random.default_rng(seed)
+    seeds = random.random(size) < 0.01
+    truth = label(np.kron(seeds, np.ones((3, 3)))[: size[0], : size[1]], connectivity=1).astype(np.uint32)
+    cells = np.where(random.random(truth.max() + 1) < 0.9, np.arange(truth.max() + 1), 0)[truth].astype(
+        np.uint32
+    )
+    image = (random.normal(50, 5, (1, *size)) + 90 * (truth > 0)).astype(np.uint8)
+    n_objects = int(truth.max()) if labelled else None
+    write_store(
+        results / "slides" / f"{slide}.json",
+        image,
+        "truth",
+        truth if labelled else None,
+        n_objects=n_objects,
+        warnings=[f"odd mask {HOSTILE}"] if seed == 0 else [],
+        statistics=[{"low": 40.0, "high": 150.0}],
+    )
+    facts = {"fingerprint": "c", "n_cells": len(np.unique(cells)) - 1, "threshold": 0.5}
+    probability = (cells > 0).astype(np.uint8)[None] * 255
+    write_store(results / "predictions" / f"{slide}.json", probability, "cells", cells, cells=facts)
+    return count_pixels(truth > 0, cells > 0)
+
+
+@pytest.fixture
+def report(tmp_path):
+    results = tmp_path / "results"
+    arguments = {
+        "split_table": results / "split.tsv",
+        "sheet": tmp_path / "sheet.tsv",
+        "slides_folder": results / "slides",
+        "predictions_folder": results / "predictions",
+        "metrics_folder": results / "metrics",
+        "model": results / "model.json",
+        "history": results / "history.csv",
+        "config": {"note": HOSTILE},
+        "title": HOSTILE,
+        "by": ["site"],
+        "date": "2000-01-02",
+        "page": results / "report" / "report.html",
+        "table": results / "report" / "metrics.csv",
+        "summary": results / "report" / "summary.json",
+    }
+
+    def build(**options):
+        build_report.main(**arguments | options)
+        summary = json.loads(arguments["summary"].read_text())
+        return arguments["page"].read_text(encoding="utf-8"), arguments["table"], summary
+
+    return build
+
+
+@pytest.fixture
+def make_run(tmp_path, report):
+    results = tmp_path / "results"
+
+    def make(splits, groups=None, size=(70, 55), **options):
+        rows, truths = [], {}
+        for number, split in enumerate(splits):
+            slide = f"{number:03d}"
+            truths[slide] = write_slide(results, slide, number, labelled=split != "predict", size=size)
+            group = groups[number] if groups else f"g{number}"
+            row = {"slide": slide, "group": group, "stratum": "", "split": split, "n_objects": ""}
+            rows.append(row | {"content": f"c{number}", "site": HOSTILE if number % 2 else "=1+1"})
+        table = pd.DataFrame(rows)
+        table.drop(columns="site").to_csv(results / "split.tsv", sep="\t", index=False)
+        table[["slide", "group", "site"]].to_csv(tmp_path / "sheet.tsv", sep="\t", index=False)
+        training = {"best_epoch": 2, "val_dice": 0.9, "seed": 0, "seconds": 60.0}
+        model = {"architecture": {"depth": 2}, "threshold": 0.5, "training": training, "sha256": "ab" * 32}
+        write_manifest(results / "model.json", model)
+        curve = {
+            "train_loss": [0.5, 0.2],
+            "val_loss": [0.6, 0.3],
+            "train_dice": [0.5, 0.8],
+            "val_dice": [0.4, 0.7],
+        }
+        pd.DataFrame({"epoch": [1, 2], **curve}).to_csv(results / "history.csv", index=False)
+        score_slides.main(
+            slides=[row["slide"] for row in rows],
+            slides_folder=results / "slides",
+            predictions_folder=results / "predictions",
+            metrics_folder=results / "metrics",
+            manifest=results / "metrics" / "b" / "b.json",
+        )
+        return report(**options), truths
+
+    return make
+
+
+class Elements(HTMLParser):
+    """Collects what a browser would see."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.open_tags = [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "img", "br"):
+            self.open_tags.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open_tags.pop() == tag
+
+
+SPLITS = ["train", "train", "val", "test", "test", "test", "predict"]
+
+
+def test_table_and_summary_agree_with_the_arrays(make_run):
+    (_, table, summary), truths = make_run(SPLITS)
+    rows = pd.read_csv(table, dtype={"slide": str})
+    assert rows["slide"].tolist() == ["000", "001", "002", "003", "004", "005"]
+    pixels, cells = "accuracy precision recall dice iou otsu_dice", "ap50 ap75 map f1_50 pq aji"
+    contract = f"slide group split n_true n_pred {pixels} {cells}"
+    assert set(contract.split()) <= set(rows.columns)
+    expected = [truths[slide].dice for slide in rows["slide"]]
+    assert rows["dice"].tolist() == pytest.approx(expected)
+    test = summary["splits"]["test"]
+    pooled = truths["003"] + truths["004"] + truths["005"]
+    assert test["mean"]["dice"] == pytest.approx(np.mean(expected[3:]))
+    assert test["pooled"]["iou"] == pytest.approx(pooled.iou)
+    assert test["intervals"]["dice"][0] <= test["mean"]["dice"] <= test["intervals"]["dice"][1]
+    assert summary["splits"]["predict"]["n_slides"] == 0
+    assert summary["model_sha256"] == "ab" * 32
+
+
+def test_headline_is_of_test_slides_only(make_run):
+    (page, _, summary), _ = make_run(SPLITS)
+    shown = re.search(r'Test Dice</dt><dd class="value">([\d.]+)', page).group(1)
+    assert shown == f"{summary['splits']['test']['mean']['dice']:.3f}"
+    assert "Mean over 3 test slides of 3 groups" in page
+
+
+def test_page_is_whole_self_contained_and_escaped(make_run):
+    (page, table, _), _ = make_run(SPLITS)
+    elements = Elements(page)
+    assert elements.open_tags == []
+    tags = {tag for tag, _ in elements.tags}
+    assert not tags & {"script", "iframe", "object", "link", "form", "b"}
+    images = [attributes for tag, attributes in elements.tags if tag == "img"]
+    assert all(image["src"].startswith("data:image/") and image["alt"] for image in images)
+    assert len(images) == 3 * 3 + 2 + 4  # test slides, unlabelled slide, figures
+    assert not any(name.startswith("on") for _, attributes in elements.tags for name in attributes)
+    assert not re.search(r"""(src|href|url\()\s*=?\s*["']?https?:""", page)
+    policy = {"http-equiv": "Content-Security-Policy"}
+    policies = [a["content"] for tag, a in elements.tags if tag == "meta" and policy.items() <= a.items()]
+    assert policies == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
+    assert HOSTILE not in page
+    assert page.count("&lt;img src=x") >= 4  # title, warning, metadata, configuration
+    assert "'=1+1" in table.read_text()
+
+
+def test_fewer_than_three_groups_give_no_interval_and_say_so(make_run):
+    (page, _, summary), _ = make_run(["train", "val", "test", "test"], groups=["a", "b", "c", "c"])
+    assert summary["splits"]["test"]["intervals"]["dice"] is None
+    assert "fewer than 3 test groups" in page
+
+
+def test_a_run_without_labels_claims_nothing(make_run):
+    (page, table, summary), _ = make_run(["predict", "predict"], title=None, history=None)
+    assert "No accuracy is claimed" in page
+    assert "Cell segmentation report" in page
+    assert len(pd.read_csv(table)) == 0
+    assert "dice" in pd.read_csv(table).columns
+    assert summary["n_cells"] > 0
+
+
+def test_large_slides_show_a_part_and_an_overview(make_run):
+    (page, _, _), _ = make_run(["test"], size=(900, 1100))
+    assert re.search(r"rows \d+-\d+, columns \d+-\d+", page)
+    assert "overview with the shown part framed" in page
+
+
+def test_a_slide_that_failed_earlier_is_a_warning(make_run, report, tmp_path):
+    make_run(SPLITS)
+    for path in ("slides/004.json", "metrics/005.json"):
+        (tmp_path / "results" / path).unlink()
+    _, table, summary = report(sheet=None, by=[])
+    assert "slide 004: could not be converted; it is in no number of this report" in summary["warnings"]
+    assert "slide 005: has labels but was not scored" in summary["warnings"]
+    assert pd.read_csv(table, dtype=str)["slide"].tolist() == ["000", "001", "002", "003"]
+
+
+def test_same_inputs_give_the_same_page(make_run):
+    first = make_run(SPLITS)[0][0]
+    assert make_run(SPLITS)[0][0] == first

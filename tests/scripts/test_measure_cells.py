@@ -1,0 +1,90 @@
+import gzip
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import measure_cells
+from slideunet.images import omezarr, stores
+
+
+def add_store(manifest, pixels, facts):
+    with stores.new_store(manifest) as partial:
+        omezarr.write_image(partial, pixels, channels=["a"] * len(pixels), mpp=None)
+    stores.write_manifest(manifest, facts | {"shape": list(pixels.shape), "fingerprint": manifest.stem})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    cells = np.zeros((61, 47), np.uint32)
+    cells[5:12, 30:40], cells[20:31, 2:9] = 1, 2
+    image = np.stack([cells * 10, cells * 20 + 1]).astype(np.uint16)
+    for slide, labels in (("S1", cells), ("empty", cells * 0)):
+        add_store(
+            tmp_path / f"slides/{slide}.json", image, {"channels": ["a", "b"], "mpp": 0.5, "scale": 2.0}
+        )
+        prediction = tmp_path / f"predictions/{slide}.json"
+        add_store(prediction, np.full((1, 61, 47), 255, np.uint8), {})
+        stores.put_labels(prediction, "cells", labels, mpp=None, version="0.5", facts={"fingerprint": "c"})
+    return tmp_path
+
+
+def run(folder):
+    measure_cells.main(
+        slides=["S1", "empty"],
+        slides_folder=folder / "slides",
+        predictions_folder=folder / "predictions",
+        cells_folder=folder / "cells",
+        manifest=folder / "batch.json",
+    )
+
+
+def features(folder, slide):
+    return json.loads(gzip.decompress((folder / f"cells/{slide}.geojson.gz").read_bytes()))["features"]
+
+
+def test_table_and_polygons_hold_the_same_cells(folder):
+    run(folder)
+    table = pd.read_parquet(folder / "cells/S1.parquet")
+    assert table["cell"].tolist() == [f["properties"]["cell"] for f in features(folder, "S1")] == [1, 2]
+    assert table["area"].tolist() == [70, 77]
+    assert table["mean_b"].tolist() == [21, 41]
+    assert table["y"].tolist() == [17.0, 51.0]
+    assert set(json.loads((folder / "batch.json").read_text())) == {"S1", "empty"}
+
+
+def test_a_slide_without_cells_has_an_empty_table_of_the_same_columns(folder):
+    run(folder)
+    full, empty = (pd.read_parquet(folder / f"cells/{slide}.parquet") for slide in ("S1", "empty"))
+    assert len(empty) == 0
+    pd.testing.assert_series_equal(full.dtypes, empty.dtypes)
+    assert features(folder, "empty") == []
+
+
+def times(folder):
+    return {path.name: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()}
+
+
+def test_only_what_changed_is_done_again(folder):
+    run(folder)
+    before = times(folder)
+    run(folder)
+    assert times(folder) == before
+    manifest = folder / "predictions/S1.json"
+    stores.write_manifest(manifest, stores.read_manifest(manifest) | {"cells": {"fingerprint": "new"}})
+    run(folder)
+    assert {name for name, time in times(folder).items() if time != before[name]} == {
+        "S1.parquet",
+        "S1.geojson.gz",
+    }
+
+
+@pytest.mark.parametrize("name", ["S1.parquet", "S1.geojson.gz"])
+def test_a_lost_file_is_made_again_identically(folder, name):
+    run(folder)
+    path = folder / "cells" / name
+    before = path.read_bytes()
+    path.unlink()
+    run(folder)
+    assert path.read_bytes() == before

@@ -1,0 +1,106 @@
+import json
+import os
+
+import numpy as np
+import pytest
+from skimage.measure import label
+
+import score_slides
+from slideunet.errors import DamagedDataError
+from slideunet.images import omezarr
+from slideunet.images.stores import new_store, read_manifest, write_manifest
+from slideunet.scoring.slides import Score, score_slide
+
+THRESHOLD = 0.4
+
+
+def write_store(manifest, pixels, name, labels, **facts):
+    with new_store(manifest) as partial:
+        omezarr.write_image(partial, pixels, channels=["a"] * len(pixels), mpp=None)
+        if labels is not None:
+            omezarr.write_labels(partial / "labels" / name, labels, mpp=None)
+            omezarr.list_labels(partial / "labels")
+    write_manifest(manifest, {"shape": list(pixels.shape), "fingerprint": manifest.stem, **facts})
+
+
+def write_slide(folder, slide, *, labelled=True, seed=0):
+    random = np.random.default_rng(seed)
+    truth = label(random.random((75, 61)) < 0.2, connectivity=1).astype(np.uint32)
+    cells = np.roll(truth, 1, axis=1)
+    image = (random.normal(50, 9, (1, *truth.shape)) + 90 * (truth > 0)).astype(np.uint16)
+    probability = np.where(cells > 0, 230, 20).astype(np.uint8)[None]
+    n_objects = int(truth.max()) if labelled else None
+    write_store(
+        folder / "slides" / f"{slide}.json", image, "truth", truth if labelled else None, n_objects=n_objects
+    )
+    facts = {"fingerprint": "c", "n_cells": int(cells.max()), "threshold": THRESHOLD}
+    write_store(folder / "predictions" / f"{slide}.json", probability, "cells", cells, cells=facts)
+    return image, truth, probability, cells
+
+
+def run(folder, slides):
+    score_slides.main(
+        slides=slides,
+        slides_folder=folder / "slides",
+        predictions_folder=folder / "predictions",
+        metrics_folder=folder / "metrics",
+        manifest=folder / "metrics" / "batches" / "b1.json",
+    )
+
+
+def scores(folder, slide):
+    return json.loads((folder / "metrics" / f"{slide}.json").read_text())
+
+
+def test_writes_what_the_library_counts_on_whole_arrays(tmp_path):
+    arrays = write_slide(tmp_path, "S1")
+    run(tmp_path, ["S1"])
+    written, expected = scores(tmp_path, "S1"), score_slide(*arrays, threshold=THRESHOLD)
+    assert Score.from_json(written) == expected
+    assert written["slide"] == "S1"
+    assert written["values"] == expected.values()
+    assert written["pixel"]["tp"] == int(((arrays[1] > 0) & (arrays[3] > 0)).sum())
+    assert len(written["instances"]["tp"]) == 10
+
+
+def test_slides_without_truth_are_passed_over(tmp_path):
+    write_slide(tmp_path, "S1")
+    write_slide(tmp_path, "P1", labelled=False)
+    run(tmp_path, ["P1", "S1"])
+    assert not (tmp_path / "metrics" / "P1.json").exists()
+    assert list(read_manifest(tmp_path / "metrics" / "batches" / "b1.json")) == ["S1"]
+
+
+def test_only_what_changed_is_scored_again(tmp_path):
+    for slide in ("S1", "S2"):
+        write_slide(tmp_path, slide)
+    run(tmp_path, ["S1", "S2"])
+    paths = [tmp_path / "metrics" / f"{slide}.json" for slide in ("S1", "S2")]
+    for path in paths:
+        os.utime(path, (1, 1))
+    changed = tmp_path / "predictions" / "S2.json"
+    facts = read_manifest(changed)
+    facts["cells"]["fingerprint"] = "other"
+    write_manifest(changed, facts)
+    run(tmp_path, ["S1", "S2"])
+    assert [path.stat().st_mtime == 1 for path in paths] == [True, False]
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"fingerprint": 3}'])
+def test_a_damaged_score_is_replaced(tmp_path, damage):
+    write_slide(tmp_path, "S1")
+    run(tmp_path, ["S1"])
+    good = scores(tmp_path, "S1")
+    (tmp_path / "metrics" / "S1.json").write_text(damage)
+    run(tmp_path, ["S1"])
+    assert scores(tmp_path, "S1") == good
+
+
+def test_a_missing_prediction_is_named_and_the_others_are_scored(tmp_path):
+    for slide in ("S1", "S2"):
+        write_slide(tmp_path, slide)
+    (tmp_path / "predictions" / "S1.json").unlink()
+    with pytest.raises(DamagedDataError, match=r"S1\.json is missing"):
+        run(tmp_path, ["S1", "S2"])
+    assert scores(tmp_path, "S2")["slide"] == "S2"
+    assert not (tmp_path / "metrics" / "batches" / "b1.json").exists()

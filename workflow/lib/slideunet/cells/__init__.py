@@ -1,0 +1,1 @@
+"""From foreground probabilities to separated, numbered, measured and outlined cells."""

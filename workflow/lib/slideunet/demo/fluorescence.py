@@ -1,0 +1,72 @@
+"""The fluorescence look: nuclei that shine, seen through a microscope and a camera."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from slideunet.demo.cells import CONDENSED, DEBRIS, Habitat
+from slideunet.demo.donors import FluorescenceDonor
+from slideunet.demo.randomness import SmoothField, Stream
+from slideunet.demo.scene import Region, Scene
+from slideunet.demo.shapes import Stamps, add_stamps, chromatin
+
+MARGIN = 8
+_WHITE_LEVEL = 4095
+
+
+def habitat(scene: Scene) -> Habitat:
+    """Return where cells grow: nearly everywhere, with some bare patches."""
+    field = SmoothField(scene.seed, Stream.HABITAT, 384)
+    return lambda y, x: field.at(y, x) > -1.35
+
+
+def draw_image(
+    region: Region, scene: Scene, donor: FluorescenceDonor, stamps: list[Stamps], rng: np.random.Generator
+) -> NDArray[np.uint16]:
+    """Draw a region: light of the cells, haze, optics, illumination, shot noise and read noise.
+
+    Parameters
+    ----------
+    region : Region
+        What to draw; the optics look `MARGIN` pixels further.
+    scene, donor : Scene, FluorescenceDonor
+        The slide and its donor.
+    stamps : list[Stamps]
+        The cells that may touch the region with its margin.
+    rng : numpy.random.Generator
+        Source of the camera's noise, for this region alone.
+
+    Returns
+    -------
+    numpy.ndarray
+        (1, y, x) uint16 in 0 to 4095.
+    """
+    wide = region.grown(MARGIN)
+    light = np.zeros(wide.shape, np.float32)
+    for group in stamps:
+        add_stamps(light, _emission(group, scene, donor), group, wide)
+    # Truncated below MARGIN, so that nothing beyond the drawn margin is ever missed.
+    light = ndimage.gaussian_filter(light, donor.blur, truncate=(MARGIN - 1) / donor.blur)
+    light = light[region.inside(wide)]
+    haze = SmoothField(scene.seed, Stream.HAZE, 64).grid(region.rows, region.columns)
+    light += donor.background * np.exp(donor.haze * haze)
+    illumination = SmoothField(scene.seed, Stream.ILLUMINATION, 256).grid(region.rows, region.columns)
+    light *= donor.signal * np.exp(donor.illumination * illumination.clip(-2.2, 2.2))
+    counts = rng.poisson(light).astype(np.float32) * np.float32(donor.gain) + np.float32(donor.offset)
+    counts += rng.standard_normal(light.shape, dtype=np.float32) * np.float32(donor.read_noise)
+    return np.rint(counts).clip(0, _WHITE_LEVEL).astype(np.uint16)[None]
+
+
+def _emission(stamps: Stamps, scene: Scene, donor: FluorescenceDonor) -> NDArray[np.float32]:
+    """Return the light of each cell in its window, (n, side, side); 1 is a typical nucleus in focus."""
+    defocus = stamps.spread("defocus")
+    kind = stamps.cells["kind"][:, None, None]
+    edge = 1 / (1 + np.exp(np.clip(-stamps.inwards / (0.6 * defocus), -30, 30)))
+    # A nucleus is thicker in its middle.
+    thickness = np.sqrt(1 - 0.55 * np.minimum(stamps.level, 1) ** 2) * np.float32(1.15)
+    contrast = donor.chromatin_contrast * np.select([kind == DEBRIS, kind == CONDENSED], [0.3, 0.5], 1)
+    # Out of focus, fine structure is lost before the outline is.
+    contrast = (contrast / (1 + 1.5 * np.maximum(defocus - 0.5, 0))).astype(np.float32)
+    texture = 1 + contrast * chromatin(stamps, scene.donor_seed, donor.chromatin_grain)
+    dimmed = stamps.spread("brightness") / (1 + 0.35 * np.maximum(defocus - 0.5, 0))
+    return edge * thickness * np.maximum(texture, 0.2) * dimmed

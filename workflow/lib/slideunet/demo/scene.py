@@ -1,0 +1,139 @@
+"""What is to be drawn: a scene (one slide) and a region (a rectangle of it)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
+
+from slideunet.errors import InputError
+
+Look = Literal["fluorescence", "histology"]
+
+# The lattice on which cells are placed. With 128 ids for each 128 x 128 px a uint32 reaches
+# 5 x 10^11 pixels, which is 740,000 x 740,000.
+LATTICE = 128
+SLOTS = 128
+
+
+class Region(NamedTuple):
+    """A rectangle of a slide in pixels: rows `top` to `bottom`, columns `left` to `right` (exclusive)."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width, (y, x)."""
+        return self.bottom - self.top, self.right - self.left
+
+    @property
+    def rows(self) -> range:
+        """The y of its pixels."""
+        return range(self.top, self.bottom)
+
+    @property
+    def columns(self) -> range:
+        """The x of its pixels."""
+        return range(self.left, self.right)
+
+    def grown(self, margin: int) -> "Region":
+        """Return it with `margin` pixels more on every side."""
+        return Region(self.top - margin, self.left - margin, self.bottom + margin, self.right + margin)
+
+    def cut(self, other: "Region") -> "Region":
+        """Return the part that it shares with `other` (which must touch it)."""
+        return Region(
+            max(self.top, other.top),
+            max(self.left, other.left),
+            min(self.bottom, other.bottom),
+            min(self.right, other.right),
+        )
+
+    def inside(self, outer: "Region") -> tuple[slice, slice]:
+        """Return the slices (y, x) that select it from an array that covers `outer`."""
+        return (
+            slice(self.top - outer.top, self.bottom - outer.top),
+            slice(self.left - outer.left, self.right - outer.left),
+        )
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One slide of the demo, complete: the same scene is always drawn as the same pixels.
+
+    Attributes
+    ----------
+    look : {"fluorescence", "histology"}
+        One grey channel of stained nuclei (uint16, 12 bits used), or H&E-like RGB (uint8).
+    seed, donor_seed : int
+        Where things lie on this slide; how this donor's cells, stain and microscope look.
+    height, width : int
+        Size in pixels.
+    density : float
+        Number of cells relative to what is usual for the donor; 0 draws none.
+    mpp : float
+        Micrometres per pixel, written into the files. It does not change the size of cells in pixels.
+    """
+
+    look: Look
+    seed: int
+    donor_seed: int
+    height: int
+    width: int
+    density: float = 1.0
+    mpp: float = 0.5
+
+    def __post_init__(self) -> None:
+        problems = list(_problems(self))
+        if problems:
+            raise InputError(problems)
+
+    @property
+    def region(self) -> Region:
+        """The whole slide."""
+        return Region(0, 0, self.height, self.width)
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return 1 if self.look == "fluorescence" else 3
+
+    @property
+    def dtype(self) -> str:
+        """Type of a pixel of the image."""
+        return "uint16" if self.look == "fluorescence" else "uint8"
+
+    @property
+    def lattice_shape(self) -> tuple[int, int]:
+        """Lattice cells (y, x), with one beyond each border, so that cells cut by the border exist."""
+        return -(-self.height // LATTICE) + 2, -(-self.width // LATTICE) + 2
+
+
+def _problems(scene: Scene) -> Iterator[str]:
+    if scene.look not in get_args(Look):
+        yield (
+            f"demo slide: look is {scene.look!r}. Only {' and '.join(get_args(Look))} can be drawn. "
+            "Correct the column look of the sheet."
+        )
+    if min(scene.height, scene.width) < 1:
+        yield (
+            f"demo slide: size is {scene.height} x {scene.width} (y x x). A slide has at least one pixel. "
+            "Correct the columns height and width."
+        )
+    elif scene.lattice_shape[0] * scene.lattice_shape[1] * SLOTS >= 2**32:
+        yield (
+            f"demo slide: {scene.height} x {scene.width} (y x x) pixels are too many. Cell ids would not fit "
+            "into uint32. Draw at most 700,000 x 700,000."
+        )
+    if min(scene.seed, scene.donor_seed) < 0 or not 0 <= scene.density <= 10 or not scene.mpp > 0:
+        yield (
+            f"demo slide: seed {scene.seed}, donor_seed {scene.donor_seed}, density {scene.density}, mpp "
+            f"{scene.mpp}. Seeds are not negative, density lies in 0 to 10, mpp is positive. Correct "
+            "the sheet."
+        )
+
+
+def large_scene(look: Look, height: int, width: int, seed: int = 0) -> Scene:
+    """Return a slide of any size for benchmarks: usual density, one donor, everything from one seed."""
+    return Scene(look=look, seed=seed, donor_seed=seed, height=height, width=width)

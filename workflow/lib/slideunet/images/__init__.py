@@ -1,0 +1,1 @@
+"""Reading any image, and the OME-Zarr stores everything else works on."""

@@ -1,0 +1,152 @@
+"""PNG and JPEG files."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image
+
+from slideunet.errors import InputError
+from slideunet.images.orientation import turn_upright
+from slideunet.images.scale import from_resolution
+from slideunet.images.source import (
+    FilePixels,
+    Index,
+    Stored,
+    check_decode,
+    check_size,
+    explain_damage,
+    lazy_array,
+)
+
+CHANNELS = {
+    "1": ("grey",),
+    "L": ("grey",),
+    "P": ("palette index",),
+    "I;16": ("grey",),
+    "LA": ("grey", "alpha"),
+    "RGB": ("red", "green", "blue"),
+    "RGBA": ("red", "green", "blue", "alpha"),
+}
+PNG_DEPTH_OFFSET = 24
+_limit_lock = threading.Lock()
+
+
+def open_raster(path: Path, max_pixels: int) -> Stored:
+    """Open a PNG or JPEG by its header; the pixels are decoded, all at once, when they are asked for.
+
+    Exif orientation is honoured. 16-bit colour PNGs keep their 16 bits. Several frames (animated PNG), CMYK
+    and colour-keyed transparency are refused.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    max_pixels : int
+        Largest number of pixels that is accepted.
+
+    Returns
+    -------
+    Stored
+        One chunk (c, y, x), uint8, uint16 or (1-bit files) bool.
+
+    Raises
+    ------
+    InputError
+        The header cannot be read, or says something that is refused.
+    """
+    with explain_damage(path, "the image cannot be opened"), _pillow(path, max_pixels) as image:
+        names = _channel_names(path, image)
+        deep = image.format == "PNG" and _png_depth(path) == 16
+        dtype = np.dtype(bool if image.mode == "1" else np.uint16 if deep else np.uint8)
+        shape = (image.height, image.width) + ((len(names),) if len(names) > 1 else ())
+        check_size(path, shape, dtype.itemsize, path.stat().st_size)
+        check_decode(path, shape[:2], max_pixels)
+        palette = _palette(image)
+        # Asked for the Exif data that a PNG does not have, Pillow decodes the whole image in search of it.
+        has_exif = image.format != "PNG" or "exif" in image.info
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1) if has_exif else 1
+        x_dpi, y_dpi = (float(r) for r in image.info.get("dpi", (0, 0)))
+        lossy = image.format != "PNG"
+    read = _decode_deep_png if deep else partial(_decode, max_pixels=max_pixels)
+    array = lazy_array(FilePixels(path, shape, dtype, read), shape)
+    return Stored(
+        pixels=turn_upright(array.transpose(2, 0, 1) if array.ndim == 3 else array[None], orientation),
+        channels=names,
+        mpp=from_resolution(path, y_dpi, x_dpi, "inch"),
+        palette=palette,
+        alpha=names[-1] == "alpha",
+        lossy=lossy,
+    )
+
+
+def _channel_names(path: Path, image: Image.Image) -> tuple[str, ...]:
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        raise InputError(f"{path}: holds {frames} frames. One image per file is expected. Export one frame.")
+    if image.mode not in CHANNELS:
+        raise InputError(f"{path}: colour mode {image.mode} is not supported. Save it as grey or RGB.")
+    if "transparency" in image.info and image.mode != "P":
+        raise InputError(
+            f"{path}: one colour is declared transparent, and such pixels have no defined colour. "
+            "Save it without transparency."
+        )
+    return CHANNELS[image.mode]
+
+
+def _palette(image: Image.Image) -> npt.NDArray[np.uint8] | None:
+    """Return the colours of an indexed PNG as (256, 3 or 4)."""
+    if image.mode != "P":
+        return None
+    colours = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    colours = np.pad(colours, ((0, 256 - len(colours)), (0, 0)))
+    transparent = image.info.get("transparency")
+    if transparent is None:
+        return colours
+    opacity = np.full(256, 255, np.uint8)
+    if isinstance(transparent, bytes):
+        opacity[: len(transparent)] = np.frombuffer(transparent, np.uint8)
+    else:
+        opacity[transparent] = 0
+    return np.column_stack([colours, opacity])
+
+
+def _png_depth(path: Path) -> int:
+    with path.open("rb") as file:
+        return file.read(PNG_DEPTH_OFFSET + 1)[PNG_DEPTH_OFFSET]
+
+
+@contextlib.contextmanager
+def _pillow(path: Path, max_pixels: int) -> Iterator[Image.Image]:
+    """Open with Pillow's limit for decompression bombs raised to `max_pixels`, for this file only."""
+    with _limit_lock:
+        usual = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = max_pixels
+        try:
+            image = Image.open(path, formats=["PNG", "JPEG"])
+        except Image.DecompressionBombError as error:
+            raise InputError(
+                f"{path}: more than {2 * max_pixels:,} pixels would be decoded at once, the limit is "
+                f"{max_pixels:,}. "
+                "Save it as tiled TIFF or OME-Zarr."
+            ) from error
+        finally:
+            Image.MAX_IMAGE_PIXELS = usual
+    with image:
+        yield image
+
+
+def _decode(path: Path, index: Index, max_pixels: int) -> npt.NDArray[Any]:
+    with _pillow(path, max_pixels) as image:
+        return np.asarray(image)[index]
+
+
+def _decode_deep_png(path: Path, index: Index) -> npt.NDArray[Any]:
+    # Pillow reduces 16-bit colour to 8 bits without a word.
+    return np.asarray(imagecodecs.png_decode(path.read_bytes()))[index]

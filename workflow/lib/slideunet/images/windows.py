@@ -1,0 +1,30 @@
+"""Reading a window of a slide, mirrored where it reaches over the border."""
+
+from typing import Any
+
+import numpy as np
+
+from slideunet.images.tiling import mirrored
+
+
+def read_mirrored(pixels: Any, read: tuple[tuple[int, int], tuple[int, int]]) -> np.ndarray:
+    """Read a window that may reach over the borders of a slide, where the slide is mirrored.
+
+    Parameters
+    ----------
+    pixels : array-like (..., y, x)
+        Only the part inside the slide is read, once.
+    read : ((y0, y1), (x0, x1))
+        Half-open; may start below zero and end past the slide.
+
+    Returns
+    -------
+    numpy.ndarray (..., y1 - y0, x1 - x0)
+    """
+    rows, columns = (
+        np.asarray(mirrored(start, stop, length))
+        for (start, stop), length in zip(read, pixels.shape[-2:], strict=True)
+    )
+    top, left = rows.min(), columns.min()
+    block = np.asarray(pixels[..., top : rows.max() + 1, left : columns.max() + 1])
+    return block[..., rows[:, None] - top, columns - left]

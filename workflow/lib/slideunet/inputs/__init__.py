@@ -1,0 +1,1 @@
+"""From the sample sheet and the configuration to checked, batched and split slides."""

@@ -1,0 +1,91 @@
+"""Gathering slides into batches, the units that jobs work on.
+
+Starting a job costs seconds, so many small slides share one; a large slide has its own. Small slides are
+sorted by the bits of a hash of their id, and a batch that grows too full is split by the next bit (a trie, as
+in extendible hashing, Fagin et al. 1979). A new slide therefore changes the one batch that it falls into, and
+no other.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from slideunet.inputs.sheet import normal_path
+
+LARGE = 256 * 1024**2
+MOST_SLIDES = 64
+MOST_BYTES = 1024**3
+
+
+def assign_batches(sizes: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
+    """Assign slides to batches.
+
+    Parameters
+    ----------
+    sizes : mapping
+        Slide id to bytes of its image file.
+
+    Returns
+    -------
+    dict
+        Batch id to slide ids, both sorted: "large-<slide>" for a slide of 256 MiB or more, "small-<bits>"
+        for up
+        to 64 slides and 1 GiB together ("small-all" when one batch holds all small slides).
+    """
+    small = {slide: size for slide, size in sizes.items() if size < LARGE}
+    large = sizes.keys() - small.keys()
+    batches: dict[str, tuple[str, ...]] = {f"large-{slide}": (slide,) for slide in large}
+    batches |= {f"small-{bits or 'all'}": slides for bits, slides in _leaves(small, "")}
+    return dict(sorted(batches.items()))
+
+
+def batch_table(batches: Mapping[str, Iterable[str]], sizes: Mapping[str, int]) -> pd.DataFrame:
+    """Return one row per slide: batch, slide, bytes."""
+    rows = [(batch, slide, sizes[slide]) for batch, slides in batches.items() for slide in slides]
+    return pd.DataFrame(rows, columns=["batch", "slide", "bytes"])
+
+
+def image_sizes(sheet: pd.DataFrame, made: Iterable[Path] = ()) -> dict[str, int]:
+    """Return the bytes of each slide's image; a folder (OME-Zarr) is summed up until it counts as large.
+
+    Parameters
+    ----------
+    sheet : pandas.DataFrame
+        With slide and absolute image path.
+    made : iterable of Path
+        Images that the workflow makes itself: they count 0, so that batches are the same before and after.
+    """
+    own = {normal_path(path) for path in made}
+    return {
+        slide: 0 if image in own else _bytes(Path(image))
+        for slide, image in zip(sheet["slide"], sheet["image"], strict=True)
+    }
+
+
+def _leaves(sizes: Mapping[str, int], bits: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    if len(sizes) <= 1 or (len(sizes) <= MOST_SLIDES and sum(sizes.values()) <= MOST_BYTES):
+        if sizes:
+            yield bits, tuple(sorted(sizes))
+        return
+    for bit in "01":
+        half = {slide: size for slide, size in sizes.items() if _bits(slide)[len(bits)] == bit}
+        yield from _leaves(half, bits + bit)
+
+
+def _bits(slide: str) -> str:
+    return f"{int.from_bytes(hashlib.sha256(slide.encode()).digest()):0256b}"
+
+
+def _bytes(path: Path) -> int:
+    if not path.exists():
+        return 0
+    if not path.is_dir():
+        return path.stat().st_size
+    total = 0
+    for file in path.rglob("*"):
+        total += file.stat().st_size if file.is_file() else 0
+        if total >= LARGE:
+            break
+    return total

@@ -1,0 +1,171 @@
+"""Making a sample sheet from a folder of images and a folder of labels, paired by file name."""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from slideunet.errors import InputError
+from slideunet.inputs.sheet import RESERVED
+
+IMAGE_ENDINGS = (
+    *(".ome.tif", ".ome.tiff", ".ome.zarr", ".zarr"),
+    *(".tif", ".tiff", ".png", ".jpg", ".jpeg", ".svs", ".ndpi"),
+)
+LABEL_ENDINGS = (*IMAGE_ENDINGS, ".geojson", ".json")
+_SUFFIX = re.compile(
+    r"[ ._-](cp[_-]masks?|masks?|labels?|gt|ground[_-]?truth|seg(mentation)?|annotations?|instances?)$", re.I
+)
+_ID_LENGTH = 64
+
+
+def pair_folders(
+    images: Path, labels: Path | None, group_regex: str | None = None
+) -> tuple[pd.DataFrame, list[str]]:
+    """Pair the files of two folders by stem, with or without an ending such as `_mask` or `-labels`.
+
+    Parameters
+    ----------
+    images : Path
+        Folder of images; sub-folders are not searched.
+    labels : Path, optional
+        Folder of labels, which may be the same one: files whose stem ends like labels are then no images.
+    group_regex : str, optional
+        Its first group (or the whole match), found in the stem of the image, is the slide's group.
+
+    Returns
+    -------
+    pandas.DataFrame
+        slide, image, labels, group ("" where nothing was found); absolute paths; sorted by file name.
+    list of str
+        What did not pair, what was ambiguous, which ids were changed.
+
+    Raises
+    ------
+    InputError
+        When a folder does not exist, has no image, or the expression is not valid.
+    """
+    found = _files(images, IMAGE_ENDINGS)
+    if labels is not None and labels.resolve() == images.resolve():
+        stems = {stem for stem, _ in found}
+        found = [(stem, path) for stem, path in found if _core(stem) == stem or _core(stem) not in stems]
+    if not found:
+        raise InputError(
+            f"{images}: holds no image ({', '.join(IMAGE_ENDINGS)}). Sub-folders are not searched. Name "
+            "another."
+        )
+    used = {path for _, path in found}
+    candidates = [
+        (stem, path) for stem, path in (_files(labels, LABEL_ENDINGS) if labels else []) if path not in used
+    ]
+    pairs, messages = _pair(found, candidates, labels is not None)
+    ids, renamed = _ids([stem for stem, _ in found])
+    pattern = _compile(group_regex) if group_regex else None
+    rows = [
+        {"slide": slide, "image": str(path), "labels": pairs.get(path, ""), "group": _group(stem, pattern)}
+        for slide, (stem, path) in zip(ids, found, strict=True)
+    ]
+    return pd.DataFrame(rows, dtype=str), messages + renamed
+
+
+def relative_to(sheet: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Write image and label paths relative to a folder where they lie below it or below its parent."""
+    anchor, parent = folder.resolve(), folder.resolve().parent
+
+    def shorten(text: str) -> str:
+        near = text and Path(text).is_relative_to(parent) and parent != parent.parent
+        return Path(os.path.relpath(text, anchor)).as_posix() if near else text
+
+    return sheet.assign(image=sheet["image"].map(shorten), labels=sheet["labels"].map(shorten))
+
+
+def _files(folder: Path, endings: Iterable[str]) -> list[tuple[str, Path]]:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: is not a folder. It should hold the files to pair. Correct the path.")
+    paths = sorted(path for path in folder.resolve().iterdir() if not path.name.startswith("."))
+    stems = [(_stem(path.name, endings), path) for path in paths]
+    return [(stem, path) for stem, path in stems if stem]
+
+
+def _stem(name: str, endings: Iterable[str]) -> str:
+    fitting = [ending for ending in endings if name.lower().endswith(ending)]
+    return name[: -len(max(fitting, key=len))] if fitting else ""
+
+
+def _core(stem: str) -> str:
+    return _SUFFIX.sub("", stem)
+
+
+def _pair(
+    images: list[tuple[str, Path]], labels: list[tuple[str, Path]], wanted: bool
+) -> tuple[dict[Path, str], list[str]]:
+    by_stem: dict[str, list[Path]] = defaultdict(list)
+    for stem, path in labels:
+        # An image's own stem may end in "_seg" too, so both readings are kept.
+        for key in {stem, _core(stem)}:
+            by_stem[key].append(path)
+    fitting = {path: by_stem.get(stem, []) or by_stem.get(_core(stem), []) for stem, path in images}
+    pairs = {path: str(labels[0]) for path, labels in fitting.items() if len(labels) == 1}
+    considered = {label for labels in fitting.values() for label in labels}
+    messages = [_unpaired(path, labels) for path, labels in fitting.items() if wanted and len(labels) != 1]
+    messages += [
+        f"{path.name}: no image has this name, so these labels are not used."
+        for _, path in labels
+        if path not in considered
+    ]
+    return pairs, messages + _shared(pairs)
+
+
+def _unpaired(image: Path, fitting: list[Path]) -> str:
+    if not fitting:
+        stem = _stem(image.name, IMAGE_ENDINGS)
+        return f"{image.name}: no labels found, so it will be predicted only. Expected e.g. {stem}_mask.png."
+    names = ", ".join(sorted(label.name for label in fitting))
+    return f"{image.name}: several labels fit ({names}), so none was taken. Remove all but one."
+
+
+def _shared(pairs: Mapping[Path, str]) -> list[str]:
+    images: dict[str, list[str]] = defaultdict(list)
+    for image, label in pairs.items():
+        images[label].append(image.name)
+    return [
+        f"{Path(label).name}: fits several images ({', '.join(sorted(names))}). Check these lines of the "
+        "sheet."
+        for label, names in images.items()
+        if len(names) > 1
+    ]
+
+
+def _ids(stems: list[str]) -> tuple[list[str], list[str]]:
+    ids: list[str] = []
+    messages: list[str] = []
+    for stem in stems:
+        base = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-")[:_ID_LENGTH] or "slide"
+        base = f"slide-{base}"[:_ID_LENGTH] if base.split(".")[0].upper() in RESERVED else base
+        chosen, number = base, 2
+        while chosen.lower() in (other.lower() for other in ids):
+            chosen = f"{base[: _ID_LENGTH - len(str(number)) - 1]}-{number}"
+            number += 1
+        if chosen != stem:
+            messages.append(
+                f"{stem}: the slide id is {chosen} (letters, digits, '.', '_', '-'; unique; at most 64)."
+            )
+        ids.append(chosen)
+    return ids, messages
+
+
+def _compile(regex: str) -> re.Pattern[str]:
+    try:
+        return re.compile(regex)
+    except re.error as error:
+        raise InputError(
+            f"the group expression '{regex}' is not valid ({error}). Example: '^(donor[0-9]+)_'."
+        ) from error
+
+
+def _group(stem: str, pattern: re.Pattern[str] | None) -> str:
+    match = pattern.search(stem) if pattern else None
+    return (match.group(1 if match.re.groups else 0) or "") if match else ""

@@ -1,0 +1,87 @@
+"""What is known of a model and of a prediction without loading torch, which takes seconds."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from slideunet.errors import InputError
+from slideunet.fingerprint import fingerprint
+from slideunet.images.stores import read_manifest
+
+Precision = Literal["fp32", "bf16"]
+FORMAT = 1  # Raise when predictions are made differently, so that old ones are made again.
+
+
+def read_model_facts(folder: Path) -> dict[str, Any]:
+    """Read `model.json` of a model folder.
+
+    Raises
+    ------
+    InputError
+        When there is none, or it is not one of slideunet.
+    """
+    path = folder / "model.json"
+    if folder.is_file():
+        raise InputError(
+            f"model.weights: {folder} is a file. A model is a folder with model.safetensors and model.json; "
+            "pickled weights (.pt, .pth) can run code and are not read. Name a folder such as results/model."
+        )
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"model.weights: there is no {path}. Name a folder such as results/model.") from error
+    except ValueError as error:
+        raise InputError(f"model.weights: {path} is not readable ({error}). Copy the model again.") from error
+    if not {"architecture", "normalisation", "threshold", "sha256"} <= facts.keys():
+        raise InputError(f"model.weights: {path} is not a model of slideunet: architecture, normalisation, threshold or sha256 is missing.")
+    return facts
+
+
+def prediction_fingerprint(image: Path, facts: Mapping[str, Any], precision: str, version: str) -> str:
+    """Return the digest of all that a prediction depends on; the tile size is not part of it.
+
+    Parameters
+    ----------
+    image : Path
+        Manifest of the slide.
+    facts : mapping
+        `model.json`.
+    precision : "fp32" or "bf16"
+    version : str
+        Of OME-Zarr.
+    """
+    model = {name: facts[name] for name in ("sha256", "architecture", "normalisation", "background", "halo")}
+    return fingerprint(
+        format=FORMAT, image=read_manifest(image)["fingerprint"], model=model, precision=precision, version=version
+    )
+
+
+def choose_prediction_precision(facts: Mapping[str, Any], precision: str) -> Precision:
+    """Return the asked-for precision; "auto" is the one that the model was validated in, on every machine."""
+    return facts["precision"] if precision == "auto" else precision  # type: ignore[return-value]
+
+
+def training_fingerprint(
+    slides: Mapping[str, list[str]],
+    images: Path,
+    model: Mapping[str, Any],
+    data: Mapping[str, Any],
+    training: Mapping[str, Any],
+) -> str:
+    """Return the digest of all that a training depends on: pixels, truth and choices.
+
+    Parameters
+    ----------
+    slides : mapping
+        "train" and "val" to slide ids.
+    images : Path
+        Folder with the manifests of the slides.
+    model, data, training : mappings
+        These sections of the configuration.
+    """
+    contents = {
+        side: [[read_manifest(images / f"{slide}.json")[name] for name in ("content", "truth_content")] for slide in ids]
+        for side, ids in slides.items()
+    }
+    return fingerprint(format=FORMAT, contents=contents, model=dict(model), data=dict(data), training=dict(training))

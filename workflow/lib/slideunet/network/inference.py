@@ -1,0 +1,123 @@
+"""Exact tiled prediction: the same probabilities, bit for bit, whatever the size of the tiles."""
+
+import contextlib
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from slideunet.images.normalisation import Normalisation
+from slideunet.images.tiling import Tile, tile_grid
+from slideunet.images.windows import read_mirrored
+from slideunet.network.facts import Precision
+from slideunet.network.unet import DoubleConv, UNet, channels_last, halo
+
+TILE = 1024
+_FASTER = 1.2  # bf16 must be this much faster to be worth its rounding.
+
+
+def for_inference(network: UNet) -> UNet:
+    """Return a copy in evaluation mode with batch normalisation folded into the convolutions, channels last."""
+    folded = copy.deepcopy(network).eval()
+    for block in folded.modules():
+        if isinstance(block, DoubleConv):
+            for first in (0, 3):
+                convolution, normalisation = block[first], block[first + 1]
+                assert isinstance(convolution, torch.nn.Conv2d)
+                assert isinstance(normalisation, torch.nn.BatchNorm2d)
+                block[first] = fuse_conv_bn_eval(convolution, normalisation)
+                block[first + 1] = torch.nn.Identity()
+    return channels_last(folded)
+
+
+def best_device() -> torch.device:
+    """Return the GPU when there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def predict_tile(
+    network: UNet, pixels: Any, normalisation: Normalisation, place: Tile, precision: Precision
+) -> np.ndarray:
+    """Return the logits (core height, core width) float32 of one tile; see `predict_tiles`."""
+    return _logits(network, normalisation.apply(read_mirrored(pixels, place.read)), precision)[place.crop]
+
+
+def predict_tiles(
+    network: UNet,
+    pixels: Any,
+    normalisation: Normalisation,
+    *,
+    tile: int = TILE,
+    precision: Precision = "fp32",
+) -> Iterator[tuple[Tile, np.ndarray]]:
+    """Predict a slide tile by tile.
+
+    Parameters
+    ----------
+    network : UNet
+        In evaluation mode, on the device to use.
+    pixels : array-like (c, y, x)
+        Raw; tiles of it are read when they are needed.
+    normalisation : Normalisation
+        Of the whole slide.
+    tile : int
+        Side of the written core in pixels; rounded up to a multiple of 2^depth.
+    precision : "fp32" or "bf16"
+
+    Yields
+    ------
+    Tile, logits (core height, core width) float32
+    """
+    for place in tile_grid(pixels.shape[-2:], aligned(tile, network), halo(network.spec), network.spec.multiple):
+        yield place, predict_tile(network, pixels, normalisation, place, precision)
+
+
+def aligned(tile: int, network: UNet) -> int:
+    """Round a tile side up to the next multiple of 2^depth."""
+    return tile + -tile % network.spec.multiple
+
+
+def to_uint8(logits: np.ndarray) -> np.ndarray:
+    """Turn logits into probabilities as uint8: round(255 p)."""
+    return np.rint(255.0 / (1.0 + np.exp(-logits.astype(np.float64)))).astype(np.uint8)
+
+
+def reduced_precision(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager:
+    """Return the context in which convolutions run in bf16, or in which nothing changes."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def choose_precision(
+    step: Callable[[Precision], object], repeats: int = 6
+) -> tuple[Precision, dict[Precision, float]]:
+    """Time a step in fp32 and bf16 on this machine and choose.
+
+    A processor may claim bf16 and be many times slower in it, so flags are not asked. The two take turns and
+    the best time of each counts, so that another load on the machine does not decide.
+
+    Returns
+    -------
+    "fp32" or "bf16", and the best time of each in seconds.
+    """
+    seconds: dict[Precision, float] = {"fp32": math.inf, "bf16": math.inf}
+    for repeat in range(repeats + 1):
+        for precision, best in seconds.items():
+            start = time.perf_counter()
+            step(precision)
+            # The first call of a shape prepares its kernels.
+            if repeat > 0:
+                seconds[precision] = min(best, time.perf_counter() - start)
+    return ("bf16" if seconds["fp32"] > _FASTER * seconds["bf16"] else "fp32"), seconds
+
+
+@torch.inference_mode()
+def _logits(network: UNet, block: np.ndarray, precision: Precision) -> np.ndarray:
+    device = next(network.parameters()).device
+    batch = torch.from_numpy(block)[None].to(device, memory_format=torch.channels_last)
+    with reduced_precision(device, precision):
+        return network(batch)[0, 0].float().cpu().numpy()

@@ -1,0 +1,160 @@
+"""From a split and the configuration to a model folder: build, train, tune the threshold, describe."""
+
+import logging
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from slideunet import __version__
+from slideunet.errors import InputError
+from slideunet.images.normalisation import normalisation
+from slideunet.images.stores import read_manifest, write_atomically
+from slideunet.network.facts import Precision
+from slideunet.network.inference import best_device, choose_precision
+from slideunet.network.losses import build_loss
+from slideunet.network.patches import LabelledSlide
+from slideunet.network.training import Progress, TrainingPlan, fit, training_step
+from slideunet.network.unet import PRESETS, UNet, UNetSpec, channels_last, halo
+from slideunet.network.weights import save_model
+from slideunet.report.figures import learning_curves_png
+
+Section = Mapping[str, Any]
+
+
+def train_model(
+    slides: Mapping[str, list[str]],
+    images: Path,
+    *,
+    model: Section,
+    data: Section,
+    training: Section,
+    folder: Path,
+    threads: int,
+) -> None:
+    """Train a model and write model.safetensors, model.json, history.csv and curves.png.
+
+    Parameters
+    ----------
+    slides : mapping
+        "train" and "val" to slide ids.
+    images : Path
+        Folder with the manifests of the slides.
+    model, data, training : mappings
+        These sections of the configuration.
+    folder : Path
+        Where the results go; an unfinished training is kept there as `progress.pt` and gone on with.
+    threads : int
+        Of torch. The last bits of the weights depend on it, so it is recorded.
+    """
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    manifests = {side: [read_manifest(images / f"{slide}.json") for slide in ids] for side, ids in slides.items()}
+    spec = build_spec(model, channels=len(manifests["train"][0]["channels"]))
+    seed = training["seeds"][0]
+    torch.manual_seed(seed)
+    network = UNet(spec).to(best_device())
+    plan = _plan(training, seed, _precision(network, training))
+    sides = {side: _labelled(found, images, data) for side, found in manifests.items()}
+    logging.info(_introduction(spec, plan, sides, threads))
+    start = time.perf_counter()
+    progress = fit(network, sides["train"], sides["val"], plan, folder / "progress.pt", workers=_workers(threads))
+    history = pd.DataFrame(progress.history)
+    write_atomically(folder / "history.csv", history.to_csv(index=False))
+    write_atomically(folder / "curves.png", learning_curves_png(history, progress.best_epoch))
+    save_model(folder, progress.best, {
+        "architecture": spec.as_dict(),
+        "normalisation": data["normalisation"],
+        "background": data["background"],
+        "channels": manifests["train"][0]["channels"],
+        "mpp": _common_mpp(manifests["train"]),
+        "halo": halo(spec),
+        "threshold": progress.threshold,
+        "precision": plan.precision,
+        "training": _description(slides, plan, progress, threads, time.perf_counter() - start),
+        "versions": {"slideunet": __version__, "torch": torch.__version__, "python": platform.python_version()},
+    })
+    (folder / "progress.pt").unlink()
+
+
+def build_spec(model: Section, channels: int) -> UNetSpec:
+    """Return the architecture that the `model` section of the configuration asks for.
+
+    Values that are None are taken from the preset.
+    """
+    own = {name: model[name] for name in ("width", "depth", "decoder", "dropout") if model[name] is not None}
+    return UNetSpec(channels=channels, **(PRESETS[model["preset"]] | own))
+
+
+def _plan(training: Section, seed: int, precision: Precision) -> TrainingPlan:
+    own = {name: value for name, value in training.items() if name in TrainingPlan.__dataclass_fields__}
+    return TrainingPlan(**(own | {"seed": seed, "precision": precision}))
+
+
+def _labelled(manifests: Sequence[Section], images: Path, data: Section) -> list[LabelledSlide]:
+    return [
+        LabelledSlide(
+            images / f"{found['slide']}.json",
+            tuple(found["shape"][1:]),
+            normalisation(found["statistics"], data["normalisation"], data["background"]),
+        )
+        for found in manifests
+    ]
+
+
+def _precision(network: UNet, training: Section) -> Precision:
+    """Choose the precision by timing a step on a copy, unless the configuration says it."""
+    if training["precision"] != "auto":
+        return training["precision"]
+    trial = channels_last(UNet(network.spec).to(best_device()))
+    optimiser = torch.optim.SGD(trial.parameters(), lr=0.0)
+    side = max(training["patch_size"] // 2, trial.spec.multiple) // trial.spec.multiple * trial.spec.multiple
+    image = torch.zeros(4, trial.spec.channels, side, side, device=best_device()).to(memory_format=torch.channels_last)
+    target = torch.zeros(4, 1, side, side, device=best_device())
+    loss = build_loss("bce")
+    chosen, seconds = choose_precision(lambda precision: training_step(trial, optimiser, loss, image, target, precision))
+    logging.info(f"Precision {chosen}: a step takes " + ", ".join(f"{s:.3f} s in {p}" for p, s in seconds.items()))
+    return chosen
+
+
+def _workers(threads: int) -> int:
+    """One process prepares patches for about eight threads of training; with two cores it would only compete."""
+    return min(4, threads // 4)
+
+
+def _common_mpp(manifests: Sequence[Section]) -> float | None:
+    known = sorted(found["mpp"] for found in manifests if found["mpp"] is not None)
+    return known[len(known) // 2] if known else None
+
+
+def _introduction(spec: UNetSpec, plan: TrainingPlan, sides: Mapping[str, Sequence[Any]], threads: int) -> str:
+    if not sides["val"]:
+        raise InputError("There is no validation slide, so no epoch could be chosen. Raise split.val or add slides.")
+    parameters = sum(parameter.numel() for parameter in UNet(spec).parameters())
+    return (
+        f"U-Net of {parameters / 1e6:.2f} million parameters (width {spec.width}, depth {spec.depth}, halo {halo(spec)} px); "
+        f"{len(sides['train'])} training and {len(sides['val'])} validation slides, {plan.epochs} epochs, {threads} threads"
+    )
+
+
+def _description(
+    slides: Mapping[str, list[str]], plan: TrainingPlan, progress: Progress, threads: int, seconds: float
+) -> dict[str, Any]:
+    return {
+        "slides": dict(slides),
+        "seed": plan.seed,
+        "epochs": progress.epoch,
+        "best_epoch": progress.best_epoch,
+        "val_dice": progress.best_dice,
+        "seconds": round(sum(row["seconds"] for row in progress.history), 1),
+        "last_run_seconds": round(seconds, 1),
+        "threads": threads,
+        "loss": plan.loss,
+        "learning_rate": plan.learning_rate,
+        "batch_size": plan.batch_size,
+        "patch_size": plan.patch_size,
+    }

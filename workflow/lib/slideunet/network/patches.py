@@ -1,0 +1,97 @@
+"""Training samples: random patches of the training slides, read from their stores when they are needed."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from slideunet.images.normalisation import Normalisation
+from slideunet.images.stores import open_image_store, open_label_store
+from slideunet.images.windows import read_mirrored
+from slideunet.network.augmentation import augment, build_augmentation
+
+_MARGIN = 1.25  # Read more than the patch, so that rotation and scaling find real pixels at the corners.
+
+
+@dataclass(frozen=True)
+class LabelledSlide:
+    """A slide with truth, as training and validation need it."""
+
+    manifest: Path
+    shape: tuple[int, int]
+    normalisation: Normalisation
+
+
+class PatchDataset(Dataset):
+    """Patches of all slides: one per patch area and epoch, each at a random place.
+
+    A key is (epoch, sample): the patch it stands for depends on nothing else, so any number of worker
+    processes and any restart give the same training.
+    """
+
+    def __init__(
+        self, slides: Sequence[LabelledSlide], patch_size: int, strengths: Mapping[str, float], seed: int
+    ) -> None:
+        self.slides = slides
+        self.patch_size = patch_size
+        self.seed = seed
+        self.augmentation = build_augmentation(strengths, patch_size)
+        # The index of the slide of each sample.
+        self.owners = [i for i, slide in enumerate(slides) for _ in range(_patches(slide.shape, patch_size))]
+
+    def __len__(self) -> int:
+        return len(self.owners)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return image (c, patch, patch) and foreground target (1, patch, patch), both float32."""
+        epoch, sample = key
+        slide = self.slides[self.owners[sample]]
+        rng = np.random.default_rng((self.seed, epoch, sample))
+        window = _window(slide.shape, self.patch_size, rng)
+        image = slide.normalisation.apply(read_mirrored(open_image_store(slide.manifest), window))
+        labels = read_mirrored(open_label_store(slide.manifest, "truth"), window)
+        changed, changed_labels = augment(self.augmentation, image, labels, (self.seed, epoch, sample))
+        return changed, (changed_labels > 0).float()
+
+
+class EpochSampler(Sampler):
+    """All samples of one epoch, shuffled by (seed, epoch)."""
+
+    def __init__(self, n_samples: int, seed: int, epoch: int) -> None:
+        order = np.random.default_rng((seed, epoch)).permutation(n_samples)
+        self.keys = [(epoch, int(sample)) for sample in order]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return iter(self.keys)
+
+
+def epoch_batches(dataset: PatchDataset, batch_size: int, epoch: int, workers: int) -> DataLoader:
+    """Return the batches of one epoch: images (n, c, y, x) and targets (n, 1, y, x)."""
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=EpochSampler(len(dataset), dataset.seed, epoch),
+        num_workers=workers,
+        multiprocessing_context="forkserver" if workers else None,
+    )
+
+
+def _patches(shape: tuple[int, int], patch_size: int) -> int:
+    return -(-shape[0] * shape[1] // patch_size**2)
+
+
+def _window(shape: tuple[int, int], patch_size: int, rng: np.random.Generator) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Choose where to read: a random place, or the middle of a side that is shorter than a patch."""
+    margin = int(patch_size * (_MARGIN - 1)) // 2
+    spans = []
+    for side in shape:
+        spare = side - patch_size
+        start = int(rng.integers(0, spare + 1)) if spare > 0 else spare // 2
+        spans.append((start - margin, start + patch_size + margin))
+    return spans[0], spans[1]

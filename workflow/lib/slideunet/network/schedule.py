@@ -1,0 +1,32 @@
+"""The learning rate of a step, as a pure function: a resumed training needs no state of a scheduler."""
+
+import math
+from typing import Literal
+
+Schedule = Literal["cosine", "poly", "constant"]
+
+
+def learning_rate(step: int, *, peak: float, total: int, warmup: int, schedule: Schedule) -> float:
+    """Return the learning rate of one step.
+
+    Parameters
+    ----------
+    step : int
+        From 0 to total - 1.
+    peak : float
+        Reached at the end of the warm-up.
+    total : int
+        Steps of the whole training.
+    warmup : int
+        Steps of linear increase; at most a tenth of the training is used.
+    schedule : str
+        "cosine": half a cosine to zero (Loshchilov & Hutter 2017, arXiv:1608.03983); "poly": (1 - t)^0.9 to
+        zero (as nnU-Net); "constant".
+    """
+    warmup = min(warmup, total // 10)
+    if step < warmup:
+        return peak * (step + 1) / (warmup + 1)
+    t = (step - warmup) / max(total - warmup, 1)
+    if schedule == "cosine":
+        return peak * 0.5 * (1 + math.cos(math.pi * t))
+    return peak * (1 - t) ** 0.9 if schedule == "poly" else peak

@@ -1,0 +1,150 @@
+"""The U-Net (Ronneberger, Fischer & Brox 2015, arXiv:1505.04597) with batch normalisation and padded convolutions.
+
+Nothing in it depends on the position or the size of a tile: batch normalisation uses fixed statistics at
+inference, and up-sampling is a 2 x 2 transposed convolution or nearest neighbour.
+"""
+
+import functools
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+Decoder = Literal["transposed", "upsample"]
+
+
+@dataclass(frozen=True)
+class UNetSpec:
+    """Everything that is needed to build the network again.
+
+    Attributes
+    ----------
+    channels : int
+        Input channels.
+    width : int
+        Feature maps of the first level; doubled on every level.
+    depth : int
+        Number of poolings.
+    decoder : "transposed" or "upsample"
+        2 x 2 transposed convolution, or nearest-neighbour up-sampling followed by a 1 x 1 convolution.
+    dropout : float
+        Share of feature maps dropped after the encoder's lower half, where most parameters are.
+    """
+
+    channels: int
+    width: int
+    depth: int
+    decoder: Decoder = "transposed"
+    dropout: float = 0.0
+
+    @property
+    def multiple(self) -> int:
+        """Sides of the input must be multiples of this: 2^depth."""
+        return 2**self.depth
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values for `model.json`."""
+        return asdict(self)
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "light": {"width": 16, "depth": 4, "decoder": "transposed"},
+    "standard": {"width": 32, "depth": 4, "decoder": "transposed"},
+    # Two levels of 64 and 128 feature maps above a bottom of 256, with up-sampling.
+    "classic": {"width": 64, "depth": 2, "decoder": "upsample"},
+}
+
+
+class UNet(nn.Module):
+    """Encoder, bottom and decoder with skip connections by concatenation.
+
+    Input (n, channels, y, x) float32 with sides that are multiples of 2^depth; output (n, 1, y, x): the
+    foreground logit.
+    """
+
+    def __init__(self, spec: UNetSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        widths = [spec.width * 2**level for level in range(spec.depth + 1)]
+        inputs = [spec.channels, *widths[:-1]]
+        self.encoder = nn.ModuleList(DoubleConv(*pair) for pair in zip(inputs[:-1], widths[:-1], strict=True))
+        self.bottom = DoubleConv(inputs[-1], widths[-1])
+        self.pool = nn.MaxPool2d(2)
+        self.dropout = nn.Dropout2d(spec.dropout)
+        self.up = nn.ModuleList(_up(2 * width, width, spec.decoder) for width in reversed(widths[:-1]))
+        self.decoder = nn.ModuleList(DoubleConv(2 * width, width) for width in reversed(widths[:-1]))
+        self.head = nn.Conv2d(widths[0], 1, kernel_size=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return foreground logits (n, 1, y, x)."""
+        skips = []
+        for level, block in enumerate(self.encoder):
+            x = block(x)
+            if 2 * level >= self.spec.depth:
+                x = self.dropout(x)
+            skips.append(x)
+            x = self.pool(x)
+        x = self.dropout(self.bottom(x))
+        for up, block, skip in zip(self.up, self.decoder, reversed(skips), strict=True):
+            x = block(torch.cat([skip, up(x)], dim=1))
+        return self.head(x)
+
+
+def channels_last(network: UNet) -> UNet:
+    """Lay out the weights with channels last, in place: a quarter faster on CPUs, and what tensor cores want."""
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+class DoubleConv(nn.Sequential):
+    """Two times: 3 x 3 convolution, batch normalisation, ReLU."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(*_conv(inputs, outputs), *_conv(outputs, outputs))
+
+
+def _conv(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
+    convolution = nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False)
+    return convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+
+
+def _up(inputs: int, outputs: int, decoder: Decoder) -> nn.Module:
+    if decoder == "transposed":
+        return nn.ConvTranspose2d(inputs, outputs, kernel_size=2, stride=2)
+    return nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), nn.Conv2d(inputs, outputs, kernel_size=1))
+
+
+@functools.lru_cache
+def halo(spec: UNetSpec) -> int:
+    """Measure how far a pixel of the output sees, rounded up to a multiple of 2^depth.
+
+    The gradient of one output pixel with respect to the input is probed on a network of width 1 with positive
+    weights and mean instead of maximum pooling, so that no path cancels or is shut. The pixels at the two
+    corners of a pooling cell see farthest.
+
+    Returns
+    -------
+    int
+        Halo in pixels: 96 for depth 4.
+    """
+    network = _probe(spec)
+    multiple = spec.multiple
+    centre = 8 * multiple
+    radius = max(_radius(network, centre + offset, 2 * centre) for offset in (0, multiple - 1))
+    return -(-radius // multiple) * multiple
+
+
+def _probe(spec: UNetSpec) -> UNet:
+    network = UNet(UNetSpec(1, 1, spec.depth, spec.decoder)).double().eval()
+    network.pool = nn.AvgPool2d(2)  # type: ignore[assignment]
+    for parameter in network.parameters():
+        nn.init.constant_(parameter, 0.1)
+    return network
+
+
+def _radius(network: UNet, position: int, side: int) -> int:
+    image = torch.ones(1, 1, side, side, dtype=torch.float64, requires_grad=True)
+    network(image)[0, 0, position, position].backward()
+    assert image.grad is not None
+    seen = torch.nonzero(image.grad[0, 0].abs().sum(dim=1)).flatten()
+    return int(max(position - seen[0], seen[-1] - position))

@@ -1,0 +1,133 @@
+"""Everything the workflow knows about every slide, read once for the report."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slideunet.errors import DamagedDataError
+from slideunet.images.stores import read_manifest
+from slideunet.inputs.table import read_table
+from slideunet.scoring.slides import Score
+
+SHEET_COLUMNS = {"slide", "image", "labels", "group", "split", "stratum", "mpp"}
+
+
+@dataclass(frozen=True)
+class SlideResult:
+    """One slide.
+
+    Attributes
+    ----------
+    slide, group, stratum, split, content : str
+        A row of the split table.
+    metadata : dict[str, str]
+        Columns of the sample sheet that the workflow itself does not know.
+    facts, prediction : dict or None
+        The manifests of image and prediction; None where the slide did not get that far.
+    manifest, prediction_manifest : Path
+        Where they lie.
+    score : Score or None
+        None without truth, or where the slide was not scored.
+    """
+
+    slide: str
+    group: str
+    stratum: str
+    split: str
+    content: str
+    manifest: Path
+    prediction_manifest: Path
+    metadata: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, Any] | None = None
+    prediction: dict[str, Any] | None = None
+    score: Score | None = None
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the slide has truth."""
+        return self.facts is not None and self.facts["n_objects"] is not None
+
+    @property
+    def n_cells(self) -> int:
+        """Predicted cells; 0 without a prediction."""
+        return int(self.prediction["cells"]["n_cells"]) if self.prediction else 0
+
+    def value_of(self, column: str) -> str:
+        """The slide's value of a column of the split table or of the sheet; empty where it has none."""
+        return str({"group": self.group, "stratum": self.stratum, **self.metadata}.get(column, ""))
+
+
+def load_results(
+    *,
+    split_table: Path,
+    sheet: Path | None,
+    slides_folder: Path,
+    predictions_folder: Path,
+    metrics_folder: Path,
+) -> list[SlideResult]:
+    """Read what there is about every slide of the split table, in its order.
+
+    Raises
+    ------
+    DamagedDataError
+        If a manifest or a score exists but cannot be read.
+    """
+    metadata = _metadata(sheet) if sheet else {}
+    results = []
+    for row in read_table(split_table).rows:
+        slide = row["slide"]
+        manifest, prediction = slides_folder / f"{slide}.json", predictions_folder / f"{slide}.json"
+        facts, predicted = _read(manifest), _read(prediction)
+        whole = facts is not None and predicted is not None and "cells" in predicted
+        results.append(
+            SlideResult(
+                **{name: row.get(name, "") for name in ("slide", "group", "stratum", "split", "content")},
+                manifest=manifest,
+                prediction_manifest=prediction,
+                metadata=metadata.get(slide, {}),
+                facts=facts,
+                prediction=predicted if whole else None,
+                # Scores that have lost what they were made from are not trusted.
+                score=_read_score(metrics_folder / f"{slide}.json") if whole else None,
+            )
+        )
+    return results
+
+
+def warnings_of(results: list[SlideResult]) -> list[tuple[str, str]]:
+    """Collect (slide, warning): what the stages before remarked, and what is missing."""
+    found = []
+    for result in results:
+        if result.facts is None:
+            found.append((result.slide, "could not be converted; it is in no number of this report"))
+            continue
+        found += [(result.slide, text) for text in result.facts.get("warnings", [])]
+        if result.prediction is None:
+            found.append((result.slide, "was not predicted"))
+        elif result.labelled and result.score is None:
+            found.append((result.slide, "has labels but was not scored"))
+    return found
+
+
+def _metadata(sheet: Path) -> dict[str, dict[str, str]]:
+    return {
+        row["slide"]: {name: value for name, value in row.items() if name not in SHEET_COLUMNS}
+        for row in read_table(sheet).rows
+    }
+
+
+def _read(manifest: Path) -> dict[str, Any] | None:
+    return read_manifest(manifest) if manifest.exists() else None
+
+
+def _read_score(path: Path) -> Score | None:
+    if not path.exists():
+        return None
+    try:
+        return Score.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedDataError(
+            f"{path}: the scores cannot be read ({type(error).__name__}: {error}). "
+            "The file was altered or comes from another version. Delete it and run again."
+        ) from error

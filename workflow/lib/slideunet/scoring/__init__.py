@@ -1,0 +1,1 @@
+"""Counts first, ratios after: pixel and instance metrics and their intervals."""

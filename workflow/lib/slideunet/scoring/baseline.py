@@ -1,0 +1,54 @@
+"""What one global threshold reaches: the number every network has to beat."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.filters import threshold_otsu
+
+Polarity = Literal["auto", "bright", "dark"]
+BINS = 256
+
+
+def otsu_threshold(blocks: Iterable[NDArray], low: float, high: float) -> tuple[float, float]:
+    """Choose Otsu's threshold (Otsu 1979) for an image that arrives in blocks.
+
+    Parameters
+    ----------
+    blocks : iterable of numpy.ndarray
+        Parts of one grey image that cover it once.
+    low, high : float
+        Smallest and largest grey value of the image.
+
+    Returns
+    -------
+    threshold : float
+        Pixels above it are the bright class; `high` for a constant image, whose bright class is empty.
+    bright : float
+        Fraction of pixels in the bright class, by the histogram.
+    """
+    if not high > low:
+        return float(high), 0.0
+    edges = np.linspace(low, high, BINS + 1)
+    histogram = np.zeros(BINS, dtype=np.int64)
+    for block in blocks:
+        histogram += np.histogram(block, bins=BINS, range=(low, high))[0]
+    centres = (edges[:-1] + edges[1:]) / 2
+    threshold = float(threshold_otsu(hist=(histogram, centres)))
+    return threshold, float(histogram[centres > threshold].sum() / histogram.sum())
+
+
+def grey(block: NDArray) -> NDArray:
+    """Average the channels of a (c, y, x) block in float64: (y, x)."""
+    return block.mean(axis=0, dtype=np.float64)
+
+
+def foreground(block: NDArray, threshold: float, *, dark: bool) -> NDArray[np.bool_]:
+    """Apply the threshold to a grey block; cells are its bright or its dark class."""
+    return block <= threshold if dark else block > threshold
+
+
+def cells_are_dark(bright_fraction: float, polarity: Polarity = "auto") -> bool:
+    """Decide which class is the cells; "auto" takes the one that covers less of the image."""
+    return bright_fraction > 0.5 if polarity == "auto" else polarity == "dark"

@@ -1,0 +1,87 @@
+"""Pixel metrics: count first, add, divide last.
+
+Counts of blocks, slides or groups can be added without loss; every ratio is derived from counts.
+"""
+
+from dataclasses import astuple, dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+@dataclass(frozen=True)
+class PixelCounts:
+    """The confusion matrix of two binary images, in pixels.
+
+    Attributes
+    ----------
+    tp, fp, fn, tn : int
+        Pixels that are foreground in both, in the prediction only, in the truth only, in neither.
+    """
+
+    tp: int = 0
+    fp: int = 0
+    fn: int = 0
+    tn: int = 0
+
+    def __add__(self, other: "PixelCounts") -> "PixelCounts":
+        return PixelCounts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    @property
+    def empty(self) -> bool:
+        """Whether neither truth nor prediction has a foreground pixel: dice, iou, precision, recall are 1."""
+        return self.tp + self.fp + self.fn == 0
+
+    @property
+    def accuracy(self) -> float:
+        """(tp + tn) / all pixels; 1 for an image without pixels."""
+        return ratio(self.tp + self.tn, self.tp + self.fp + self.fn + self.tn, empty=True)
+
+    @property
+    def precision(self) -> float:
+        """Positive predictive value, tp / (tp + fp)."""
+        return ratio(self.tp, self.tp + self.fp, empty=self.empty)
+
+    @property
+    def recall(self) -> float:
+        """Sensitivity, tp / (tp + fn)."""
+        return ratio(self.tp, self.tp + self.fn, empty=self.empty)
+
+    @property
+    def dice(self) -> float:
+        """Sørensen-Dice coefficient (Dice 1945), 2 tp / (2 tp + fp + fn)."""
+        return ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn, empty=self.empty)
+
+    @property
+    def iou(self) -> float:
+        """Intersection over union (Jaccard 1912), tp / (tp + fp + fn)."""
+        return ratio(self.tp, self.tp + self.fp + self.fn, empty=self.empty)
+
+
+def ratio(numerator: float, denominator: float, *, empty: bool) -> float:
+    """Divide, with the convention for 0 / 0: 1 where nothing was to be found and nothing was, else 0."""
+    if denominator:
+        return numerator / denominator
+    return 1.0 if empty else 0.0
+
+
+def count_pixels(truth: ArrayLike, predicted: ArrayLike) -> PixelCounts:
+    """Compare two binary images of the same shape.
+
+    Parameters
+    ----------
+    truth, predicted : array_like of bool, any shape
+        True where there is foreground.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+    """
+    truth, predicted = np.asarray(truth, dtype=bool), np.asarray(predicted, dtype=bool)
+    if truth.shape != predicted.shape:
+        raise ValueError(f"truth has shape {truth.shape}, prediction {predicted.shape}; they must be equal")
+    tp = int(np.count_nonzero(truth & predicted))
+    fp = int(np.count_nonzero(predicted)) - tp
+    fn = int(np.count_nonzero(truth)) - tp
+    return PixelCounts(tp, fp, fn, truth.size - tp - fp - fn)

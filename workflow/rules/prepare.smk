@@ -1,0 +1,107 @@
+# From the sheet to checked, converted and divided slides.
+if RUN.made:
+
+    rule draw_demo:
+        input:
+            sheet=RUN.sheet_path,
+        output:
+            RUN.made,
+        log:
+            "logs/draw_demo.log",
+        benchmark:
+            "benchmarks/draw_demo.tsv"
+        conda:
+            "../../envs/imaging.yaml"
+        threads: 1
+        resources:
+            mem_mb=get_memory(1000),
+            runtime=10,
+        message:
+            "Drawing the demo cohort"
+        script:
+            "../scripts/draw_demo.py"
+
+
+rule check_inputs:
+    input:
+        sheet=RUN.sheet_path,
+        files=RUN.files(),
+    output:
+        table="results/inputs.tsv",
+    log:
+        "logs/check_inputs.log",
+    benchmark:
+        "benchmarks/check_inputs.tsv"
+    conda:
+        "../../envs/imaging.yaml"
+    threads: workflow.cores
+    resources:
+        mem_mb=get_memory(2000),
+        runtime=60,
+    params:
+        **CONFIG["split"],
+        rows=RUN.sheet.to_dict("records"),
+        batches=RUN.batches,
+        channels=CONFIG["data"]["channels"],
+        weights=RUN.weights,
+    message:
+        "Checking all images and labels"
+    script:
+        "../scripts/check_inputs.py"
+
+
+rule convert_slides:
+    input:
+        # A changed sheet is checked again, but only the slides that changed are converted again.
+        check=ancient("results/inputs.tsv"),
+        files=get_batch_files,
+    output:
+        manifest="results/batches/{batch}/convert_slides.json",
+    log:
+        "logs/convert_slides/{batch}.log",
+    benchmark:
+        "benchmarks/convert_slides/{batch}.tsv"
+    retries: 1
+    conda:
+        "../../envs/imaging.yaml"
+    threads: get_batch_threads
+    resources:
+        mem_mb=get_memory(2000),
+        runtime=240,
+    params:
+        rows=get_batch_rows,
+        slides_folder="results/slides",
+        channels=CONFIG["data"]["channels"],
+        ome_zarr=CONFIG["data"]["ome_zarr"],
+    message:
+        "Converting batch {wildcards.batch} to OME-Zarr"
+    script:
+        "../scripts/convert_slides.py"
+
+
+rule split_slides:
+    input:
+        batches=get_batches("convert_slides"),
+    output:
+        table="results/split.tsv",
+    log:
+        "logs/split_slides.log",
+    benchmark:
+        "benchmarks/split_slides.tsv"
+    conda:
+        "../../envs/imaging.yaml"
+    threads: 1
+    resources:
+        mem_mb=get_memory(1000),
+        runtime=10,
+    params:
+        **CONFIG["split"],
+        rows=RUN.sheet[["slide", "group", "stratum", "split", "labels"]].to_dict(
+            "records"
+        ),
+        images="results/slides",
+        training=TRAINED_HERE,
+    message:
+        "Dividing the slides by group"
+    script:
+        "../scripts/split_slides.py"

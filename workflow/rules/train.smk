@@ -1,0 +1,34 @@
+# Training; not part of a run that uses the weights of another model.
+if TRAINED_HERE:
+
+    rule train_unet:
+        input:
+            split="results/split.tsv",
+        output:
+            facts="results/model/model.json",
+            history="results/model/history.csv",
+            curves=report(
+                "results/model/curves.png",
+                caption="../report/curves.rst",
+                category="Training",
+            ),
+        log:
+            "logs/train_unet.log",
+        benchmark:
+            "benchmarks/train_unet.tsv"
+        retries: 1
+        conda:
+            "../../envs/torch.yaml"
+        threads: workflow.cores
+        resources:
+            mem_mb=get_memory(6000),
+            runtime=1440,
+        params:
+            slides_folder="results/slides",
+            model=CONFIG["model"],
+            data=CONFIG["data"],
+            training=CONFIG["training"],
+        message:
+            "Training the U-Net"
+        script:
+            "../scripts/train_unet.py"

@@ -1,0 +1,119 @@
+"""Make the report: one HTML page, a table with a row per labelled slide, and a machine-readable summary."""
+
+import datetime
+import hashlib
+import json
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from slideunet import __version__
+from slideunet.images.stores import read_manifest, write_atomically
+from slideunet.logs import log_to
+from slideunet.report.page import Run, render_page, summary_of
+from slideunet.report.results import load_results
+from slideunet.report.tables import metrics_table
+
+REPORTED = ("torch", "numpy", "scipy", "scikit-image", "zarr", "pandas")
+
+
+def main(
+    *,
+    split_table: Path,
+    sheet: Path | None,
+    slides_folder: Path,
+    predictions_folder: Path,
+    metrics_folder: Path,
+    model: Path,
+    history: Path | None,
+    config: dict[str, Any],
+    title: str | None,
+    by: list[str],
+    page: Path,
+    table: Path,
+    summary: Path,
+    command: str = "snakemake --cores all --configfile config.yaml",
+    date: str | None = None,
+) -> None:
+    """Write report.html, metrics.csv and summary.json.
+
+    Parameters
+    ----------
+    split_table : Path
+        Decides which slides the report speaks of, and in which order.
+    sheet : Path or None
+        The sample sheet, for the columns in `by`.
+    slides_folder, predictions_folder, metrics_folder : Path
+        Where `{slide}.json` of each stage lies; what is missing becomes a warning in the report.
+    model : Path
+        model.json.
+    history : Path or None
+        history.csv; None, or a file that does not exist, for a model that was not trained here.
+    config : dict
+        The configuration with its defaults, printed as YAML.
+    title : str or None
+        None gives a plain title.
+    by : list of str
+        Columns by which the test results are broken down.
+    page, table, summary : Path
+        The outputs.
+    command : str
+        Printed as the way to repeat the run.
+    date : str or None
+        Printed; None is today.
+    """
+    results = load_results(
+        split_table=split_table,
+        sheet=sheet,
+        slides_folder=slides_folder,
+        predictions_folder=predictions_folder,
+        metrics_folder=metrics_folder,
+    )
+    run = Run(
+        title=title or "Cell segmentation report",
+        date=date or datetime.date.today().isoformat(),
+        command=command,
+        config=config,
+        model=read_manifest(model),
+        history=pd.read_csv(history) if history is not None and history.exists() else None,
+        by=by,
+        sheet_sha256=hashlib.sha256(sheet.read_bytes()).hexdigest() if sheet else None,
+        versions=versions(),
+    )
+    write_atomically(table, metrics_table(results, by).to_csv(index=False, lineterminator="\n"))
+    write_atomically(summary, json.dumps(summary_of(run, results), indent=1, allow_nan=False) + "\n")
+    write_atomically(page, render_page(run, results))
+
+
+def versions() -> dict[str, str]:
+    """Name the versions of this project and of the libraries behind its numbers, where installed."""
+    found = {"slideunet": __version__}
+    for name in REPORTED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+if __name__ == "__main__":
+    from snakemake.script import snakemake
+
+    with log_to(snakemake.log[0]):
+        main(
+            split_table=Path(snakemake.input.split),
+            sheet=Path(snakemake.params.sheet),
+            slides_folder=Path(snakemake.params.slides_folder),
+            predictions_folder=Path(snakemake.params.predictions_folder),
+            metrics_folder=Path(snakemake.params.metrics_folder),
+            model=Path(snakemake.input.model),
+            history=Path(snakemake.params.history) if snakemake.params.history else None,
+            config=dict(snakemake.params.config),
+            title=snakemake.params.title,
+            by=list(snakemake.params.by),
+            page=Path(snakemake.output.page),
+            table=Path(snakemake.output.table),
+            summary=Path(snakemake.output.summary),
+        )

@@ -1,0 +1,97 @@
+"""Check every image and every label image of the sheet, and report all problems together."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from slideunet.errors import InputError
+from slideunet.images.stores import write_atomically
+from slideunet.inputs.checks import Channels, check_slides, check_table, cohort_problems, cohort_warnings
+from slideunet.inputs.split import split_groups
+from slideunet.logs import log_to
+
+
+def main(
+    *,
+    rows: Sequence[Mapping[str, str]],
+    batches: Mapping[str, Sequence[str]],
+    channels: Channels,
+    weights: Path | None,
+    val: float,
+    test: float,
+    seed: int,
+    threads: int,
+    table: Path,
+) -> None:
+    """Check a cohort and write a table of its slides.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Rows of the sheet as `read_sheet` returns them.
+    batches : mapping
+        Batch id to slide ids, for the table.
+    channels : None, "grey", "rgb" or list of int
+    weights : Path or None
+        Folder of a trained model.
+    val, test, seed
+        Of the split, so that too few groups are told before anything is converted.
+    threads : int
+    table : Path
+        Written: slide, batch, height, width, channels, dtype, mpp, labelled, warnings.
+    """
+    sheet = pd.DataFrame(rows)
+    checks = check_slides(sheet, channels, threads)
+    problems = [f"slide {check.slide}: {problem}" for check in checks for problem in check.problems]
+    problems += _split_problems(sheet, val=val, test=test, seed=seed, training=weights is None)
+    problems += cohort_problems(checks, _channels_of(weights) if weights else None)
+    if problems:
+        raise InputError(problems)
+    for warning in [f"slide {check.slide}: {text}" for check in checks for text in check.warnings]:
+        logging.warning(warning)
+    for warning in cohort_warnings(checks):
+        logging.warning(warning)
+    batch_of = {slide: batch for batch, slides in batches.items() for slide in slides}
+    write_atomically(table, check_table(checks, sheet, batch_of).to_csv(sep="\t", index=False))
+
+
+def _split_problems(
+    sheet: pd.DataFrame, *, val: float, test: float, seed: int, training: bool
+) -> Sequence[str]:
+    unread = sheet.assign(labelled=sheet["labels"] != "", n_objects=None, content="")
+    try:
+        split_groups(unread, val=val, test=test, seed=seed, training=training)
+    except InputError as error:
+        return error.problems
+    return ()
+
+
+def _channels_of(weights: Path) -> int:
+    path = weights / "model.json"
+    try:
+        return int(json.loads(path.read_text(encoding="utf-8"))["architecture"]["channels"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"model.weights: {path} does not describe a model ({type(error).__name__}: {error}). Without "
+            "that the network cannot be built. Give the folder of model.json and model.safetensors."
+        ) from error
+
+
+if __name__ == "__main__":
+    from snakemake.script import snakemake
+
+    with log_to(snakemake.log[0]):
+        main(
+            rows=snakemake.params.rows,
+            batches=snakemake.params.batches,
+            channels=snakemake.params.channels,
+            weights=snakemake.params.weights and Path(snakemake.params.weights),
+            val=snakemake.params.val,
+            test=snakemake.params.test,
+            seed=snakemake.params.seed,
+            threads=snakemake.threads,
+            table=Path(snakemake.output.table),
+        )

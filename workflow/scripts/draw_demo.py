@@ -1,0 +1,28 @@
+"""Draw the demo cohort: every image and label file that the demo's sample sheet names."""
+
+import logging
+from pathlib import Path
+
+from slideunet.demo.cohort import read_drawings, write_drawing
+from slideunet.logs import log_to
+
+
+def main(*, sheet: Path) -> None:
+    """Draw the slides of a sheet.
+
+    Parameters
+    ----------
+    sheet : Path
+        Sample sheet of a demo cohort; the files it names are written, relative to the sheet.
+    """
+    drawings = read_drawings(sheet)
+    for drawing in drawings:
+        write_drawing(drawing)
+    logging.info(f"Drew {len(drawings)} slides of {sheet}.")
+
+
+if __name__ == "__main__":
+    from snakemake.script import snakemake
+
+    with log_to(snakemake.log[0]):
+        main(sheet=Path(snakemake.input.sheet))

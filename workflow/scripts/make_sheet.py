@@ -1,0 +1,51 @@
+"""Write a sample sheet from a folder of images and, if there is one, a folder of labels."""
+
+import argparse
+import sys
+from pathlib import Path
+
+# A user's command, run before there is a workflow: the package lies beside this folder.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
+
+from slideunet.errors import InputError
+from slideunet.images.stores import write_atomically
+from slideunet.inputs.folders import pair_folders, relative_to
+
+
+def main(*, images: Path, labels: Path | None, out: Path, group_regex: str | None = None) -> None:
+    """Pair images with labels and write the sheet; an existing one is not overwritten."""
+    if out.exists():
+        raise InputError(
+            f"{out}: exists already and may hold work of yours. Name another file or move it away."
+        )
+    sheet, messages = pair_folders(images, labels, group_regex)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    filled = [column for column in sheet.columns if column in ("slide", "image") or sheet[column].any()]
+    write_atomically(out, relative_to(sheet, out.parent)[filled].to_csv(sep="\t", index=False))
+    for message in messages:
+        print(message)
+    with_labels = int((sheet["labels"] != "").sum())
+    print(
+        f"{out}: {len(sheet)} slides, {with_labels} with labels. Set `slides: {out}` in your configuration."
+    )
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=Path, required=True, help="folder of images")
+    parser.add_argument(
+        "--labels", type=Path, help="folder of label images or GeoJSON; may be the same folder"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("slides.tsv"), help="the sheet (default: %(default)s)"
+    )
+    parser.add_argument("--group-regex", help="finds the group in a file name, e.g. '^(donor[0-9]+)_'")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    try:
+        main(**vars(_arguments()))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -1,0 +1,106 @@
+"""Compare the predicted cells of every labelled slide of a batch with its truth."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from slideunet import __version__
+from slideunet.batch import each_slide, finish_batch
+from slideunet.fingerprint import fingerprint
+from slideunet.images.stores import open_image_store, open_label_store, read_manifest, write_manifest
+from slideunet.logs import log_to
+from slideunet.scoring.baseline import Polarity
+from slideunet.scoring.slides import METRICS_VERSION, Score, score_slide
+
+
+def main(
+    *,
+    slides: list[str],
+    slides_folder: Path,
+    predictions_folder: Path,
+    metrics_folder: Path,
+    manifest: Path,
+    polarity: Polarity = "auto",
+) -> None:
+    """Write `metrics_folder/{slide}.json` for every labelled slide, and the manifest of the batch.
+
+    Parameters
+    ----------
+    slides : list of str
+        The batch; slides without truth are passed over.
+    slides_folder, predictions_folder : Path
+        Where the manifests `{slide}.json` of the stages before lie, beside their stores.
+    metrics_folder : Path
+        A slide whose scores there carry the right fingerprint is not scored again.
+    manifest : Path
+        Written last: the fingerprints of the slides that have scores.
+    polarity : {"auto", "bright", "dark"}
+        Whether the Otsu baseline takes the bright or the dark class as cells.
+    """
+    labelled = {
+        slide: slides_folder / f"{slide}.json"
+        for slide in slides
+        if read_manifest(slides_folder / f"{slide}.json")["n_objects"] is not None
+    }
+
+    def do(slide: str, truth: Path) -> bool:
+        return score_once(
+            slide, truth, predictions_folder / f"{slide}.json", metrics_folder / f"{slide}.json", polarity
+        )
+
+    each_slide(labelled, do)
+    finish_batch(manifest, metrics_folder, labelled)
+
+
+def score_once(slide: str, truth: Path, prediction: Path, target: Path, polarity: Polarity) -> bool:
+    """Write the scores of one slide unless they are there; return whether there was anything to do."""
+    known = fingerprint_of(read_manifest(truth), read_manifest(prediction), polarity)
+    if is_current(target, known):
+        return False
+    result = score(truth, prediction, polarity)
+    write_manifest(target, {"slide": slide, "fingerprint": known, **result.to_json()})
+    return True
+
+
+def score(slide: Path, prediction: Path, polarity: Polarity) -> Score:
+    """Score one slide, given the manifests of its image and of its prediction."""
+    return score_slide(
+        open_image_store(slide),
+        open_label_store(slide, "truth"),
+        open_image_store(prediction),
+        open_label_store(prediction, "cells"),
+        threshold=read_manifest(prediction)["cells"]["threshold"],
+        polarity=polarity,
+    )
+
+
+def fingerprint_of(slide: dict[str, Any], prediction: dict[str, Any], polarity: str) -> str:
+    """Hash everything that a score depends on: both stores, the parameters and the code."""
+    return fingerprint(
+        slide=slide["fingerprint"],
+        prediction=prediction["fingerprint"],
+        cells=prediction["cells"]["fingerprint"],
+        polarity=polarity,
+        code=[__version__, METRICS_VERSION],
+    )
+
+
+def is_current(path: Path, known: str) -> bool:
+    """Whether the scores at `path` are whole and carry the fingerprint `known`."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8")).get("fingerprint") == known
+    except (FileNotFoundError, ValueError):
+        return False
+
+
+if __name__ == "__main__":
+    from snakemake.script import snakemake
+
+    with log_to(snakemake.log[0]):
+        main(
+            slides=list(snakemake.params.slides),
+            slides_folder=Path(snakemake.params.slides_folder),
+            predictions_folder=Path(snakemake.params.predictions_folder),
+            metrics_folder=Path(snakemake.params.metrics_folder),
+            manifest=Path(snakemake.output.manifest),
+        )

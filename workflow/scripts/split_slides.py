@@ -1,0 +1,64 @@
+"""Divide the slides into training, validation, test and prediction, by group."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from slideunet.images.stores import read_manifest, write_atomically
+from slideunet.inputs.split import split_groups
+from slideunet.logs import log_to
+
+
+def main(
+    *,
+    rows: Sequence[Mapping[str, str]],
+    manifests: Sequence[Path],
+    val: float,
+    test: float,
+    seed: int,
+    training: bool,
+    split_table: Path,
+) -> None:
+    """Write the table of the split.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        slide, group, stratum, split and labels of every slide.
+    manifests : sequence of Path
+        One per slide, in any order.
+    val, test : float
+        Shares of the labelled slides.
+    seed : int
+    training : bool
+        False when a trained model is used: labelled slides are then for the test.
+    split_table : Path
+        Written: slide, group, stratum, split, n_objects, content.
+    """
+    facts = pd.DataFrame([read_manifest(path) for path in manifests])[["slide", "n_objects", "content"]]
+    facts["n_objects"] = facts["n_objects"].astype("Int64")
+    slides = pd.DataFrame(rows).merge(facts, on="slide", validate="one_to_one")
+    slides["labelled"] = slides["labels"] != ""
+    split = split_groups(slides, val=val, test=test, seed=seed, training=training)
+    for side, count in split["split"].value_counts().items():
+        logging.info(f"{side}: {count} slides")
+    write_atomically(split_table, split.to_csv(sep="\t", index=False))
+
+
+if __name__ == "__main__":
+    from snakemake.script import snakemake
+
+    with log_to(snakemake.log[0]):
+        main(
+            rows=snakemake.params.rows,
+            manifests=[
+                Path(snakemake.params.images, f"{row['slide']}.json") for row in snakemake.params.rows
+            ],
+            val=snakemake.params.val,
+            test=snakemake.params.test,
+            seed=snakemake.params.seed,
+            training=snakemake.params.training,
+            split_table=Path(snakemake.output.table),
+        )

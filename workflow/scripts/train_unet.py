@@ -1,0 +1,60 @@
+"""Train the U-Net on the training slides, choose the best epoch and the threshold on the validation slides."""
+
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from slideunet.logs import log_to
+from slideunet.network.facts import training_fingerprint
+
+
+def main(
+    *,
+    split_table: Path,
+    slides_folder: Path,
+    model: Mapping[str, Any],
+    data: Mapping[str, Any],
+    training: Mapping[str, Any],
+    facts: Path,
+    history: Path,
+    curves: Path,
+    threads: int,
+) -> None:
+    """Write model.safetensors + model.json, history.csv and curves.png.
+
+    A finished training with the same slides and choices is taken from its state; an unfinished one goes on.
+    """
+    table = pd.read_csv(split_table, sep="\t", dtype=str, keep_default_na=False)
+    slides = {side: list(table.loc[table["split"] == side, "slide"]) for side in ("train", "val")}
+    known = training_fingerprint(slides, slides_folder, model, data, training)
+    state = facts.parent / "state" / known[:16]
+    finished = [state / path.name for path in (history, curves, facts.with_name("model.safetensors"), facts)]
+    if all(path.is_file() for path in finished):
+        logging.info(f"This training is finished already: {state}")
+    else:
+        from slideunet.network.model import train_model
+
+        train_model(slides, slides_folder, model=model, data=data, training=training, folder=state, threads=threads)
+    for path in finished:
+        shutil.copy2(path, facts.parent / path.name)
+
+
+if __name__ == "__main__":
+    from snakemake.script import snakemake
+
+    with log_to(snakemake.log[0]):
+        main(
+            split_table=Path(snakemake.input.split),
+            slides_folder=Path(snakemake.params.slides_folder),
+            model=snakemake.params.model,
+            data=snakemake.params.data,
+            training=snakemake.params.training,
+            facts=Path(snakemake.output.facts),
+            history=Path(snakemake.output.history),
+            curves=Path(snakemake.output.curves),
+            threads=snakemake.threads,
+        )
