@@ -71,6 +71,8 @@ def random_network():
         torch.manual_seed(seed)
         network = UNet(UNetSpec(channels, width, depth, decoder, dropout)).eval()
         for block in network.modules():
+            if isinstance(block, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+                torch.nn.init.kaiming_normal_(block.weight)
             if isinstance(block, torch.nn.BatchNorm2d):
                 block.running_mean.normal_(0, 0.3)
                 block.running_var.uniform_(0.5, 2.0)

@@ -53,7 +53,12 @@ def test_the_digest_is_of_the_pixels_and_not_of_their_chunks():
     for chunks in ((1, 7, 11), (2, 30, 40)):
         assert survey(zarr.array(pixels, chunks=chunks))[1] == digest
     assert survey(np.asfortranarray(pixels))[1] == digest
-    others = [pixels.reshape(2, 40, 30), pixels.reshape(4, 15, 40), pixels.view(np.int16), pixels + np.uint16(1)]
+    others = [
+        pixels.reshape(2, 40, 30),
+        pixels.reshape(4, 15, 40),
+        pixels.view(np.int16),
+        pixels + np.uint16(1),
+    ]
     assert len({digest, *(survey(other)[1] for other in others)}) == 5
 
 
@@ -91,13 +96,17 @@ def test_auto_inverts_slides_with_a_bright_background_only():
     dark[:, :20, :20] = 230
     for pixels, same_as in ((dark, "dark"), (255 - dark, "bright")):
         statistics, _ = survey(pixels)
-        assert normalisation(statistics, "percentile", "auto") == normalisation(statistics, "percentile", same_as)
+        assert normalisation(statistics, "percentile", "auto") == normalisation(
+            statistics, "percentile", same_as
+        )
     one, other = (normalisation(survey(p)[0], "unit", "auto").apply(p) for p in (dark, 255 - dark))
     np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 @pytest.mark.parametrize("background", ["dark", "bright", "auto"])
-@pytest.mark.parametrize(("mode", "ground"), [("percentile", 0), ("unit", 0), ("symmetric", -1), ("zscore", 0)])
+@pytest.mark.parametrize(
+    ("mode", "ground"), [("percentile", 0), ("unit", 0), ("symmetric", -1), ("zscore", 0)]
+)
 def test_a_constant_slide_is_all_background(mode, ground, background):
     pixels = np.full((1, 9, 9), 250, np.uint8)
     assert (normalisation(survey(pixels)[0], mode, background).apply(pixels) == ground).all()

@@ -62,10 +62,19 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(Path, "unlink"), (stores.shutil, "rmtree"), (Path, "rename"), (stores, "write_manifest"), (os, "fsync"), (Path, "replace")],
+    [
+        (Path, "unlink"),
+        (stores.shutil, "rmtree"),
+        (Path, "rename"),
+        (stores, "write_manifest"),
+        (os, "fsync"),
+        (Path, "replace"),
+    ],
 )
 @pytest.mark.parametrize("nth", [1, 2])
-def test_killed_at_any_step_no_manifest_speaks_of_a_store_that_is_not_whole(manifest, owner, name, nth, monkeypatch):
+def test_killed_at_any_step_no_manifest_speaks_of_a_store_that_is_not_whole(
+    manifest, owner, name, nth, monkeypatch
+):
     original, calls = getattr(owner, name), []
 
     def die(*args, **kwargs):
@@ -115,7 +124,9 @@ def test_a_damaged_chunk_is_noticed_when_it_is_read(tmp_path, version, damage):
     assert isinstance(caught.value, (DamagedDataError, RuntimeError, ValueError))
 
 
-@pytest.mark.parametrize("damage", ["no store", "no metadata", "metadata truncated", "array gone", "no multiscales"])
+@pytest.mark.parametrize(
+    "damage", ["no store", "no metadata", "metadata truncated", "array gone", "no multiscales"]
+)
 def test_a_damaged_store_is_explained(manifest, damage):
     store = stores.store_path(manifest)
     if damage == "no store":
@@ -178,8 +189,12 @@ def test_incomplete_labels_leave_the_old_ones(manifest):
     assert (stores.open_label_store(manifest, "cells")[:] == 7).all()
 
 
-@pytest.mark.parametrize(("owner", "name"), [(Path, "rename"), (omezarr, "list_labels"), (stores.shutil, "rmtree")])
-def test_killed_while_labels_are_replaced_the_manifest_does_not_speak_of_them(manifest, owner, name, monkeypatch):
+@pytest.mark.parametrize(
+    ("owner", "name"), [(Path, "rename"), (omezarr, "list_labels"), (stores.shutil, "rmtree")]
+)
+def test_killed_while_labels_are_replaced_the_manifest_does_not_speak_of_them(
+    manifest, owner, name, monkeypatch
+):
     put_labels(manifest, 7)
     partial = stores.store_path(manifest) / "labels" / ".cells.partial"
     omezarr.write_labels(partial, np.full((600, 530), 9, np.uint32), mpp=None)

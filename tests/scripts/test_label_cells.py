@@ -23,7 +23,9 @@ def folder(tmp_path):
 def add_prediction(manifest, probability, fingerprint):
     with stores.new_store(manifest) as partial:
         omezarr.write_image(partial, probability, channels=["foreground"], mpp=0.5)
-    stores.write_manifest(manifest, {"fingerprint": fingerprint, "shape": list(probability.shape), "mpp": 0.5})
+    stores.write_manifest(
+        manifest, {"fingerprint": fingerprint, "shape": list(probability.shape), "mpp": 0.5}
+    )
 
 
 def run(folder, **changes):
@@ -38,7 +40,10 @@ def run(folder, **changes):
     )
     batch = json.loads((folder / "batch.json").read_text())
     assert set(batch) == {"S1", "S2"}
-    return {slide: stores.read_manifest(folder / f"predictions/{slide}.json")["cells"]["n_cells"] for slide in batch}
+    return {
+        slide: stores.read_manifest(folder / f"predictions/{slide}.json")["cells"]["n_cells"]
+        for slide in batch
+    }
 
 
 def cells_of(folder, slide="S1"):

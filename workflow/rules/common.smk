@@ -3,7 +3,7 @@ import os
 import time
 from pathlib import Path
 
-from slideunet.inputs.start import failed_exit_code, load_run, stop_on_input_errors
+from slideunet.inputs.start import account_of_failures, load_run, stop_on_input_errors
 
 ROOT = Path(workflow.basedir)
 START = time.time()
@@ -57,11 +57,7 @@ def get_memory(megabytes):
 
 def end_with_exit_code():
     """Snakemake ends with 1 whatever went wrong; the jobs left what it really was beside their logs."""
-    code = failed_exit_code(Path("logs"), START)
-    for path in sorted(Path("logs").rglob("*.exit")):
-        if path.stat().st_mtime >= START:
-            log = path.with_suffix("")
-            print(f"\nWhat went wrong ({log}):", file=sys.stderr)
-            print(log.read_text(encoding="utf-8").strip(), file=sys.stderr, flush=True)
+    code, account = account_of_failures(Path("logs"), START)
+    print(account, file=sys.stderr, flush=True)
     workflow.persistence.unlock()
     os._exit(code)

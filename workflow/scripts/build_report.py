@@ -99,8 +99,6 @@ def versions() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
     with log_to(snakemake.log[0]):
         main(
             split_table=Path(snakemake.input.split),

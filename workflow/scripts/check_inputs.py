@@ -81,8 +81,6 @@ def _channels_of(weights: Path) -> int:
 
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
     with log_to(snakemake.log[0]):
         main(
             rows=snakemake.params.rows,

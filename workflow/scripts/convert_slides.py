@@ -8,14 +8,21 @@ from typing import Any
 import dask
 
 from slideunet.batch import each_slide, finish_batch
-from slideunet.images.conversion import convert, read_slide
+from slideunet.images.conversion import Channels, convert, read_slide
+from slideunet.images.omezarr import Version
 from slideunet.logs import log_to
 
 
 def main(
-    *, rows: Sequence[Mapping[str, Any]], slides_folder: Path, manifest: Path, channels: Any, ome_zarr: Any, threads: int = 1
+    *,
+    rows: Sequence[Mapping[str, Any]],
+    slides_folder: Path,
+    manifest: Path,
+    channels: Channels,
+    ome_zarr: Version,
+    threads: int = 1,
 ) -> None:
-    """Convert every row of the sheet to `slides_folder/{slide}.zarr` + `.json`, then write the batch manifest."""
+    """Convert every row to `slides_folder/{slide}.zarr` + `.json`, then write the batch manifest."""
     with dask.config.set(num_workers=threads):
         done = each_slide(
             {row["slide"]: row for row in rows},
@@ -28,8 +35,6 @@ def main(
 
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
     with log_to(snakemake.log[0]):
         main(
             rows=snakemake.params.rows,

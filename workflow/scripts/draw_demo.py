@@ -22,7 +22,5 @@ def main(*, sheet: Path) -> None:
 
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
     with log_to(snakemake.log[0]):
         main(sheet=Path(snakemake.input.sheet))

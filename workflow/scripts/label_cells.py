@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from slideunet import __version__
 from slideunet.batch import each_slide, finish_batch
@@ -49,7 +49,7 @@ def main(
 
     def label(slide: str, prediction: Path) -> bool:
         known = stores.read_manifest(prediction)
-        facts = {"threshold": cut, "method": method, "min_area": min_area}
+        facts: dict[str, Any] = {"threshold": cut, "method": method, "min_area": min_area}
         wanted = fingerprint(
             prediction=known["fingerprint"], code=[__version__, SEPARATION_VERSION], version=ome_zarr, **facts
         )
@@ -66,8 +66,6 @@ def main(
 
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
     with log_to(snakemake.log[0]):
         main(
             slides=snakemake.params.slides,

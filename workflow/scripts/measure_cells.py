@@ -62,8 +62,6 @@ def main(
 
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
     with log_to(snakemake.log[0]):
         main(
             slides=snakemake.params.slides,

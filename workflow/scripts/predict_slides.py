@@ -1,11 +1,11 @@
-"""Predict the foreground probability of the slides of a batch; predictions that are up to date are left alone."""
+"""Predict the foreground probability of the slides of a batch; what is up to date is left alone."""
 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from slideunet.batch import each_slide, finish_batch
+from slideunet.images.omezarr import Version
 from slideunet.images.stores import is_current
 from slideunet.logs import log_to
 from slideunet.network.facts import choose_prediction_precision, prediction_fingerprint, read_model_facts
@@ -20,14 +20,21 @@ def main(
     manifest: Path,
     precision: str,
     tile: str | int,
-    ome_zarr: Any,
+    ome_zarr: Version,
     threads: int = 1,
 ) -> None:
     """Write `predictions_folder/{slide}.zarr` + `.json` for every slide, then the batch manifest."""
     facts = read_model_facts(model)
     chosen = choose_prediction_precision(facts, precision)
-    wanted = {slide: prediction_fingerprint(slides_folder / f"{slide}.json", facts, chosen, ome_zarr) for slide in slides}
-    stale = {slide: known for slide, known in wanted.items() if not is_current(predictions_folder / f"{slide}.json", known)}
+    wanted = {
+        slide: prediction_fingerprint(slides_folder / f"{slide}.json", facts, chosen, ome_zarr)
+        for slide in slides
+    }
+    stale = {
+        slide: known
+        for slide, known in wanted.items()
+        if not is_current(predictions_folder / f"{slide}.json", known)
+    }
     logging.info(f"{len(stale)} of {len(wanted)} slides to predict, the others are up to date")
     if stale:
         # torch takes seconds to load, so only when there is something to predict.
@@ -37,9 +44,16 @@ def main(
 
         def predict(slide: str, known: str) -> bool:
             predict_slide(
-                network, facts, slides_folder / f"{slide}.json", predictions_folder / f"{slide}.json", fingerprint=known,
-                precision=chosen, tile=None if tile == "auto" else int(tile), version=ome_zarr, threads=threads,
-            )  # fmt: skip
+                network,
+                facts,
+                slides_folder / f"{slide}.json",
+                predictions_folder / f"{slide}.json",
+                fingerprint=known,
+                precision=chosen,
+                tile=None if tile == "auto" else int(tile),
+                version=ome_zarr,
+                threads=threads,
+            )
             return True
 
         each_slide(stale, predict)
@@ -47,8 +61,6 @@ def main(
 
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
     with log_to(snakemake.log[0]):
         main(
             slides=snakemake.params.slides,

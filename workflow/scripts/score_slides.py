@@ -94,8 +94,6 @@ def is_current(path: Path, known: str) -> bool:
 
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
     with log_to(snakemake.log[0]):
         main(
             slides=list(snakemake.params.slides),

@@ -48,8 +48,6 @@ def main(
 
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
     with log_to(snakemake.log[0]):
         main(
             rows=snakemake.params.rows,

@@ -1,4 +1,4 @@
-"""Train the U-Net on the training slides, choose the best epoch and the threshold on the validation slides."""
+"""Train the U-Net on the training slides; epoch and threshold are chosen on the validation slides."""
 
 import logging
 import shutil
@@ -38,14 +38,14 @@ def main(
     else:
         from slideunet.network.model import train_model
 
-        train_model(slides, slides_folder, model=model, data=data, training=training, folder=state, threads=threads)
+        train_model(
+            slides, slides_folder, model=model, data=data, training=training, folder=state, threads=threads
+        )
     for path in finished:
         shutil.copy2(path, facts.parent / path.name)
 
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
     with log_to(snakemake.log[0]):
         main(
             split_table=Path(snakemake.input.split),

@@ -1,3 +1,3 @@
-"""slideunet: separated, measured cells and an honest accuracy report from microscopy images and whole slides."""
+"""Separated, measured cells and an honest accuracy report from microscopy images and whole slides."""
 
 __version__ = "0.1.0"

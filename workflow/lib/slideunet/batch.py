@@ -31,7 +31,7 @@ def each_slide(slides: Mapping[str, Work], do: Callable[[str, Work], bool]) -> d
     Raises
     ------
     SlideunetError
-        Of the gravest kind that was met (by exit code), with the messages of all; raised when all slides had their turn.
+        Of the gravest kind that was met (by exit code), with the messages of all, after the last slide.
     """
     done: dict[str, bool] = {}
     failures: list[SlideunetError] = []

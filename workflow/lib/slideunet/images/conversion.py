@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-
 from slideunet import __version__
 from slideunet.errors import InputError
 from slideunet.fingerprint import file_identity, fingerprint
@@ -84,10 +83,14 @@ def _fingerprint(slide: Slide, channels: Channels, version: str) -> str:
     return fingerprint(format=FORMAT, files=files, mpp=slide.mpp, channels=channels, version=version)
 
 
-def _write(slide: Slide, source: Source, truth: Truth | None, manifest: Path, version: omezarr.Version) -> dict[str, Any]:
+def _write(
+    slide: Slide, source: Source, truth: Truth | None, manifest: Path, version: omezarr.Version
+) -> dict[str, Any]:
     mpp = slide.mpp or source.mpp
     with stores.new_store(manifest) as partial:
-        levels = omezarr.write_image(partial, source.pixels, channels=source.channels, mpp=mpp, version=version)
+        levels = omezarr.write_image(
+            partial, source.pixels, channels=source.channels, mpp=mpp, version=version
+        )
         if truth is not None:
             omezarr.write_label_image(partial, "truth", truth.labels, mpp=mpp, version=version)
         pixels = omezarr.open_level(partial, 0)
@@ -107,5 +110,6 @@ def _write(slide: Slide, source: Source, truth: Truth | None, manifest: Path, ve
         "n_objects": None if truth is None else int(truth.labels.max(initial=0)),
         "source": {"image": str(slide.image), "labels": None if slide.labels is None else str(slide.labels)},
         "warnings": [] if truth is None else list(truth.warnings),
-        "versions": {"slideunet": __version__} | {name: importlib.metadata.version(name) for name in ("zarr", "numpy")},
+        "versions": {"slideunet": __version__}
+        | {name: importlib.metadata.version(name) for name in ("zarr", "numpy")},
     }

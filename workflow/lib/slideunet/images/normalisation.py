@@ -7,10 +7,11 @@ same pixels in another tile, and the result would depend on how the slide was cu
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
+from slideunet.images.pixels import Pixels
 from slideunet.images.pyramid import regions
 
 Mode = Literal["percentile", "unit", "symmetric", "zscore"]
@@ -38,7 +39,9 @@ class Normalisation:
         return (pixels.astype(np.float32) - offset) / scale
 
 
-def normalisation(statistics: Sequence[Mapping[str, float]], mode: Mode, background: Background) -> Normalisation:
+def normalisation(
+    statistics: Sequence[Mapping[str, float]], mode: Mode, background: Background
+) -> Normalisation:
     """Choose the constants of one slide from its statistics.
 
     Parameters
@@ -49,15 +52,15 @@ def normalisation(statistics: Sequence[Mapping[str, float]], mode: Mode, backgro
         "percentile": 1st to 99.8th percentile to [0, 1] (values outside are kept);
         "unit": minimum to maximum to [0, 1]; "symmetric": to [-1, 1]; "zscore": mean 0, standard deviation 1.
     background : str
-        "dark" leaves the slide as it is, "bright" inverts it, "auto" inverts it when its median lies nearer to
-        the high percentile, averaged over channels (stained tissue on a white background).
+        "dark" leaves the slide as it is, "bright" inverts it, "auto" inverts it when its median lies nearer
+        to the high percentile, averaged over channels (stained tissue on a white background).
     """
     invert = background == "bright" or (background == "auto" and _is_bright(statistics))
     pairs = [_offset_and_scale(channel, mode, invert) for channel in statistics]
     return Normalisation(tuple(offset for offset, _ in pairs), tuple(scale for _, scale in pairs))
 
 
-def survey(pixels: Any) -> tuple[list[dict[str, float]], str]:
+def survey(pixels: Pixels) -> tuple[list[dict[str, float]], str]:
     """Read a slide once and return the statistics of its channels and the digest of its pixels.
 
     Parameters
@@ -137,9 +140,11 @@ def _offset_and_scale(channel: Mapping[str, float], mode: Mode, invert: bool) ->
     if mode == "zscore":
         offset, scale = channel["mean"], channel["std"]
         return offset, -_not_zero(scale) if invert else _not_zero(scale)
-    low, high = (channel["low"], channel["high"]) if mode == "percentile" else (channel["min"], channel["max"])
+    low, high = (
+        (channel["low"], channel["high"]) if mode == "percentile" else (channel["min"], channel["max"])
+    )
     scale = _not_zero(high - low)
-    start, scale = (low + scale, -scale) if invert else (low, scale)
+    start, scale = (high, -scale) if invert else (low, scale)
     # [0, 1] to [-1, 1]: 2 (x - start) / scale - 1 = (x - (start + scale / 2)) / (scale / 2)
     return (start + scale / 2, scale / 2) if mode == "symmetric" else (start, scale)
 

@@ -4,7 +4,7 @@ The only module that knows the keys of the format: https://ngff.openmicroscopy.o
 Arrays are opened by the path that the multiscales metadata gives, never by listing a folder.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,10 +14,12 @@ import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from slideunet.images.pyramid import halve_labels, halve_image, level_shapes
+from slideunet.images.pixels import Pixels, WritablePixels
+from slideunet.images.pyramid import halve_image, halve_labels, level_shapes
 
 CHUNK = 512
 Version = Literal["0.4", "0.5"]
+Halve = Callable[[Pixels, WritablePixels], None]
 
 _RGB = ("FF0000", "00FF00", "0000FF")
 
@@ -52,10 +54,14 @@ def write_image(
     group = zarr.create_group(path, zarr_format=_zarr_format(version))
     shapes = _write_levels(group, pixels, version, halve_image)
     axes = [{"name": "c", "type": "channel"}, *_space_axes(mpp)]
-    _set_metadata(group, version, {
-        "multiscales": [_multiscales(path.name.split(".zarr")[0], axes, shapes, mpp, version)],
-        "omero": {"channels": _omero_channels(channels, pixels.dtype)},
-    })
+    _set_metadata(
+        group,
+        version,
+        {
+            "multiscales": [_multiscales(path.name.split(".zarr")[0], axes, shapes, mpp, version)],
+            "omero": {"channels": _omero_channels(channels, pixels.dtype)},
+        },
+    )
     return len(shapes)
 
 
@@ -67,20 +73,26 @@ def write_labels(
     version: Version = "0.5",
     name: str | None = None,
 ) -> int:
-    """Write a label pyramid (y, x) of uint32, every level by nearest neighbour; return the number of levels."""
+    """Write a label pyramid (y, x) of uint32, by nearest neighbour, and return its number of levels."""
     group = zarr.create_group(path, zarr_format=_zarr_format(version))
     shapes = _write_levels(group, labels, version, halve_labels)
     image_label: dict[str, Any] = {"source": {"image": "../../"}}
     if version == "0.4":
         image_label["version"] = "0.4"
-    _set_metadata(group, version, {
-        "multiscales": [_multiscales(name or path.name, _space_axes(mpp), shapes, mpp, version)],
-        "image-label": image_label,
-    })
+    _set_metadata(
+        group,
+        version,
+        {
+            "multiscales": [_multiscales(name or path.name, _space_axes(mpp), shapes, mpp, version)],
+            "image-label": image_label,
+        },
+    )
     return len(shapes)
 
 
-def write_label_image(image: Path, name: str, labels: da.Array | np.ndarray, *, mpp: float | None, version: Version) -> None:
+def write_label_image(
+    image: Path, name: str, labels: da.Array | np.ndarray, *, mpp: float | None, version: Version
+) -> None:
     """Write a label pyramid into an image, as `labels/<name>`, and list it there."""
     folder = image / "labels"
     folder.mkdir(exist_ok=True)
@@ -91,7 +103,9 @@ def write_label_image(image: Path, name: str, labels: da.Array | np.ndarray, *, 
 def list_labels(folder: Path) -> None:
     """Write the metadata of a `labels` folder: the names of the label images that it holds."""
     version: Version = "0.4" if (folder.parent / ".zgroup").exists() else "0.5"
-    names = sorted(child.name for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+    names = sorted(
+        child.name for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")
+    )
     group = zarr.open_group(folder, mode="a", zarr_format=_zarr_format(version))
     _set_metadata(group, version, {"labels": names})
 
@@ -122,9 +136,11 @@ def metadata(path: Path) -> dict[str, Any]:
     return attributes.get("ome", attributes)
 
 
-def _write_levels(group: zarr.Group, pixels: Any, version: Version, halve: Any) -> list[tuple[int, ...]]:
+def _write_levels(
+    group: zarr.Group, pixels: da.Array | np.ndarray, version: Version, halve: Halve
+) -> list[tuple[int, ...]]:
     shapes = level_shapes(pixels.shape)
-    source = pixels
+    source: Any = pixels
     for level, shape in enumerate(shapes):
         target = _create_array(group, str(level), shape, pixels.dtype, version)
         if level == 0:
@@ -135,10 +151,12 @@ def _write_levels(group: zarr.Group, pixels: Any, version: Version, halve: Any) 
     return shapes
 
 
-def _create_array(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: Any, version: Version) -> zarr.Array:
+def _create_array(
+    group: zarr.Group, name: str, shape: tuple[int, ...], dtype: np.dtype, version: Version
+) -> zarr.Array:
     """Create an array whose damaged chunks are noticed: zstd with a checksum, every chunk written."""
     compressors: Any = (ZstdCodec(level=1), Crc32cCodec())
-    options: dict[str, Any] = {"dimension_names": ["c", "y", "x"][-len(shape):]}
+    options: dict[str, Any] = {"dimension_names": ["c", "y", "x"][-len(shape) :]}
     if version == "0.4":
         compressors = numcodecs.Zstd(level=1, checksum=True)
         options = {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
@@ -155,20 +173,25 @@ def _create_array(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: A
     )
 
 
-def _store(pixels: Any, target: zarr.Array) -> None:
+def _store(pixels: da.Array | np.ndarray, target: zarr.Array) -> None:
     if isinstance(pixels, np.ndarray):
         target[...] = pixels
         return
     da.store(pixels.rechunk(target.chunks), target, lock=False)
 
 
-def _multiscales(name: str, axes: list[dict], shapes: list[tuple[int, ...]], mpp: float | None, version: Version) -> dict:
-    datasets = [{
-        "path": str(level),
-        "coordinateTransformations": [
-            {"type": "scale", "scale": [1.0] * (len(axes) - 2) + [(mpp or 1.0) * 2**level] * 2}
-        ],
-    } for level in range(len(shapes))]
+def _multiscales(
+    name: str, axes: list[dict], shapes: list[tuple[int, ...]], mpp: float | None, version: Version
+) -> dict:
+    datasets = [
+        {
+            "path": str(level),
+            "coordinateTransformations": [
+                {"type": "scale", "scale": [1.0] * (len(axes) - 2) + [(mpp or 1.0) * 2**level] * 2}
+            ],
+        }
+        for level in range(len(shapes))
+    ]
     known = {"name": name, "axes": axes, "datasets": datasets}
     return {"version": "0.4"} | known if version == "0.4" else known
 

@@ -1,9 +1,10 @@
 """Pyramid levels: each halves the one before, block by block, in memory that does not grow with the slide."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
+
+from slideunet.images.pixels import Pixels, WritablePixels
 
 SMALLEST_LEVEL = 256
 _BLOCK = 2048
@@ -31,7 +32,7 @@ def level_shapes(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     return shapes
 
 
-def halve_image(source: Any, target: Any) -> None:
+def halve_image(source: Pixels, target: WritablePixels) -> None:
     """Fill `target` with the mean of 2 x 2 pixels of `source`; an odd last row or column is repeated.
 
     Parameters
@@ -46,7 +47,7 @@ def halve_image(source: Any, target: Any) -> None:
         target[..., rows, columns] = _mean_of_four(block)
 
 
-def halve_labels(source: Any, target: Any) -> None:
+def halve_labels(source: Pixels, target: WritablePixels) -> None:
     """Fill `target` (y, x) with every second pixel of `source`: ids are never mixed."""
     for rows, columns in regions(target.shape, _BLOCK):
         target[rows, columns] = np.asarray(source[_double(rows), _double(columns)])[::2, ::2]

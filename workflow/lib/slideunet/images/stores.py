@@ -18,6 +18,8 @@ import zarr
 from slideunet.errors import DamagedDataError
 from slideunet.images import omezarr
 
+_REMEDY = "Delete the manifest beside the store and run the workflow again."
+
 
 def store_path(manifest: Path) -> Path:
     """Return the OME-Zarr that a manifest speaks of: the same name, ending in `.zarr`."""
@@ -28,11 +30,14 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     """Write a file so that it is either the old or the new one, whole, at any instant."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        file.write(data.encode() if isinstance(data, str) else data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def write_manifest(path: Path, facts: dict[str, Any]) -> None:
@@ -46,15 +51,20 @@ def read_manifest(path: Path) -> dict[str, Any]:
     Raises
     ------
     DamagedDataError
-        When it is missing or not JSON.
+        When it is missing or not a JSON object.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(facts, dict):
+            return facts
+        reason = f"is not readable (it holds a {type(facts).__name__})"
     except FileNotFoundError:
         reason = "is missing, so its store is not complete"
     except ValueError as error:
         reason = f"is not readable ({error})"
-    raise DamagedDataError(f"{path} {reason}. Run the workflow again with `--forcerun` on the rule that makes it.")
+    raise DamagedDataError(
+        f"{path} {reason}. Run the workflow again with `--forcerun` on the rule that makes it."
+    )
 
 
 def is_current(manifest: Path, fingerprint: str) -> bool:
@@ -86,9 +96,15 @@ def new_store(manifest: Path) -> Iterator[Path]:
 
 
 def put_labels(
-    manifest: Path, name: str, labels: np.ndarray, *, mpp: float | None, version: omezarr.Version, facts: dict[str, Any]
+    manifest: Path,
+    name: str,
+    labels: np.ndarray,
+    *,
+    mpp: float | None,
+    version: omezarr.Version,
+    facts: dict[str, Any],
 ) -> None:
-    """Write labels (y, x) into a complete store as a pyramid and their facts into its manifest; see `replace_labels`."""
+    """Write labels (y, x) into a complete store and their facts into its manifest; see `replace_labels`."""
     partial = store_path(manifest) / "labels" / f".{name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     omezarr.write_labels(partial, labels, name=name, mpp=mpp, version=version)
@@ -131,11 +147,7 @@ def check_complete(path: Path) -> None:
         Naming the array and the number of chunks.
     """
     for array in omezarr.arrays(path):
-        if array.nchunks_initialized != array.nchunks:
-            raise DamagedDataError(
-                f"{path}/{array.path}: {array.nchunks - array.nchunks_initialized} of {array.nchunks} chunks are missing. "
-                "They would read as black. Delete the manifest beside the store and run the workflow again."
-            )
+        _check_chunks(array, f"{path}/{array.path}")
 
 
 def open_image_store(manifest: Path, level: int = 0) -> zarr.Array:
@@ -161,11 +173,15 @@ def _open(path: Path, level: int) -> zarr.Array:
         array = omezarr.open_level(path, level)
     except (FileNotFoundError, KeyError, IndexError, ValueError) as error:
         raise DamagedDataError(
-            f"{path} cannot be opened ({error}) although its manifest exists. Delete the manifest and run the workflow again."
+            f"{path} cannot be opened ({error}) although its manifest exists. {_REMEDY}"
         ) from error
-    if array.nchunks_initialized != array.nchunks:
-        raise DamagedDataError(
-            f"{path}/{level}: {array.nchunks - array.nchunks_initialized} of {array.nchunks} chunks are missing; they would "
-            "read as black. Delete the manifest beside the store and run the workflow again."
-        )
+    _check_chunks(array, f"{path}/{level}")
     return array
+
+
+def _check_chunks(array: zarr.Array, name: str) -> None:
+    missing = array.nchunks - array.nchunks_initialized
+    if missing:
+        raise DamagedDataError(
+            f"{name}: {missing} of {array.nchunks} chunks are missing; they would read as black. {_REMEDY}"
+        )

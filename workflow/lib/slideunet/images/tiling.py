@@ -16,7 +16,6 @@ Plain arithmetic on purpose: no numpy, torch or zarr.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-
 Interval = tuple[int, int]
 
 
@@ -44,7 +43,8 @@ class Tile:
     def crop(self) -> tuple[slice, slice]:
         """Where the core lies in what was read."""
         rows, columns = (
-            slice(core[0] - read[0], core[1] - read[0]) for core, read in zip(self.core, self.read, strict=True)
+            slice(core[0] - read[0], core[1] - read[0])
+            for core, read in zip(self.core, self.read, strict=True)
         )
         return rows, columns
 
@@ -95,7 +95,7 @@ def mirrored(start: int, stop: int, length: int) -> list[int]:
 
 
 def tile_spans(length: int, size: int, halo: int, multiple: int) -> list[tuple[Interval, Interval]]:
-    """Return (core, read) of every tile along one axis; the read end of the last core is rounded up to `multiple`.
+    """Return (core, read) of every tile along one axis; the last read is rounded up to `multiple`.
 
     Raises
     ------
@@ -103,6 +103,8 @@ def tile_spans(length: int, size: int, halo: int, multiple: int) -> list[tuple[I
         When `size` or `halo` is not a multiple of `multiple`.
     """
     if size <= 0 or size % multiple or halo < 0 or halo % multiple:
-        raise ValueError(f"tile size {size} and halo {halo} must be multiples of {multiple} (2^depth of the network)")
+        raise ValueError(
+            f"tile size {size} and halo {halo} must be multiples of {multiple} (2^depth of the network)"
+        )
     cores = [(start, min(start + size, length)) for start in range(0, length, size)]
     return [((start, stop), (start - halo, stop + -stop % multiple + halo)) for start, stop in cores]

@@ -1,13 +1,12 @@
 """Reading a window of a slide, mirrored where it reaches over the border."""
 
-from typing import Any
-
 import numpy as np
 
+from slideunet.images.pixels import Pixels
 from slideunet.images.tiling import mirrored
 
 
-def read_mirrored(pixels: Any, read: tuple[tuple[int, int], tuple[int, int]]) -> np.ndarray:
+def read_mirrored(pixels: Pixels, read: tuple[tuple[int, int], tuple[int, int]]) -> np.ndarray:
     """Read a window that may reach over the borders of a slide, where the slide is mirrored.
 
     Parameters

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from slideunet.errors import InputError, SlideunetError
 from slideunet.inputs.batches import assign_batches, image_sizes
 from slideunet.inputs.schema import check_configuration
 from slideunet.inputs.sheet import check_purpose, missing_files, read_sheet
-from slideunet.inputs.strict_yaml import duplicate_keys
+from slideunet.inputs.strict_yaml import duplicate_keys, read_yaml_strictly
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Run:
     def rows(self, batch: str, columns: Sequence[str]) -> list[dict[str, str]]:
         """Return some columns of the rows of a batch."""
         own = self.sheet[self.sheet["slide"].isin(self.batches[batch])]
-        return own[list(columns)].to_dict("records")
+        return [dict(zip(columns, row, strict=True)) for row in own[list(columns)].itertuples(index=False)]
 
     def files(self, batch: str | None = None) -> list[str]:
         """Return the image and label files of a batch, or of the whole sheet."""
@@ -76,13 +75,13 @@ def load_run(config: Mapping[str, Any], *, config_files: Sequence[Path], schemas
     """
     problems = [problem for path in config_files for problem in duplicate_keys(path)]
     try:
-        checked = check_configuration(config, _read(schemas / "config.schema.yaml"))
+        checked = check_configuration(config, read_yaml_strictly(schemas / "config.schema.yaml"))
     except InputError as error:
         raise InputError([*problems, *error.problems]) from error
     if problems:
         raise InputError(problems)
     path = _find_sheet(checked["slides"], config_files, root)
-    sheet = read_sheet(path, _read(schemas / "slides.schema.yaml"))
+    sheet = read_sheet(path, read_yaml_strictly(schemas / "slides.schema.yaml"))
     is_demo = path.resolve().is_relative_to((root / "resources" / "demo").resolve())
     made = [Path(file) for file in [*sheet["image"], *sheet["labels"]] if file] if is_demo else []
     missing = missing_files(sheet, made)
@@ -100,7 +99,8 @@ def stop_on_input_errors() -> Iterator[None]:
         yield
     except SlideunetError as error:
         sys.stdout.flush()
-        heading = f"slideunet: {len(error.problems)} problem{'s' if len(error.problems) > 1 else ''} found before the start"
+        n = len(error.problems)
+        heading = f"slideunet: {n} problem{'s' if n > 1 else ''} found before the start"
         print(
             heading, *(f"  - {problem}" for problem in error.problems), sep="\n", file=sys.stderr, flush=True
         )
@@ -108,22 +108,41 @@ def stop_on_input_errors() -> Iterator[None]:
         os._exit(error.exit_code)
 
 
-def failed_exit_code(logs: Path, since: float) -> int:
-    """Return the gravest exit code that a job of this run left beside its log, or 1 when none did.
+def account_of_failures(logs: Path, since: float) -> tuple[int, str]:
+    """Sum up a run that failed: its exit code and what its jobs said.
 
     Parameters
     ----------
     logs : Path
-        Folder of the log files.
+        Folder of the log files; a job that failed left its exit code beside its log.
     since : float
         Start of the run, as seconds since the epoch.
+
+    Returns
+    -------
+    int
+        The gravest exit code, or 1 when no job left one.
+    str
+        The messages of every job that failed, under the name of its log.
     """
-    codes = [int(path.read_text()) for path in logs.rglob("*.exit") if path.stat().st_mtime >= since]
-    return max(codes, default=1)
+    codes = {
+        path: int(path.read_text()) for path in sorted(logs.rglob("*.exit")) if path.stat().st_mtime >= since
+    }
+    told = [
+        f"\nWhat went wrong ({path.with_suffix('')}):\n" + _errors(path.with_suffix("")) for path in codes
+    ]
+    return max(codes.values(), default=1), "\n".join(told)
+
+
+def _errors(log: Path) -> str:
+    """Return the messages of a log file that are errors, without date and level."""
+    lines = log.read_text(encoding="utf-8").splitlines()
+    return "\n".join("  - " + line.split(" ERROR ", 1)[1] for line in lines if " ERROR " in line)
 
 
 def _find_sheet(name: str, config_files: Sequence[Path], root: Path) -> Path:
-    return _find(name, "", [Path(), *_folders(config_files), root], "slides: there is no sample sheet")
+    folders = [Path(), *_folders(config_files), root]
+    return _find(name, "", folders, "slides: there is no sample sheet")
 
 
 def _find_model(name: str | None, config_files: Sequence[Path], root: Path) -> Path | None:
@@ -143,9 +162,5 @@ def _find(name: str, file: str, folders: Sequence[Path], problem: str) -> Path:
     for folder in folders:
         if (folder / name / file).is_file():
             return (folder / name).absolute()
-    looked = ", ".join(str(folder.absolute()) for folder in dict.fromkeys(folders))
+    looked = ", ".join(dict.fromkeys(str(folder.absolute()) for folder in folders))
     raise InputError(f"{problem} {name}. It was looked for in {looked}. Correct the path.")
-
-
-def _read(path: Path) -> Any:
-    return yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai import transforms as mt
-from monai.data import set_track_meta
+from monai.data import MetaTensor, set_track_meta
 
 # Patches need no record of the transforms they went through, and keeping it takes a third of the time.
 set_track_meta(False)
@@ -36,27 +36,31 @@ def build_augmentation(strengths: Mapping[str, float], patch_size: int) -> mt.Co
         Of a dict with "image" (c, y, x) float32 and "labels" (1, y, x) float32.
     """
     s = strengths
-    return mt.Compose([
-        mt.RandFlipd(_BOTH, prob=s["flip"], spatial_axis=0),
-        mt.RandFlipd(_BOTH, prob=s["flip"], spatial_axis=1),
-        mt.RandRotate90d(_BOTH, prob=s["flip"], max_k=3),
-        mt.Rand2DElasticd(
-            _BOTH,
-            prob=1.0 if s["rotation"] or s["scale"] or s["elastic"] else 0.0,
-            spacing=(48, 48),
-            magnitude_range=(0.0, s["elastic"]),
-            rotate_range=np.deg2rad(s["rotation"]),
-            scale_range=s["scale"],
-            spatial_size=(patch_size, patch_size),
-            mode=["bilinear", "nearest"],
-            padding_mode="reflection",
-        ),
-        mt.RandGaussianSmoothd(_IMAGE, prob=0.2 if s["blur"] else 0.0, sigma_x=(0.0, s["blur"]), sigma_y=(0.0, s["blur"])),
-        mt.RandAdjustContrastd(_IMAGE, prob=0.3 if s["gamma"] else 0.0, gamma=_log_range(s["gamma"])),
-        mt.RandScaleIntensityd(_IMAGE, prob=0.5 if s["contrast"] else 0.0, factors=s["contrast"]),
-        mt.RandShiftIntensityd(_IMAGE, prob=0.5 if s["brightness"] else 0.0, offsets=s["brightness"]),
-        mt.RandGaussianNoised(_IMAGE, prob=0.3 if s["noise"] else 0.0, std=s["noise"]),
-    ])
+    return mt.Compose(
+        [
+            mt.RandFlipd(_BOTH, prob=s["flip"], spatial_axis=0),
+            mt.RandFlipd(_BOTH, prob=s["flip"], spatial_axis=1),
+            mt.RandRotate90d(_BOTH, prob=s["flip"], max_k=3),
+            mt.Rand2DElasticd(
+                _BOTH,
+                prob=1.0 if s["rotation"] or s["scale"] or s["elastic"] else 0.0,
+                spacing=(48, 48),
+                magnitude_range=(0.0, s["elastic"]),
+                rotate_range=np.deg2rad(s["rotation"]),
+                scale_range=s["scale"],
+                spatial_size=(patch_size, patch_size),
+                mode=["bilinear", "nearest"],
+                padding_mode="reflection",
+            ),
+            mt.RandGaussianSmoothd(
+                _IMAGE, prob=0.2 if s["blur"] else 0.0, sigma_x=(0.0, s["blur"]), sigma_y=(0.0, s["blur"])
+            ),
+            mt.RandAdjustContrastd(_IMAGE, prob=0.3 if s["gamma"] else 0.0, gamma=_log_range(s["gamma"])),
+            mt.RandScaleIntensityd(_IMAGE, prob=0.5 if s["contrast"] else 0.0, factors=s["contrast"]),
+            mt.RandShiftIntensityd(_IMAGE, prob=0.5 if s["brightness"] else 0.0, offsets=s["brightness"]),
+            mt.RandGaussianNoised(_IMAGE, prob=0.3 if s["noise"] else 0.0, std=s["noise"]),
+        ]
+    )
 
 
 def augment(
@@ -79,13 +83,16 @@ def augment(
     """
     seed = int(np.random.SeedSequence(stream).generate_state(1)[0])
     augmentation.set_random_state(seed=seed)
-    sample: dict[str, Any] = {"image": torch.from_numpy(image), "labels": torch.from_numpy(labels[None].astype(np.float32))}
+    sample: dict[str, Any] = {
+        "image": torch.from_numpy(image),
+        "labels": torch.from_numpy(labels[None].astype(np.float32)),
+    }
     changed: Any = augmentation(sample)
     return _plain(changed["image"]), _plain(changed["labels"])
 
 
-def _plain(tensor: Any) -> torch.Tensor:
-    return tensor.as_tensor() if hasattr(tensor, "as_tensor") else tensor
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor
 
 
 def _log_range(gamma: float) -> tuple[float, float]:

@@ -12,6 +12,8 @@ from slideunet.images.stores import read_manifest
 Precision = Literal["fp32", "bf16"]
 FORMAT = 1  # Raise when predictions are made differently, so that old ones are made again.
 
+_REQUIRED = ("architecture", "normalisation", "background", "halo", "threshold", "precision", "sha256")
+
 
 def read_model_facts(folder: Path) -> dict[str, Any]:
     """Read `model.json` of a model folder.
@@ -30,11 +32,17 @@ def read_model_facts(folder: Path) -> dict[str, Any]:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InputError(f"model.weights: there is no {path}. Name a folder such as results/model.") from error
+        raise InputError(
+            f"model.weights: there is no {path}. Name a folder such as results/model."
+        ) from error
     except ValueError as error:
         raise InputError(f"model.weights: {path} is not readable ({error}). Copy the model again.") from error
-    if not {"architecture", "normalisation", "threshold", "sha256"} <= facts.keys():
-        raise InputError(f"model.weights: {path} is not a model of slideunet: architecture, normalisation, threshold or sha256 is missing.")
+    missing = _REQUIRED if not isinstance(facts, dict) else [name for name in _REQUIRED if name not in facts]
+    if missing:
+        raise InputError(
+            f"model.weights: {path} is not a model of slideunet: {', '.join(missing)} is missing. "
+            "Name a folder such as results/model."
+        )
     return facts
 
 
@@ -53,7 +61,11 @@ def prediction_fingerprint(image: Path, facts: Mapping[str, Any], precision: str
     """
     model = {name: facts[name] for name in ("sha256", "architecture", "normalisation", "background", "halo")}
     return fingerprint(
-        format=FORMAT, image=read_manifest(image)["fingerprint"], model=model, precision=precision, version=version
+        format=FORMAT,
+        image=read_manifest(image)["fingerprint"],
+        model=model,
+        precision=precision,
+        version=version,
     )
 
 
@@ -81,7 +93,12 @@ def training_fingerprint(
         These sections of the configuration.
     """
     contents = {
-        side: [[read_manifest(images / f"{slide}.json")[name] for name in ("content", "truth_content")] for slide in ids]
+        side: [
+            [read_manifest(images / f"{slide}.json")[name] for name in ("content", "truth_content")]
+            for slide in ids
+        ]
         for side, ids in slides.items()
     }
-    return fingerprint(format=FORMAT, contents=contents, model=dict(model), data=dict(data), training=dict(training))
+    return fingerprint(
+        format=FORMAT, contents=contents, model=dict(model), data=dict(data), training=dict(training)
+    )

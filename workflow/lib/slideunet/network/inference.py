@@ -5,24 +5,27 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import expit
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from slideunet.images.normalisation import Normalisation
-from slideunet.images.tiling import Tile, tile_grid
+from slideunet.images.pixels import Pixels
+from slideunet.images.tiling import Interval, Tile, tile_grid
 from slideunet.images.windows import read_mirrored
 from slideunet.network.facts import Precision
-from slideunet.network.unet import DoubleConv, UNet, channels_last, halo
+from slideunet.network.unet import DoubleConv, UNet, UNetSpec, channels_last, halo
 
 TILE = 1024
+# For one image in float32, torch leaves a convolution of so few inputs to another kernel, whose last bits differ.
+_SMALL = 20480
 _FASTER = 1.2  # bf16 must be this much faster to be worth its rounding.
 
 
 def for_inference(network: UNet) -> UNet:
-    """Return a copy in evaluation mode with batch normalisation folded into the convolutions, channels last."""
+    """Return a copy in evaluation mode, batch normalisation folded into the convolutions, channels last."""
     folded = copy.deepcopy(network).eval()
     for block in folded.modules():
         if isinstance(block, DoubleConv):
@@ -41,15 +44,18 @@ def best_device() -> torch.device:
 
 
 def predict_tile(
-    network: UNet, pixels: Any, normalisation: Normalisation, place: Tile, precision: Precision
+    network: UNet, pixels: Pixels, normalisation: Normalisation, place: Tile, precision: Precision
 ) -> np.ndarray:
     """Return the logits (core height, core width) float32 of one tile; see `predict_tiles`."""
-    return _logits(network, normalisation.apply(read_mirrored(pixels, place.read)), precision)[place.crop]
+    rows, columns = (_with_room(span, network.spec) for span in place.read)
+    return _logits(network, normalisation.apply(read_mirrored(pixels, (rows, columns))), precision)[
+        place.crop
+    ]
 
 
 def predict_tiles(
     network: UNet,
-    pixels: Any,
+    pixels: Pixels,
     normalisation: Normalisation,
     *,
     tile: int = TILE,
@@ -73,8 +79,23 @@ def predict_tiles(
     ------
     Tile, logits (core height, core width) float32
     """
-    for place in tile_grid(pixels.shape[-2:], aligned(tile, network), halo(network.spec), network.spec.multiple):
+    height, width = pixels.shape[-2:]
+    for place in tile_grid(
+        (height, width), aligned(tile, network), halo(network.spec), network.spec.multiple
+    ):
         yield place, predict_tile(network, pixels, normalisation, place, precision)
+
+
+def _with_room(span: Interval, spec: UNetSpec) -> Interval:
+    """Lengthen what a tile reads at its end until no convolution of the network has `_SMALL` inputs or fewer.
+
+    The image has `channels` feature maps, and the first convolution at the bottom width 2^(depth - 1) of them on
+    1 / 4^depth of the pixels: no other 3 x 3 convolution has fewer inputs than these two.
+    """
+    inputs_per_pixel = min(spec.channels, spec.width / 2 ** (spec.depth + 1))
+    side = math.isqrt(int(_SMALL / inputs_per_pixel)) + 1
+    start, stop = span
+    return start, max(stop, start + side + -side % spec.multiple)
 
 
 def aligned(tile: int, network: UNet) -> int:
@@ -84,7 +105,7 @@ def aligned(tile: int, network: UNet) -> int:
 
 def to_uint8(logits: np.ndarray) -> np.ndarray:
     """Turn logits into probabilities as uint8: round(255 p)."""
-    return np.rint(255.0 / (1.0 + np.exp(-logits.astype(np.float64)))).astype(np.uint8)
+    return np.rint(255.0 * expit(logits.astype(np.float64))).astype(np.uint8)
 
 
 def reduced_precision(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager:

@@ -24,7 +24,9 @@ class WeightedLoss(nn.Module):
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return a scalar."""
-        weighted = [weight * term(logits, target) for weight, term in zip(self.weights, self.terms, strict=True)]
+        weighted = [
+            weight * term(logits, target) for weight, term in zip(self.weights, self.terms, strict=True)
+        ]
         return torch.stack(weighted).sum()
 
 

@@ -18,7 +18,8 @@ from slideunet.network.facts import Precision
 from slideunet.network.inference import best_device, choose_precision
 from slideunet.network.losses import build_loss
 from slideunet.network.patches import LabelledSlide
-from slideunet.network.training import Progress, TrainingPlan, fit, training_step
+from slideunet.network.progress import Progress
+from slideunet.network.training import TrainingPlan, fit, training_step
 from slideunet.network.unet import PRESETS, UNet, UNetSpec, channels_last, halo
 from slideunet.network.weights import save_model
 from slideunet.report.figures import learning_curves_png
@@ -53,7 +54,9 @@ def train_model(
     """
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    manifests = {side: [read_manifest(images / f"{slide}.json") for slide in ids] for side, ids in slides.items()}
+    manifests = {
+        side: [read_manifest(images / f"{slide}.json") for slide in ids] for side, ids in slides.items()
+    }
     spec = build_spec(model, channels=len(manifests["train"][0]["channels"]))
     seed = training["seeds"][0]
     torch.manual_seed(seed)
@@ -62,22 +65,32 @@ def train_model(
     sides = {side: _labelled(found, images, data) for side, found in manifests.items()}
     logging.info(_introduction(spec, plan, sides, threads))
     start = time.perf_counter()
-    progress = fit(network, sides["train"], sides["val"], plan, folder / "progress.pt", workers=_workers(threads))
+    progress = fit(
+        network, sides["train"], sides["val"], plan, folder / "progress.pt", workers=_workers(threads)
+    )
     history = pd.DataFrame(progress.history)
     write_atomically(folder / "history.csv", history.to_csv(index=False))
     write_atomically(folder / "curves.png", learning_curves_png(history, progress.best_epoch))
-    save_model(folder, progress.best, {
-        "architecture": spec.as_dict(),
-        "normalisation": data["normalisation"],
-        "background": data["background"],
-        "channels": manifests["train"][0]["channels"],
-        "mpp": _common_mpp(manifests["train"]),
-        "halo": halo(spec),
-        "threshold": progress.threshold,
-        "precision": plan.precision,
-        "training": _description(slides, plan, progress, threads, time.perf_counter() - start),
-        "versions": {"slideunet": __version__, "torch": torch.__version__, "python": platform.python_version()},
-    })
+    save_model(
+        folder,
+        progress.best,
+        {
+            "architecture": spec.as_dict(),
+            "normalisation": data["normalisation"],
+            "background": data["background"],
+            "channels": manifests["train"][0]["channels"],
+            "mpp": _common_mpp(manifests["train"]),
+            "halo": halo(spec),
+            "threshold": progress.threshold,
+            "precision": progress.precision,
+            "training": _description(slides, plan, progress, threads, time.perf_counter() - start),
+            "versions": {
+                "slideunet": __version__,
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            },
+        },
+    )
     (folder / "progress.pt").unlink()
 
 
@@ -113,16 +126,22 @@ def _precision(network: UNet, training: Section) -> Precision:
     trial = channels_last(UNet(network.spec).to(best_device()))
     optimiser = torch.optim.SGD(trial.parameters(), lr=0.0)
     side = max(training["patch_size"] // 2, trial.spec.multiple) // trial.spec.multiple * trial.spec.multiple
-    image = torch.zeros(4, trial.spec.channels, side, side, device=best_device()).to(memory_format=torch.channels_last)
+    image = torch.zeros(4, trial.spec.channels, side, side, device=best_device()).to(
+        memory_format=torch.channels_last
+    )
     target = torch.zeros(4, 1, side, side, device=best_device())
     loss = build_loss("bce")
-    chosen, seconds = choose_precision(lambda precision: training_step(trial, optimiser, loss, image, target, precision))
-    logging.info(f"Precision {chosen}: a step takes " + ", ".join(f"{s:.3f} s in {p}" for p, s in seconds.items()))
+    chosen, seconds = choose_precision(
+        lambda precision: training_step(trial, optimiser, loss, image, target, precision)
+    )
+    logging.info(
+        f"Precision {chosen}: a step takes " + ", ".join(f"{s:.3f} s in {p}" for p, s in seconds.items())
+    )
     return chosen
 
 
 def _workers(threads: int) -> int:
-    """One process prepares patches for about eight threads of training; with two cores it would only compete."""
+    """One process prepares patches for every four threads of training; with two it would only compete."""
     return min(4, threads // 4)
 
 
@@ -131,13 +150,18 @@ def _common_mpp(manifests: Sequence[Section]) -> float | None:
     return known[len(known) // 2] if known else None
 
 
-def _introduction(spec: UNetSpec, plan: TrainingPlan, sides: Mapping[str, Sequence[Any]], threads: int) -> str:
+def _introduction(
+    spec: UNetSpec, plan: TrainingPlan, sides: Mapping[str, Sequence[Any]], threads: int
+) -> str:
     if not sides["val"]:
-        raise InputError("There is no validation slide, so no epoch could be chosen. Raise split.val or add slides.")
+        raise InputError(
+            "There is no validation slide, so no epoch could be chosen. Raise split.val or add slides."
+        )
     parameters = sum(parameter.numel() for parameter in UNet(spec).parameters())
     return (
-        f"U-Net of {parameters / 1e6:.2f} million parameters (width {spec.width}, depth {spec.depth}, halo {halo(spec)} px); "
-        f"{len(sides['train'])} training and {len(sides['val'])} validation slides, {plan.epochs} epochs, {threads} threads"
+        f"U-Net of {parameters / 1e6:.2f} million parameters (width {spec.width}, depth {spec.depth}, "
+        f"halo {halo(spec)} px); {len(sides['train'])} training and {len(sides['val'])} validation slides, "
+        f"{plan.epochs} epochs, {threads} threads"
     )
 
 

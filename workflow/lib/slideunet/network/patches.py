@@ -86,7 +86,9 @@ def _patches(shape: tuple[int, int], patch_size: int) -> int:
     return -(-shape[0] * shape[1] // patch_size**2)
 
 
-def _window(shape: tuple[int, int], patch_size: int, rng: np.random.Generator) -> tuple[tuple[int, int], tuple[int, int]]:
+def _window(
+    shape: tuple[int, int], patch_size: int, rng: np.random.Generator
+) -> tuple[tuple[int, int], tuple[int, int]]:
     """Choose where to read: a random place, or the middle of a side that is shorter than a patch."""
     margin = int(patch_size * (_MARGIN - 1)) // 2
     spans = []

@@ -1,23 +1,21 @@
-"""The training loop: one page, no callbacks, and after a kill it goes on from its last epoch to the same result."""
+"""The training loop: no callbacks, and after a kill it goes on from its last epoch to the same result."""
 
-import copy
-import io
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from tqdm import tqdm
 
 from slideunet.errors import SlideunetError
-from slideunet.images.stores import write_atomically
 from slideunet.network.facts import Precision
 from slideunet.network.inference import reduced_precision
 from slideunet.network.losses import build_loss
 from slideunet.network.patches import LabelledSlide, PatchDataset, epoch_batches
+from slideunet.network.progress import Progress, account, close_epoch, out_of_patience, resume, start
 from slideunet.network.schedule import Schedule, learning_rate
 from slideunet.network.unet import UNet, channels_last
 from slideunet.network.validation import validate
@@ -41,31 +39,6 @@ class TrainingPlan:
     seed: int
     precision: Precision
     augmentation: Mapping[str, float]
-
-
-@dataclass
-class Progress:
-    """Where a training stands after an epoch: all that is needed to go on, and the best so far."""
-
-    epoch: int
-    network: dict[str, torch.Tensor]
-    optimiser: dict[str, Any]
-    history: list[dict[str, float]]
-    best: dict[str, torch.Tensor]
-    best_epoch: int
-    best_dice: float
-    threshold: float
-
-    def save(self, path: Path) -> None:
-        """Write atomically."""
-        buffer = io.BytesIO()
-        torch.save(vars(self), buffer)
-        write_atomically(path, buffer.getvalue())
-
-    @classmethod
-    def load(cls, path: Path) -> "Progress":
-        """Read what `save` wrote; only tensors and plain values, never code."""
-        return cls(**torch.load(path, weights_only=True, map_location="cpu"))
 
 
 def fit(
@@ -96,16 +69,18 @@ def fit(
     """
     channels_last(network)
     optimiser = _optimiser(network, plan)
-    progress = _resume(state, network, optimiser) or _start(network, optimiser)
+    progress = resume(state, network, optimiser) or start(network, optimiser, plan.precision)
+    # "auto" was chosen by the clock, which may choose differently now; the result must not.
+    plan = replace(plan, precision=progress.precision)
     dataset = PatchDataset(train, plan.patch_size, plan.augmentation, plan.seed)
     loss = build_loss(plan.loss, plan.loss_weights)
     steps = -(-len(dataset) // plan.batch_size)
     with tqdm(total=plan.epochs * steps, initial=progress.epoch * steps, unit="step", disable=None) as bar:
-        while progress.epoch < plan.epochs and not _out_of_patience(progress, plan.patience):
+        while progress.epoch < plan.epochs and not out_of_patience(progress, plan.patience):
             row = _train_epoch(network, optimiser, loss, dataset, plan, progress.epoch, workers, bar)
-            _close_epoch(progress, network, optimiser, row, validate(network, val, loss, plan.precision))
+            close_epoch(progress, network, optimiser, row, validate(network, val, loss, plan.precision))
             progress.save(state)
-            _tell(progress, plan.epochs)
+            logging.info(account(progress, plan.epochs))
     return progress
 
 
@@ -120,41 +95,63 @@ def _train_epoch(
     bar: tqdm,
 ) -> dict[str, float]:
     """Train one epoch and return its row of the history."""
-    start = time.perf_counter()
+    tally = _Tally()
     device = next(network.parameters()).device
     torch.manual_seed(plan.seed * 1_000_003 + epoch)  # Dropout is the only draw from torch's own generator.
     network.train()
     batches = epoch_batches(dataset, plan.batch_size, epoch, workers)
-    summed, tp, fp, fn, n_pixels = 0.0, 0, 0, 0, 0
     for step, (image, target) in enumerate(batches):
-        rate = learning_rate(
-            epoch * len(batches) + step, peak=plan.learning_rate, total=plan.epochs * len(batches),
-            warmup=plan.warmup, schedule=plan.schedule,
-        )
-        for group in optimiser.param_groups:
-            group["lr"] = rate
+        rate = _set_learning_rate(optimiser, plan, epoch * len(batches) + step, plan.epochs * len(batches))
         image = image.to(device, memory_format=torch.channels_last)
-        target = target.to(device)
-        value, logits = training_step(network, optimiser, loss, image, target, plan.precision)
+        value, logits = training_step(network, optimiser, loss, image, target.to(device), plan.precision)
         if not torch.isfinite(value):
             raise SlideunetError(
-                f"The loss of epoch {epoch + 1}, batch {step + 1} is {value.item()}. The learning rate {plan.learning_rate} "
-                "is probably too high. Lower training.learning_rate; the last whole epoch is kept."
+                f"The loss of epoch {epoch + 1}, batch {step + 1} is {value.item()}. "
+                f"The learning rate {plan.learning_rate} is probably too high. "
+                "Lower training.learning_rate; the last whole epoch is kept."
             )
-        found, wanted = logits > 0, target > 0
-        tp += int((found & wanted).sum())
-        fp += int((found & ~wanted).sum())
-        fn += int((~found & wanted).sum())
-        summed += value.item() * len(image)
-        n_pixels += target.numel()
-        speed = n_pixels / (time.perf_counter() - start)
-        bar.set_postfix(epoch=epoch + 1, loss=f"{value.item():.3f}", Dice=f"{_dice(tp, fp, fn):.3f}", Mpx_s=f"{speed / 1e6:.2f}")
+        tally.add(value, logits.cpu() > 0, target > 0)
+        bar.set_postfix({"epoch": epoch + 1, "loss": f"{value.item():.3f}"} | tally.shown())
         bar.update()
-    seconds = time.perf_counter() - start
-    return {
-        "epoch": epoch + 1, "learning_rate": rate, "train_loss": summed / len(dataset), "train_dice": _dice(tp, fp, fn),
-        "seconds": seconds, "pixels_per_second": n_pixels / seconds,
-    }
+    return {"epoch": epoch + 1, "learning_rate": rate} | tally.row()
+
+
+class _Tally:
+    """Loss, Dice and speed of an epoch, pooled over its batches."""
+
+    def __init__(self) -> None:
+        self.start = time.perf_counter()
+        self.loss = 0.0
+        self.tp = self.fp = self.fn = self.pixels = 0
+
+    def add(self, loss: torch.Tensor, found: torch.Tensor, wanted: torch.Tensor) -> None:
+        self.loss += loss.item() * wanted.numel()
+        self.pixels += wanted.numel()
+        self.tp += int((found & wanted).sum())
+        self.fp += int((found & ~wanted).sum())
+        self.fn += int((~found & wanted).sum())
+
+    def row(self) -> dict[str, float]:
+        seconds = time.perf_counter() - self.start
+        return {
+            "train_loss": self.loss / self.pixels,
+            "train_dice": 2 * self.tp / max(2 * self.tp + self.fp + self.fn, 1),
+            "seconds": seconds,
+            "pixels_per_second": self.pixels / seconds,
+        }
+
+    def shown(self) -> dict[str, object]:
+        row = self.row()
+        return {"Dice": f"{row['train_dice']:.3f}", "Mpx_s": f"{row['pixels_per_second'] / 1e6:.2f}"}
+
+
+def _set_learning_rate(optimiser: torch.optim.Optimizer, plan: TrainingPlan, step: int, total: int) -> float:
+    rate = learning_rate(
+        step, peak=plan.learning_rate, total=total, warmup=plan.warmup, schedule=plan.schedule
+    )
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    return rate
 
 
 def training_step(
@@ -177,53 +174,13 @@ def training_step(
     return value.detach(), logits.detach()
 
 
-def _close_epoch(progress: Progress, network: UNet, optimiser: Any, row: dict[str, float], validation: Any) -> None:
-    dice = validation.dice_at(0.5)
-    progress.epoch += 1
-    progress.history.append(row | {"val_loss": validation.loss, "val_dice": dice})
-    progress.network = copy.deepcopy(network.state_dict())
-    progress.optimiser = optimiser.state_dict()
-    if dice > progress.best_dice or progress.epoch == 1:
-        progress.best, progress.best_epoch = progress.network, progress.epoch
-        progress.best_dice, progress.threshold = dice, validation.best_threshold()
-
-
 def _optimiser(network: UNet, plan: TrainingPlan) -> torch.optim.Optimizer:
     if plan.optimiser == "sgd":
         return torch.optim.SGD(
-            network.parameters(), lr=plan.learning_rate, momentum=0.9, nesterov=True, weight_decay=plan.weight_decay
+            network.parameters(),
+            lr=plan.learning_rate,
+            momentum=0.9,
+            nesterov=True,
+            weight_decay=plan.weight_decay,
         )
     return torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
-
-
-def _start(network: UNet, optimiser: torch.optim.Optimizer) -> Progress:
-    weights = copy.deepcopy(network.state_dict())
-    return Progress(0, weights, optimiser.state_dict(), [], weights, 0, 0.0, 0.5)
-
-
-def _resume(state: Path, network: UNet, optimiser: torch.optim.Optimizer) -> Progress | None:
-    if not state.is_file():
-        return None
-    progress = Progress.load(state)
-    network.load_state_dict(progress.network)
-    optimiser.load_state_dict(progress.optimiser)
-    logging.info(f"Going on after epoch {progress.epoch}, from {state}")
-    return progress
-
-
-def _out_of_patience(progress: Progress, patience: int | None) -> bool:
-    return patience is not None and progress.epoch - progress.best_epoch >= patience
-
-
-def _tell(progress: Progress, epochs: int) -> None:
-    row = progress.history[-1]
-    left = (epochs - progress.epoch) * row["seconds"] / 60
-    logging.info(
-        f"epoch {progress.epoch}/{epochs}: loss {row['train_loss']:.4f}, Dice {row['train_dice']:.4f}; validation loss "
-        f"{row['val_loss']:.4f}, Dice {row['val_dice']:.4f} (best {progress.best_dice:.4f}, epoch {progress.best_epoch}); "
-        f"{row['pixels_per_second'] / 1e6:.2f} Mpx/s, {left:.1f} min left"
-    )
-
-
-def _dice(tp: int, fp: int, fn: int) -> float:
-    return 2 * tp / max(2 * tp + fp + fn, 1)

@@ -1,4 +1,4 @@
-"""The U-Net (Ronneberger, Fischer & Brox 2015, arXiv:1505.04597) with batch normalisation and padded convolutions.
+"""The U-Net (Ronneberger et al. 2015, arXiv:1505.04597) with batch normalisation and padded convolutions.
 
 Nothing in it depends on the position or the size of a tile: batch normalisation uses fixed statistics at
 inference, and up-sampling is a 2 x 2 transposed convolution or nearest neighbour.
@@ -92,7 +92,7 @@ class UNet(nn.Module):
 
 
 def channels_last(network: UNet) -> UNet:
-    """Lay out the weights with channels last, in place: a quarter faster on CPUs, and what tensor cores want."""
+    """Lay out the weights with channels last, in place: faster on CPUs, and what tensor cores want."""
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
@@ -111,7 +111,9 @@ def _conv(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
 def _up(inputs: int, outputs: int, decoder: Decoder) -> nn.Module:
     if decoder == "transposed":
         return nn.ConvTranspose2d(inputs, outputs, kernel_size=2, stride=2)
-    return nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), nn.Conv2d(inputs, outputs, kernel_size=1))
+    return nn.Sequential(
+        nn.Upsample(scale_factor=2, mode="nearest"), nn.Conv2d(inputs, outputs, kernel_size=1)
+    )
 
 
 @functools.lru_cache

@@ -36,14 +36,16 @@ class Validation:
     def best_threshold(self) -> float:
         """Return the threshold (0 to 1) of the highest pooled Dice, the middle one of equals.
 
-        It lies half-way between two of the 256 stored probabilities, so that rounding cannot change its meaning.
+        It lies half-way between two of the 256 stored probabilities: rounding cannot change its meaning.
         """
         dice = self.dice()[1:]
         best = np.flatnonzero(dice >= dice.max() - 1e-6) + 1
         return (float(best[len(best) // 2]) - 0.5) / 255
 
 
-def validate(network: UNet, slides: Sequence[LabelledSlide], loss: nn.Module, precision: Precision) -> Validation:
+def validate(
+    network: UNet, slides: Sequence[LabelledSlide], loss: nn.Module, precision: Precision
+) -> Validation:
     """Predict all validation slides and count.
 
     Pixels are pooled over slides: the mean over images favours thresholds that suit the emptiest ones.
@@ -53,7 +55,9 @@ def validate(network: UNet, slides: Sequence[LabelledSlide], loss: nn.Module, pr
     weighted_loss, n_pixels = 0.0, 0
     for slide in slides:
         truth = open_label_store(slide.manifest, "truth")
-        for tile, logits in predict_tiles(ready, open_image_store(slide.manifest), slide.normalisation, precision=precision):
+        for tile, logits in predict_tiles(
+            ready, open_image_store(slide.manifest), slide.normalisation, precision=precision
+        ):
             target = truth[tile.write] > 0
             both = (torch.from_numpy(values)[None, None] for values in (logits, target.astype(np.float32)))
             weighted_loss += float(loss(*both)) * target.size

@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import safetensors
 import safetensors.torch
 import torch
 
@@ -49,12 +50,12 @@ def load_model(folder: Path) -> tuple[UNet, dict[str, Any]]:
     found = hashlib.sha256(data).hexdigest()
     if found != facts["sha256"]:
         raise DamagedDataError(
-            f"{path} does not match the sha256 in model.json (expected {facts['sha256'][:12]}, found {found[:12]}). "
-            "It is damaged or was changed. Copy the model again."
+            f"{path} does not match the sha256 in model.json (expected {facts['sha256'][:12]}, "
+            f"found {found[:12]}). It is damaged or was changed. Copy the model again."
         )
-    network = UNet(UNetSpec(**facts["architecture"]))
     try:
+        network = UNet(UNetSpec(**facts["architecture"]))
         network.load_state_dict(safetensors.torch.load(data))
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise InputError(f"{path} does not fit the architecture in model.json: {error}") from error
     return network, facts

@@ -1,0 +1,72 @@
+import json
+
+import pytest
+
+from slideunet.errors import DamagedDataError, InputError
+from slideunet.images.stores import write_manifest
+from slideunet.network.facts import (
+    choose_prediction_precision,
+    prediction_fingerprint,
+    read_model_facts,
+    training_fingerprint,
+)
+
+FACTS = {
+    "architecture": {"channels": 1, "width": 4, "depth": 2}, "normalisation": "unit", "background": "dark",
+    "halo": 24, "threshold": 0.5, "precision": "bf16", "sha256": "abc",
+}  # fmt: skip
+
+
+@pytest.fixture
+def images(tmp_path):
+    for slide in ("a", "b", "c"):
+        facts = {"fingerprint": f"f-{slide}", "content": f"c-{slide}", "truth_content": f"t-{slide}"}
+        write_manifest(tmp_path / f"{slide}.json", facts)
+    return tmp_path
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "7", '{"sha256": "a"}'])
+def test_what_is_no_model_is_explained(tmp_path, text):
+    (tmp_path / "model.json").write_text(text)
+    with pytest.raises(InputError, match=r"model\.weights: .*model\.json is not (readable|a model)"):
+        read_model_facts(tmp_path)
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_all_that_prediction_needs_must_be_there(tmp_path, name):
+    (tmp_path / "model.json").write_text(json.dumps({key: FACTS[key] for key in FACTS if key != name}))
+    with pytest.raises(InputError, match=rf"is not a model of slideunet: {name} is missing"):
+        read_model_facts(tmp_path)
+
+
+def test_a_prediction_depends_on_slide_model_and_precision_and_not_on_the_threshold(images):
+    def known(slide="a", precision="fp32", version="0.5", **changes):
+        return prediction_fingerprint(images / f"{slide}.json", FACTS | changes, precision, version)
+
+    assert known() == known(threshold=0.7) == known(training={"seconds": 3})
+    others = [
+        known("b"), known(precision="bf16"), known(version="0.4"), known(sha256="abd"), known(normalisation="zscore"),
+        known(background="auto"),
+    ]  # fmt: skip
+    assert len({known(), *others}) == 7
+    with pytest.raises(DamagedDataError):
+        known("absent")
+
+
+def test_a_training_depends_on_pixels_truth_and_choices(images):
+    def known(train=("a", "b"), val=("c",), **training):
+        slides = {"train": list(train), "val": list(val)}
+        return training_fingerprint(slides, images, {"preset": "light"}, {"channels": None}, training)
+
+    first = known()
+    assert known() == first
+    assert len({first, known(epochs=3), known(train=("a",)), known(train=("b", "a")), known(("a",), ("b", "c"))}) == 5
+    write_manifest(images / "a.json", {"fingerprint": "other", "content": "c-a", "truth_content": "t-a"})
+    assert known() == first
+    write_manifest(images / "a.json", {"fingerprint": "other", "content": "c-a", "truth_content": "t2"})
+    assert known() != first
+
+
+def test_auto_is_the_precision_of_the_validation():
+    assert choose_prediction_precision(FACTS, "auto") == "bf16"
+    assert choose_prediction_precision(FACTS, "fp32") == "fp32"

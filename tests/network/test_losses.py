@@ -1,0 +1,70 @@
+import pytest
+import torch
+from torch.nn import functional
+
+from slideunet.network.losses import build_loss
+
+
+@pytest.fixture
+def pair():
+    torch.manual_seed(0)
+    logits = 3 * torch.randn(4, 1, 13, 17)
+    target = (torch.rand(4, 1, 13, 17) > 0.7).float()
+    target[0] = 0  # A patch without a cell.
+    return logits, target
+
+
+def soft_dice(logits, target):
+    p = torch.sigmoid(logits)
+    return 1 - 2 * (p * target).sum() / (p.sum() + target.sum())
+
+
+def focal(logits, target):
+    p = torch.sigmoid(logits)
+    right = p * target + (1 - p) * (1 - target)
+    return (-((1 - right) ** 2) * torch.log(right)).mean()
+
+
+FORMULAS = {"bce": functional.binary_cross_entropy_with_logits, "dice": soft_dice, "focal": focal}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_each_loss_is_its_formula(name, pair):
+    assert build_loss(name)(*pair).item() == pytest.approx(FORMULAS[name](*pair).item(), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [("bce_dice", None), ("focal_dice", None), ("bce_dice", [1.0, 0.5]), ("focal_dice", [0, 3])],
+)
+def test_a_combined_loss_is_the_weighted_mean(name, weights, pair):
+    parts = [FORMULAS[part](*pair).item() for part in name.split("_")]
+    shares = weights or [1, 1]
+    expected = sum(share * part for share, part in zip(shares, parts, strict=True)) / sum(shares)
+    assert build_loss(name, weights)(*pair).item() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["bce", "dice", "focal", "bce_dice", "focal_dice"])
+def test_a_loss_falls_to_zero_towards_the_truth_and_has_a_gradient(name, pair):
+    logits, target = pair
+    loss = build_loss(name)
+    perfect = 40 * (target - 0.5)
+    assert loss(perfect, target).item() == pytest.approx(0, abs=1e-4)
+    assert loss(-perfect, target).item() > 0.9
+    logits.requires_grad_()
+    loss(logits, target).backward()
+    assert torch.isfinite(logits.grad).all()
+    assert logits.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("name", ["bce", "dice", "focal"])
+def test_no_cell_and_none_found_is_no_loss(name):
+    empty = torch.zeros(2, 1, 16, 16)
+    assert build_loss(name)(empty - 40, empty).item() == pytest.approx(0, abs=1e-4)
+
+
+def test_what_is_not_a_loss_is_refused():
+    with pytest.raises(ValueError, match="unknown loss cosine; choose from bce, dice, focal"):
+        build_loss("bce_cosine")
+    with pytest.raises(ValueError, match="2 parts but 3 weights"):
+        build_loss("bce_dice", [1, 2, 3])

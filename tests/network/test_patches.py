@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+import torch
+
+from slideunet.images.normalisation import Normalisation
+from slideunet.images.stores import open_image_store, open_label_store
+from slideunet.images.windows import read_mirrored
+from slideunet.network.patches import EpochSampler, LabelledSlide, PatchDataset, epoch_batches
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def manifests(tmp_path_factory, convert_cells):
+    folder = tmp_path_factory.mktemp("cohort")
+    sizes = {"large": (150, 133), "small": (40, 51), "narrow": (30, 200)}
+    return {name: convert_cells(folder, name, height=h, width=w) for name, (h, w) in sizes.items()}
+
+
+@pytest.fixture
+def dataset(manifests, labelled_slide, training_section):
+    slides = [labelled_slide(manifest) for manifest in manifests.values()]
+    return PatchDataset(slides, 64, training_section["augmentation"], seed=5)
+
+
+def assert_equal_patches(one, other):
+    assert torch.equal(one[0], other[0])
+    assert torch.equal(one[1], other[1])
+
+
+def test_there_is_one_patch_per_patch_area(dataset):
+    areas = [150 * 133, 40 * 51, 30 * 200]
+    assert [dataset.owners.count(i) for i in range(3)] == [-(-area // 64**2) for area in areas]
+    assert len(dataset) == len(dataset.owners) == 5 + 1 + 2
+
+
+def test_a_patch_depends_on_its_key_only(dataset, training_section):
+    keys = [(0, 3), (1, 3), (0, 4), (7, 0)]
+    first = [dataset[key] for key in keys]
+    torch.manual_seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    other = PatchDataset(dataset.slides, 64, training_section["augmentation"], seed=5)
+    for key, patch in zip(reversed(keys), reversed(first), strict=True):
+        assert_equal_patches(other[key], patch)
+    reseeded = PatchDataset(dataset.slides, 64, training_section["augmentation"], seed=6)
+    assert not torch.equal(reseeded[keys[0]][0], first[0][0])
+    assert not torch.equal(first[0][0], first[1][0])
+
+
+def test_every_patch_has_the_shape_and_a_target_of_zeros_and_ones(dataset):
+    for sample in range(len(dataset)):
+        image, target = dataset[0, sample]
+        assert (image.shape, image.dtype) == ((1, 64, 64), torch.float32)
+        assert (target.shape, target.dtype) == ((1, 64, 64), torch.float32)
+        assert set(target.unique().tolist()) <= {0.0, 1.0}
+
+
+def test_a_patch_is_a_place_of_the_normalised_slide(manifests, labelled_slide, no_augmentation):
+    slide = labelled_slide(manifests["large"])
+    image, target = PatchDataset([slide], 64, no_augmentation, seed=5)[0, 2]
+    whole = slide.normalisation.apply(open_image_store(slide.manifest)[:])
+    truth = open_label_store(slide.manifest, "truth")[:] > 0
+    windows = np.lib.stride_tricks.sliding_window_view(whole[0], (64, 64))
+    away = np.abs(windows - image[0].numpy()).max(axis=(2, 3))
+    y, x = np.unravel_index(away.argmin(), away.shape)
+    assert away[y, x] < 1e-5
+    np.testing.assert_array_equal(target[0].numpy() > 0, truth[y : y + 64, x : x + 64])
+
+
+def test_a_slide_smaller_than_a_patch_lies_in_its_middle_and_is_mirrored(manifests, labelled_slide, no_augmentation):
+    slide = labelled_slide(manifests["small"])
+    image, target = PatchDataset([slide], 64, no_augmentation, seed=5)[3, 0]
+    rows, columns = (-12, 52), (-7, 57)
+    raw = open_image_store(slide.manifest)
+    np.testing.assert_allclose(image, slide.normalisation.apply(read_mirrored(raw, (rows, columns))), atol=1e-5)
+    truth = open_label_store(slide.manifest, "truth")
+    np.testing.assert_array_equal(target[0] > 0, read_mirrored(truth, (rows, columns)) > 0)
+
+
+def test_patches_reach_every_place(manifests, labelled_slide, no_augmentation):
+    slide = labelled_slide(manifests["large"])
+    ramp = LabelledSlide(slide.manifest, slide.shape, Normalisation((0.0,), (1.0,)))
+    starts = [PatchDataset([ramp], 64, no_augmentation, seed)[0, 0][0][0, 0, 0] for seed in range(12)]
+    assert len({float(start) for start in starts}) > 6
+
+
+def test_an_epoch_has_every_sample_once_in_an_order_of_its_own():
+    orders = [list(EpochSampler(20, seed=1, epoch=epoch)) for epoch in range(3)]
+    for epoch, order in enumerate(orders):
+        assert sorted(order) == [(epoch, sample) for sample in range(20)]
+    assert len({tuple(sample for _, sample in order) for order in orders}) == 3
+    assert list(EpochSampler(20, seed=1, epoch=2)) == orders[2]
+    assert len(EpochSampler(20, seed=1, epoch=2)) == 20
+
+
+def test_batches_hold_every_sample(dataset):
+    batches = list(epoch_batches(dataset, 3, epoch=1, workers=0))
+    assert [len(image) for image, _ in batches] == [3, 3, 2]
+    keys = list(EpochSampler(len(dataset), 5, 1))
+    assert_equal_patches((batches[1][0][0], batches[1][1][0]), dataset[keys[3]])
+
+
+def test_another_process_prepares_the_same_batches(dataset):
+    own = list(epoch_batches(dataset, 3, epoch=1, workers=0))
+    others = list(epoch_batches(dataset, 3, epoch=1, workers=1))
+    for one, other in zip(own, others, strict=True):
+        assert_equal_patches(one, other)

@@ -1,0 +1,183 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from slideunet.errors import SlideunetError
+from slideunet.network import training
+from slideunet.network.progress import Progress, close_epoch, out_of_patience, start
+from slideunet.network.training import TrainingPlan, fit
+from slideunet.network.unet import UNet, UNetSpec
+from slideunet.network.validation import Validation, validate
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def manifests(tmp_path_factory, convert_cells):
+    folder = tmp_path_factory.mktemp("cohort")
+    return [convert_cells(folder, f"S{seed}", seed=seed, height=100, width=90) for seed in range(2)]
+
+
+@pytest.fixture
+def slides(manifests, labelled_slide):
+    return [labelled_slide(manifest) for manifest in manifests]
+
+
+@pytest.fixture
+def plan(training_section):
+    names = TrainingPlan.__dataclass_fields__
+    own = {name: value for name, value in training_section.items() if name in names}
+    return TrainingPlan(**own | {"seed": 3, "epochs": 3})
+
+
+def new_network(dropout=0.2):
+    torch.manual_seed(0)
+    return UNet(UNetSpec(1, 4, 2, dropout=dropout))
+
+
+def lasting(history):
+    """What must be the same again: all but the time it took."""
+    return [{name: row[name] for name in row if name not in ("seconds", "pixels_per_second")} for row in history]
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys()
+    for name in one:
+        assert torch.equal(one[name], other[name]), name
+
+
+class Killed(BaseException):
+    pass
+
+
+def kill_in_step(monkeypatch, nth):
+    original, calls = training.training_step, []
+
+    def step(*args):
+        calls.append(0)
+        if len(calls) == nth:
+            raise Killed
+        return original(*args)
+
+    monkeypatch.setattr(training, "training_step", step)
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+def test_a_training_that_was_killed_goes_on_to_the_identical_result(slides, plan, tmp_path, monkeypatch, optimiser):
+    plan = replace(plan, optimiser=optimiser)
+    expected = fit(new_network(), slides[:1], slides[1:], plan, tmp_path / "straight.pt")
+    steps = -(-100 * 90 // 64**2)  # Patches; two steps of up to two patches an epoch.
+    assert steps == 3
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_in_step(patch, 2 * 2 + 2)  # In the last epoch, after a step of it.
+        fit(new_network(), slides[:1], slides[1:], plan, tmp_path / "killed.pt")
+    assert Progress.load(tmp_path / "killed.pt").epoch == 2
+    torch.manual_seed(999)
+    network = new_network()
+    found = fit(network, slides[:1], slides[1:], plan, tmp_path / "killed.pt")
+    assert_same(found.network, expected.network)
+    assert_same(found.best, expected.best)
+    assert_same(network.state_dict(), expected.network)
+    assert lasting(found.history) == lasting(expected.history)
+    assert (found.best_epoch, found.threshold) == (expected.best_epoch, expected.threshold)
+
+
+def test_a_training_goes_on_in_the_precision_it_began_in(slides, plan, tmp_path, monkeypatch):
+    used = []
+    original = training.training_step
+    monkeypatch.setattr(training, "training_step", lambda *args: used.append(args[-1]) or original(*args))
+    fit(new_network(), slides[:1], slides[1:], replace(plan, epochs=1, precision="bf16"), tmp_path / "p.pt")
+    progress = fit(new_network(), slides[:1], slides[1:], replace(plan, epochs=2, precision="fp32"), tmp_path / "p.pt")
+    assert set(used) == {"bf16"}
+    assert progress.precision == "bf16"
+
+
+def test_a_finished_training_is_not_repeated(slides, plan, tmp_path, monkeypatch):
+    plan = replace(plan, epochs=1)
+    first = fit(new_network(), slides[:1], slides[1:], plan, tmp_path / "p.pt")
+    kill_in_step(monkeypatch, 1)
+    again = fit(new_network(), slides[:1], slides[1:], plan, tmp_path / "p.pt")
+    assert_same(again.best, first.best)
+    assert again.history == first.history
+
+
+def test_what_is_easy_is_learned(slides, plan, tmp_path, no_augmentation):
+    plan = replace(plan, epochs=12, augmentation=no_augmentation, schedule="constant", batch_size=1)
+    progress = fit(new_network(dropout=0.0), slides[:1], slides[1:], plan, tmp_path / "p.pt")
+    losses = [row["train_loss"] for row in progress.history]
+    assert losses[-1] < 0.5 * losses[0]
+    assert progress.best_dice > 0.8
+    assert progress.best_dice == max(row["val_dice"] for row in progress.history)
+    assert progress.history[progress.best_epoch - 1]["val_dice"] == progress.best_dice
+    network = UNet(UNetSpec(1, 4, 2))
+    network.load_state_dict(progress.best)
+    checked = validate(network, slides[1:], torch.nn.BCEWithLogitsLoss(), plan.precision)
+    assert checked.dice_at(0.5) == progress.best_dice
+    assert checked.best_threshold() == progress.threshold
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_epoch(slides, plan, tmp_path, monkeypatch):
+    original, calls = training.training_step, []
+
+    def step(*args):
+        calls.append(0)
+        value, logits = original(*args)
+        return (value * float("nan") if len(calls) == 4 else value), logits
+
+    monkeypatch.setattr(training, "training_step", step)
+    with pytest.raises(SlideunetError, match=r"loss of epoch 2, batch 2 is nan.*Lower training\.learning_rate"):
+        fit(new_network(), slides[:1], slides[1:], plan, tmp_path / "p.pt")
+    kept = Progress.load(tmp_path / "p.pt")
+    assert kept.epoch == 1
+    assert all(torch.isfinite(tensor).all() for tensor in kept.network.values())
+
+
+def test_patience_ends_a_training_that_no_longer_gets_better(slides, plan, tmp_path, monkeypatch):
+    dices = iter([0.5, 0.7, 0.6, 0.7, 0.9])
+    monkeypatch.setattr(training, "validate", lambda *args: outcome(next(dices)))
+    progress = fit(new_network(), slides[:1], slides[1:], replace(plan, epochs=5, patience=2), tmp_path / "p.pt")
+    assert [row["val_dice"] for row in progress.history] == pytest.approx([0.5, 0.7, 0.6, 0.7], abs=1e-3)
+    assert (progress.epoch, progress.best_epoch, progress.best_dice) == (4, 2, pytest.approx(0.7, abs=1e-3))
+
+
+def outcome(dice, total=10_000):
+    """A validation with a Dice of 2 tp / (2 tp + fn) at 0.5."""
+    tp = round(total * dice / (2 - dice))
+    foreground = np.zeros(256, np.int64)
+    foreground[[255, 0]] = tp, total - tp
+    return Validation(1.0, foreground, np.zeros(256, np.int64))
+
+
+def test_the_best_epoch_is_kept_although_later_ones_are_worse():
+    network = new_network()
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
+    progress, weights = start(network, optimiser, "fp32"), []
+    for dice in (0.0, 0.6, 0.4):
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(1.0)
+        weights.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
+        close_epoch(progress, network, optimiser, {"seconds": 1.0}, outcome(dice))
+    assert progress.best_epoch == 2
+    assert_same(progress.best, weights[1])
+    assert_same(progress.network, weights[2])
+    assert not out_of_patience(progress, None)
+    assert not out_of_patience(progress, 2)
+    assert out_of_patience(progress, 1)
+
+
+def test_progress_that_would_run_code_is_not_loaded(tmp_path):
+    torch.save({"epoch": Spy(tmp_path / "ran")}, tmp_path / "p.pt")
+    with pytest.raises(Exception, match="weights_only|Weights only"):
+        Progress.load(tmp_path / "p.pt")
+    assert not (tmp_path / "ran").exists()
+
+
+class Spy:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (type(self.path).touch, (self.path,))

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+import torch
+
+from slideunet.network.unet import PRESETS, UNet, UNetSpec, halo
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.mark.parametrize("decoder", ["transposed", "upsample"])
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 5])
+def test_the_measured_halo_is_that_of_the_formula(depth, decoder):
+    multiple = 2**depth
+    assert halo(UNetSpec(3, 16, depth, decoder)) == -(-(6 * multiple - 2) // multiple) * multiple
+
+
+def test_measuring_the_halo_leaves_no_trace_in_the_random_numbers_of_a_network_with_a_seed():
+    spec = UNetSpec(1, 2, 1)
+    halo.cache_clear()
+    torch.manual_seed(5)
+    one = UNet(spec).state_dict()
+    halo(spec)
+    torch.manual_seed(5)
+    for name, tensor in UNet(spec).state_dict().items():
+        assert torch.equal(tensor, one[name])
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_have_logits_of_the_size_of_the_image(preset):
+    spec = UNetSpec(channels=2, **(PRESETS[preset] | {"width": 2}))
+    network = UNet(spec).eval()
+    side = 2 * spec.multiple
+    with torch.inference_mode():
+        assert network(torch.zeros(2, 2, side, 3 * side)).shape == (2, 1, side, 3 * side)
+
+
+def test_the_classic_network_has_the_widths_of_the_article():
+    network = UNet(UNetSpec(channels=3, **PRESETS["classic"]))
+    assert [block[0].out_channels for block in (*network.encoder, network.bottom, *network.decoder)] == [
+        64,
+        128,
+        256,
+        128,
+        64,
+    ]
+    assert not any(isinstance(block, torch.nn.ConvTranspose2d) for block in network.modules())
+
+
+def test_skip_connections_are_concatenated(random_network):
+    network = random_network(width=4, depth=2)
+    seen = []
+    for block in network.decoder:
+        block.register_forward_pre_hook(lambda block, inputs: seen.append(inputs[0].shape[1]))
+    with torch.inference_mode():
+        network(torch.zeros(1, 1, 8, 8))
+    assert seen == [16, 8]
+
+
+def test_dropout_acts_while_training_only():
+    torch.manual_seed(0)
+    network = UNet(UNetSpec(1, 8, 2, dropout=0.5))
+    image = torch.rand(2, 1, 16, 16)
+    network.train()
+    assert not torch.equal(network(image), network(image))
+    network.eval()
+    assert torch.equal(network(image), network(image))
+
+
+def test_a_spec_is_made_again_from_its_description():
+    spec = UNetSpec(3, 16, 4, "upsample", 0.1)
+    assert UNetSpec(**spec.as_dict()) == spec
+    assert (spec.multiple, np.log2(spec.multiple)) == (16, spec.depth)

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slideunet.images.stores import open_image_store, open_label_store
+from slideunet.network.inference import for_inference, predict_tiles, to_uint8
+from slideunet.network.validation import Validation, validate
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def dice(found, wanted):
+    return 2 * (found & wanted).sum() / max(found.sum() + wanted.sum(), 1)
+
+
+def count(probability, truth):
+    return Validation(0.0, *(np.bincount(probability[where], minlength=256) for where in (truth, ~truth)))
+
+
+@given(st.integers(0, 10**6), st.integers(1, 400), st.floats(0, 1))
+@settings(max_examples=25, deadline=None)
+def test_the_dice_of_every_threshold_and_the_best_one_are_those_of_brute_force(seed, n, share):
+    rng = np.random.default_rng(seed)
+    truth = rng.random(n) < share
+    probability = np.where(truth, rng.normal(150, 60, n), rng.normal(100, 60, n)).clip(0, 255).astype(np.uint8)
+    validation = count(probability, truth)
+    brute = [dice(probability >= t, truth) for t in range(256)]
+    np.testing.assert_allclose(validation.dice(), brute)
+    best = validation.best_threshold()
+    assert 0 < best < 1
+    assert dice(probability >= best * 255, truth) == pytest.approx(max(brute[1:]), abs=1e-5)
+    assert validation.dice_at(0.5) == pytest.approx(dice(probability / 255 >= 0.5, truth))
+    assert validation.dice_at(best) == pytest.approx(max(brute[1:]), abs=1e-5)
+
+
+def test_where_every_threshold_is_as_good_the_middle_is_taken():
+    truth = np.repeat([True, False], 50)
+    assert count(np.where(truth, 255, 0), truth).best_threshold() == pytest.approx(0.5, abs=0.01)
+    assert count(np.zeros(100, int), np.zeros(100, bool)).best_threshold() == pytest.approx(0.5, abs=0.01)
+
+
+def test_slides_are_pooled_by_pixel(tmp_path, convert_cells, labelled_slide, random_network):
+    sizes = [(70, 61), (33, 90)]
+    manifests = [convert_cells(tmp_path, f"S{i}", height=h, width=w, seed=i) for i, (h, w) in enumerate(sizes)]
+    slides = [labelled_slide(manifest) for manifest in manifests]
+    network = random_network().train()
+    loss = torch.nn.BCEWithLogitsLoss()
+    found = validate(network, slides, loss, "fp32")
+    assert network.training
+
+    logits, truth = [], []
+    for slide in slides:
+        pixels = open_image_store(slide.manifest)[:]
+        ((_, plane),) = predict_tiles(for_inference(network), pixels, slide.normalisation)
+        logits.append(plane.ravel())
+        truth.append(open_label_store(slide.manifest, "truth")[:].ravel() > 0)
+    logits, truth = np.concatenate(logits), np.concatenate(truth)
+    expected = count(to_uint8(logits), truth)
+    np.testing.assert_array_equal(found.foreground, expected.foreground)
+    np.testing.assert_array_equal(found.background, expected.background)
+    whole = loss(torch.from_numpy(logits), torch.from_numpy(truth.astype(np.float32)))
+    assert found.loss == pytest.approx(whole.item(), rel=1e-5)

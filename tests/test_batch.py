@@ -1,0 +1,64 @@
+import pytest
+
+from slideunet.batch import each_slide, finish_batch
+from slideunet.errors import DamagedDataError, InputError, MachineError, SlideunetError
+from slideunet.images.stores import read_manifest, write_manifest
+
+
+def test_every_slide_has_its_turn_and_says_whether_there_was_something_to_do(caplog):
+    caplog.set_level("INFO")
+    seen = []
+    done = each_slide({"a": 1, "b": 2, "c": 3}, lambda slide, work: seen.append((slide, work)) or work != 2)
+    assert seen == [("a", 1), ("b", 2), ("c", 3)]
+    assert done == {"a": True, "b": False, "c": True}
+    assert caplog.messages == ["1 of 3: a", "3 of 3: c"]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "gravest"),
+    [
+        ([InputError, InputError], InputError),
+        ([InputError, DamagedDataError], DamagedDataError),
+        ([MachineError, InputError], MachineError),
+        ([InputError, SlideunetError, MachineError], SlideunetError),
+    ],
+)
+def test_one_that_fails_does_not_keep_the_others_from_being_done(kinds, gravest):
+    done = []
+
+    def do(slide, work):
+        if isinstance(work, type):
+            raise work([f"{slide} is bad", f"{slide} is really bad"])
+        done.append(slide)
+        return True
+
+    works = {f"bad{i}": kind for i, kind in enumerate(kinds)}
+    with pytest.raises(SlideunetError) as caught:
+        each_slide({"first": 0, **works, "last": 0}, do)
+    assert done == ["first", "last"]
+    assert type(caught.value) is gravest
+    assert caught.value.problems == tuple(f"{slide} is {how}" for slide in works for how in ("bad", "really bad"))
+
+
+def test_a_bug_is_not_held_back():
+    done = []
+    with pytest.raises(ZeroDivisionError):
+        each_slide({"a": 1, "b": 0, "c": 1}, lambda slide, work: done.append(1 // work) or True)
+    assert done == [1]
+
+
+def test_the_manifest_of_a_batch_has_the_fingerprints_of_its_slides(tmp_path):
+    for slide in ("001", "NA"):
+        write_manifest(tmp_path / "slides" / f"{slide}.json", {"fingerprint": f"f-{slide}"})
+    finish_batch(tmp_path / "batches" / "1.json", tmp_path / "slides", ["001", "NA"])
+    assert read_manifest(tmp_path / "batches" / "1.json") == {"001": "f-001", "NA": "f-NA"}
+    with pytest.raises(DamagedDataError, match=r"absent\.json is missing"):
+        finish_batch(tmp_path / "batches" / "2.json", tmp_path / "slides", ["001", "absent"])
+    assert not (tmp_path / "batches" / "2.json").exists()
+
+
+def test_errors_keep_every_message_and_have_the_exit_codes_of_the_contract():
+    assert InputError("one").problems == ("one",)
+    assert str(InputError(f"{i}" for i in range(2))) == "0\n1"
+    kinds = (InputError, DamagedDataError, MachineError, SlideunetError)
+    assert [kind.exit_code for kind in kinds] == [2, 3, 4, 5]

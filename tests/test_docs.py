@@ -1,0 +1,204 @@
+"""What the documentation says is there is there, and what is there is said."""
+
+import ast
+import importlib.util
+import re
+import subprocess
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from slideunet import __version__
+from slideunet.cells.measurement import measure
+from slideunet.report.tables import metrics_table
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS, LIBRARY = ROOT / "workflow" / "scripts", ROOT / "workflow" / "lib"
+REQUIREMENTS = ROOT / "envs" / "requirements.txt"
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("resources/**/README.md")])
+RULES = {
+    rule: env
+    for file in (ROOT / "workflow" / "rules").glob("*.smk")
+    for rule, env in re.findall(r"rule (\w+):.*?envs/(\w+\.yaml)", file.read_text(), re.DOTALL)
+}
+TEXT = {
+    ".py",
+    ".smk",
+    ".md",
+    ".yaml",
+    ".yml",
+    ".toml",
+    ".txt",
+    ".rst",
+    ".cff",
+    ".css",
+    ".j2",
+    ".tsv",
+    ".csv",
+    "",
+}
+OWN_FOLDERS = "workflow|envs|docs|resources|tests|profiles|bench"
+
+
+def pins(text):
+    return dict(re.findall(r"^\s*-?\s*([A-Za-z][\w.-]*)==(\S+)$", text, re.MULTILINE))
+
+
+def environment(name):
+    return pins((ROOT / "envs" / name).read_text())
+
+
+def canonical(package):
+    return re.sub(r"[-_.]+", "-", package).lower()
+
+
+def imported(file):
+    """Yield the absolute names that a Python file imports, inside functions too."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own_file(module):
+    path = LIBRARY / module.replace(".", "/")
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+
+
+def needed_packages(script):
+    """Follow the imports of a script through the library and return the top-level names from elsewhere."""
+    found, waiting, seen = set(), [script], set()
+    while waiting:
+        file = waiting.pop()
+        seen.add(file)
+        for name in imported(file):
+            if name.split(".")[0] != "slideunet":
+                found.add(name.split(".")[0])
+            elif (own := own_file(name)) and own not in seen:
+                waiting.append(own)
+    return found
+
+
+def tracked_files():
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+def test_the_generated_tables_are_up_to_date():
+    spec = importlib.util.spec_from_file_location("write_tables", ROOT / "docs" / "write_tables.py")
+    write_tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(write_tables)
+    readme = (ROOT / "README.md").read_text()
+    assert write_tables.with_tables(readme, ROOT / "workflow" / "schemas") == readme, "run `make docs`"
+    with pytest.raises(ValueError, match="once each"):
+        write_tables.put_table("<!-- a:begin -->", "a", "")
+
+
+def test_every_dependency_has_its_reason_and_no_other_has():
+    pinned = [*environment("requirements.txt"), *environment("requirements-dev.txt")]
+    assert len(pinned) > 20
+    rows = re.findall(
+        r"^\| `([\w.-]+)` \| ([^|]+) \| ([^|]+) \|$",
+        (ROOT / "docs/dependencies.md").read_text(),
+        re.MULTILINE,
+    )
+    assert sorted(name for name, _, _ in rows) == sorted(pinned)
+
+
+def test_every_requirement_is_pinned():
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        lines = [
+            line for line in (ROOT / "envs" / name).read_text().splitlines() if line and line[0] not in "#-"
+        ]
+        assert len(pins("\n".join(lines))) == len(lines)
+
+
+@pytest.mark.parametrize("name", sorted(set(RULES.values())))
+def test_conda_environments_have_the_pins_of_pip(name):
+    pinned = environment("requirements.txt")
+    own = environment(name)
+    assert own
+    assert own == {package: pinned.get(package) for package in own}
+    listed = yaml.safe_load((ROOT / "envs" / name).read_text())["dependencies"]
+    assert [*own] == [line.split("==")[0] for line in listed[-1]["pip"]]
+
+
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_the_environment_of_a_rule_has_what_its_script_imports(rule):
+    top_level = needed_packages(SCRIPTS / f"{rule}.py")
+    providers = packages_distributions()
+    # Snakemake brings itself into the environment; numcodecs comes with zarr.
+    needed = {canonical(providers[name][0]) for name in top_level if name in providers}
+    needed -= {"snakemake", "numcodecs", "slideunet"}
+    assert "numpy" in needed
+    assert needed <= {canonical(package) for package in environment(RULES[rule])}
+
+
+def test_every_script_of_a_rule_was_looked_at():
+    assert set(RULES) == {file.stem for file in SCRIPTS.glob("*.py")} - {"make_sheet"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_and_named_files_exist(page):
+    text = page.read_text()
+    links = [link.split("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    missing = [link for link in links if link and not (page.parent / link).exists()]
+    # Names with a placeholder or a pattern are not files.
+    named = re.findall(rf"(?<![\w/.-])((?:{OWN_FOLDERS}|\.ci)/[\w./-]+)(?![\w<{{*])", text)
+    missing += [name for name in named if not (ROOT / name.rstrip(".")).exists() and not name.endswith("-")]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_anchors_are_headings(page):
+    for target, anchor in re.findall(r"\]\(([^)\s#]*)#([^)\s]+)\)", page.read_text()):
+        headings = re.findall(
+            r"^#+ (.+)$", (page.parent / target if target else page).read_text(), re.MULTILINE
+        )
+        assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_make_target_that_is_named_exists():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {
+        name for page in PAGES for name in re.findall(r"(?:`|^)make ([a-z]+)", page.read_text(), re.MULTILINE)
+    }
+    assert {"demo", "test", "lint", "sheet"} <= named <= targets
+
+
+def test_every_column_of_the_tables_is_explained():
+    outputs = (ROOT / "docs" / "outputs.md").read_text()
+    labels = np.eye(5, dtype=np.uint32)
+    cells = measure(labels, np.zeros((1, 5, 5)), labels.astype(np.uint8), ["CHANNEL"], 0.5)
+    for column in [*metrics_table([]).columns, *cells.columns]:
+        assert f"`{column}`" in outputs
+
+
+def test_the_version_is_the_same_everywhere():
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == __version__
+
+
+def test_nothing_of_one_machine_is_in_the_repository():
+    own = re.compile(rf"(?<![\w./-]){re.escape(str(ROOT))}(?![\w-])|/home/\w+/|/Users/\w+/")
+    registry = re.compile(
+        r"index-url|find-links|trusted-host|://(?:localhost|\d+\.\d+\.\d+\.\d+|[\w-]+(?::\d+)?/|[\w.-]+\.(?:internal|local|lan))"
+    )
+    faults = []
+    for file in tracked_files():
+        if file.suffix in TEXT and file != Path(__file__):
+            for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+                if own.search(line) or registry.search(line):
+                    faults.append(f"{file.relative_to(ROOT)}:{number}: {line.strip()}")
+    assert not faults

@@ -1,0 +1,88 @@
+"""What a user gets wrong ends with exit code 2 and every problem by name, before any heavy job."""
+
+import numpy as np
+import pytest
+import tifffile
+
+
+def fields(folder, names):
+    rng = np.random.default_rng(0)
+    for name in names:
+        labels = np.zeros((64, 60), np.uint16)
+        labels[10:20, 10:20], labels[30:45, 30:41] = 1, 2
+        image = rng.integers(0, 99, labels.shape, np.uint16) + 500 * (labels > 0).astype(np.uint16)
+        tifffile.imwrite(folder / f"{name}.tif", image)
+        tifffile.imwrite(folder / f"{name}_labels.tif", labels)
+    return [f"{name}\t{name}.tif\t{name}_labels.tif\t{name}" for name in names]
+
+
+def sheet(folder, rows):
+    (folder / "slides.tsv").write_text("\n".join(["slide\timage\tlabels\tgroup", *rows]) + "\n")
+    return {"slides": "slides.tsv"}
+
+
+def test_all_problems_of_the_images_come_together(tmp_path, snakemake, tiny):
+    rows = fields(tmp_path, "abcdef")
+    data = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(data[: len(data) // 2])
+    tifffile.imwrite(tmp_path / "b_labels.tif", tifffile.imread(tmp_path / "b_labels.tif").T)
+    broken = tifffile.imread(tmp_path / "c.tif").astype(np.float32)
+    broken[3, 4] = np.nan
+    tifffile.imwrite(tmp_path / "c.tif", broken)
+    result = snakemake(tmp_path, config=tiny | sheet(tmp_path, rows))
+    assert result.returncode == 2
+    account = result.stderr.split("What went wrong")[1]
+    assert [slide for slide in "abcdef" if f"slide {slide}: " in account] == ["a", "b", "c"]
+    assert "transposed" in account
+    assert "x 4" in account
+    assert not (tmp_path / "results/slides").exists()
+
+
+def test_problems_of_sheet_and_configuration_come_before_any_job(tmp_path, snakemake):
+    rows = [*fields(tmp_path, "ab"), "a;touch x\ta.tif\t\tg", "c\tgone.tif\t\tg"]
+    result = snakemake(tmp_path, config=sheet(tmp_path, rows))
+    assert result.returncode == 2
+    assert "a;touch x" in result.stderr
+    assert not (tmp_path / "x").exists()
+    assert not (tmp_path / "results").exists()
+    result = snakemake(tmp_path, config=sheet(tmp_path, [*rows[:2], "c\tgone.tif\t\tg"]))
+    assert result.returncode == 2
+    assert "gone.tif" in result.stderr
+    result = snakemake(tmp_path, config=sheet(tmp_path, rows[:2]) | {"training": {"lr": "1e-4"}})
+    assert result.returncode == 2
+    assert "training.learning_rate" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("slides: slides.tsv\ntraining: {learning_rate: 1e-4}\n", "1.0e-4"),
+        ("slides: slides.tsv\nslides: other.tsv\n", "slides"),
+        ("slides: nowhere.tsv\n", "nowhere.tsv"),
+        ("slides: slides.tsv\nmodel: {weights: nowhere}\n", "nowhere"),
+    ],
+)
+def test_configuration_traps_are_named(tmp_path, snakemake, text, hint):
+    sheet(tmp_path, fields(tmp_path, "abc"))
+    (tmp_path / "my.yaml").write_text(text)
+    result = snakemake(tmp_path)
+    assert result.returncode == 2, result.stderr
+    assert hint in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_identical_pixels_under_two_ids_stop_the_run_with_both_names(tmp_path, snakemake, tiny):
+    rows = fields(tmp_path, "abcdef")
+    (tmp_path / "f.tif").write_bytes((tmp_path / "a.tif").read_bytes())
+    result = snakemake(tmp_path, config=tiny | sheet(tmp_path, rows))
+    assert result.returncode == 2
+    account = result.stderr.split("What went wrong")[1]
+    assert "identical pixels" in account
+    assert "a" in account and "f" in account
+
+
+def test_nothing_labelled_and_no_model(tmp_path, snakemake):
+    rows = [row.replace("a_labels.tif", "") for row in fields(tmp_path, "a")]
+    result = snakemake(tmp_path, config=sheet(tmp_path, rows))
+    assert result.returncode == 2
+    assert "model.weights" in result.stderr

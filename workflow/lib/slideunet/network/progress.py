@@ -1,0 +1,93 @@
+"""Where a training stands: saved after every epoch, so that a kill costs one epoch and changes nothing."""
+
+import copy
+import io
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from slideunet.images.stores import write_atomically
+from slideunet.network.facts import Precision
+from slideunet.network.unet import UNet
+from slideunet.network.validation import Validation
+
+
+@dataclass
+class Progress:
+    """Where a training stands after an epoch: all that is needed to go on, and the best so far."""
+
+    epoch: int
+    precision: Precision
+    network: dict[str, torch.Tensor]
+    optimiser: dict[str, Any]
+    history: list[dict[str, float]]
+    best: dict[str, torch.Tensor]
+    best_epoch: int
+    best_dice: float
+    threshold: float
+
+    def save(self, path: Path) -> None:
+        """Write atomically."""
+        buffer = io.BytesIO()
+        torch.save(vars(self), buffer)
+        write_atomically(path, buffer.getvalue())
+
+    @classmethod
+    def load(cls, path: Path) -> "Progress":
+        """Read what `save` wrote; only tensors and plain values, never code."""
+        return cls(**torch.load(path, weights_only=True, map_location="cpu"))
+
+
+def start(network: UNet, optimiser: torch.optim.Optimizer, precision: Precision) -> Progress:
+    """Return the progress of a training that has not begun."""
+    weights = copy.deepcopy(network.state_dict())
+    return Progress(0, precision, weights, optimiser.state_dict(), [], weights, 0, 0.0, 0.5)
+
+
+def resume(state: Path, network: UNet, optimiser: torch.optim.Optimizer) -> Progress | None:
+    """Load a saved progress into network and optimiser; None when there is none."""
+    if not state.is_file():
+        return None
+    progress = Progress.load(state)
+    network.load_state_dict(progress.network)
+    optimiser.load_state_dict(progress.optimiser)
+    logging.info(f"Going on after epoch {progress.epoch}, from {state}")
+    return progress
+
+
+def close_epoch(
+    progress: Progress,
+    network: UNet,
+    optimiser: torch.optim.Optimizer,
+    row: dict[str, float],
+    validation: Validation,
+) -> None:
+    """Add an epoch: its row of the history, the weights, and whether they are the best so far."""
+    dice = validation.dice_at(0.5)
+    progress.epoch += 1
+    progress.history.append(row | {"val_loss": validation.loss, "val_dice": dice})
+    progress.network = copy.deepcopy(network.state_dict())
+    progress.optimiser = optimiser.state_dict()
+    if dice > progress.best_dice or progress.epoch == 1:
+        progress.best, progress.best_epoch = progress.network, progress.epoch
+        progress.best_dice, progress.threshold = dice, validation.best_threshold()
+
+
+def out_of_patience(progress: Progress, patience: int | None) -> bool:
+    """Tell whether the validation Dice has not risen for `patience` epochs."""
+    return patience is not None and progress.epoch - progress.best_epoch >= patience
+
+
+def account(progress: Progress, epochs: int) -> str:
+    """Return one line about the last epoch and the time that is left."""
+    row = progress.history[-1]
+    left = (epochs - progress.epoch) * row["seconds"] / 60
+    best = f"best {progress.best_dice:.4f}, epoch {progress.best_epoch}"
+    return (
+        f"epoch {progress.epoch}/{epochs}: loss {row['train_loss']:.4f}, Dice {row['train_dice']:.4f}; "
+        f"validation loss {row['val_loss']:.4f}, Dice {row['val_dice']:.4f} ({best}); "
+        f"{row['pixels_per_second'] / 1e6:.2f} Mpx/s, {left:.1f} min left"
+    )
