@@ -8,7 +8,7 @@ from skimage.draw import disk
 
 @pytest.fixture(scope="session")
 def draw_cells():
-    """Return (image (c, y, x) uint8, labels (y, x) uint8) with bright, separate discs on a dark noisy ground."""
+    """Return (image (c, y, x) uint8, labels (y, x) uint8) of bright separate discs."""
 
     def draw(height=150, width=133, seed=0, channels=1):
         rng = np.random.default_rng(seed)

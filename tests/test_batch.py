@@ -5,13 +5,15 @@ from slideunet.errors import DamagedDataError, InputError, MachineError, Slideun
 from slideunet.images.stores import read_manifest, write_manifest
 
 
-def test_every_slide_has_its_turn_and_says_whether_there_was_something_to_do(caplog):
+def test_every_slide_has_its_turn_and_says_whether_there_was_something_to_do(caplog, monkeypatch):
+    monkeypatch.setattr("slideunet.batch._EVERY", 2)
     caplog.set_level("INFO")
     seen = []
-    done = each_slide({"a": 1, "b": 2, "c": 3}, lambda slide, work: seen.append((slide, work)) or work != 2)
-    assert seen == [("a", 1), ("b", 2), ("c", 3)]
-    assert done == {"a": True, "b": False, "c": True}
-    assert caplog.messages == ["1 of 3: a", "3 of 3: c"]
+    works = {"a": 1, "b": 2, "c": 3, "d": 4}
+    done = each_slide(works, lambda slide, work: seen.append((slide, work)) or work != 3)
+    assert seen == list(works.items())
+    assert done == {"a": True, "b": True, "c": False, "d": True}
+    assert caplog.messages == ["2 of 4 slides", "4 of 4 slides"]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +39,9 @@ def test_one_that_fails_does_not_keep_the_others_from_being_done(kinds, gravest)
         each_slide({"first": 0, **works, "last": 0}, do)
     assert done == ["first", "last"]
     assert type(caught.value) is gravest
-    assert caught.value.problems == tuple(f"{slide} is {how}" for slide in works for how in ("bad", "really bad"))
+    assert caught.value.problems == tuple(
+        f"{slide} is {how}" for slide in works for how in ("bad", "really bad")
+    )
 
 
 def test_a_bug_is_not_held_back():

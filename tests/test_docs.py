@@ -139,9 +139,9 @@ def test_conda_environments_have_the_pins_of_pip(name):
 def test_the_environment_of_a_rule_has_what_its_script_imports(rule):
     top_level = needed_packages(SCRIPTS / f"{rule}.py")
     providers = packages_distributions()
-    # Snakemake brings itself into the environment; numcodecs comes with zarr.
+    # Snakemake brings itself into the environment;
     needed = {canonical(providers[name][0]) for name in top_level if name in providers}
-    needed -= {"snakemake", "numcodecs", "slideunet"}
+    needed -= {"snakemake", "slideunet"}
     assert "numpy" in needed
     assert needed <= {canonical(package) for package in environment(RULES[rule])}
 

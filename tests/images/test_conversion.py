@@ -93,6 +93,9 @@ def test_what_is_up_to_date_is_left_alone_and_what_changed_is_done_again(tmp_pat
     assert run(manifest, image, truth)
     assert stores.open_image_store(manifest)[0, 0, 0] == 255 - pixels[0, 0, 0]
     os.utime(truth, ns=(1, 1))
+    assert not run(manifest, image, truth)
+    labels[0] = 0
+    save(truth, labels[None])
     assert run(manifest, image, truth)
     for changed in ({"mpp": 2.0}, {"channels": "grey"}, {"version": "0.4"}):
         assert run(manifest, image, truth, **changed)
@@ -111,10 +114,10 @@ def test_problems_name_the_slide_and_leave_the_old_store(tmp_path, manifest, dra
         {"labels": save(tmp_path / "turned.png", labels.T[None])},
         {"channels": [4]},
     ):
-        with pytest.raises(InputError, match="^slide S1: "):
+        with pytest.raises(InputError, match=r"^slide S1: "):
             run(manifest, **({"image": image} | wrong))
     image.write_bytes(image.read_bytes()[: len(pixels.tobytes()) // 2])
-    with pytest.raises(InputError, match="^slide S1: "):
+    with pytest.raises(InputError, match=r"^slide S1: "):
         run(manifest, image)
     np.testing.assert_array_equal(stores.open_image_store(manifest)[:], pixels)
 

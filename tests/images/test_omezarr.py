@@ -169,5 +169,7 @@ def test_an_unfinished_store_bears_its_final_name(tmp_path, version):
         tmp_path / "S1.zarr.partial", draw(), channels=["r", "g", "b"], mpp=None, version=version
     )
     assert omezarr.metadata(tmp_path / "S1.zarr.partial")["multiscales"][0]["name"] == "S1"
-    omezarr.write_labels(tmp_path / ".cells.partial", np.ones((4, 4), np.uint32), mpp=None, version=version, name="cells")
+    omezarr.write_labels(
+        tmp_path / ".cells.partial", np.ones((4, 4), np.uint32), mpp=None, version=version, name="cells"
+    )
     assert omezarr.metadata(tmp_path / ".cells.partial")["multiscales"][0]["name"] == "cells"

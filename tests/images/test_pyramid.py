@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -57,7 +59,7 @@ def test_levels_are_halved_until_the_longer_side_is_small(height, width):
     assert levels[0] == (3, height, width)
     assert max(levels[-1][1:]) <= 256
     assert all(max(level[1:]) > 256 for level in levels[:-1])
-    for larger, smaller in zip(levels, levels[1:], strict=False):
+    for larger, smaller in pairwise(levels):
         assert smaller == (3, *half(larger[1:]))
 
 

@@ -119,9 +119,9 @@ def test_a_damaged_chunk_is_noticed_when_it_is_read(tmp_path, version, damage):
     data = bytearray(chunk.read_bytes())
     data[len(data) // 2] ^= 1
     chunk.write_bytes({"truncated": data[:-20], "flipped": data, "empty": b""}[damage])
-    with pytest.raises(Exception, match=".") as caught:
-        stores.open_image_store(tmp_path / "S1.json")[:]
-    assert isinstance(caught.value, (DamagedDataError, RuntimeError, ValueError))
+    array = stores.open_image_store(tmp_path / "S1.json")
+    with pytest.raises((DamagedDataError, RuntimeError, ValueError)):
+        array[:]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_damaged_store_is_explained(manifest, damage):
         (store / "0/zarr.json").unlink()
     else:
         (store / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group", "attributes": {}}')
-    with pytest.raises(DamagedDataError, match=r"S1\.zarr.* cannot be opened .* run the workflow again"):
+    with pytest.raises(DamagedDataError, match=r"S1\.zarr.* cannot be opened "):
         stores.open_image_store(manifest)
 
 

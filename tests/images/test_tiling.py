@@ -30,7 +30,7 @@ def test_every_pixel_is_in_exactly_one_core(grid):
 @given(grids())
 @settings(max_examples=150, deadline=None)
 def test_reads_lie_on_multiples_and_hold_the_core_with_its_halo(grid):
-    shape, size, halo, multiple = grid
+    _, size, halo, multiple = grid
     for tile in tile_grid(*grid):
         for core, read in zip(tile.core, tile.read, strict=True):
             assert read[0] % multiple == 0

@@ -2,7 +2,7 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slideunet.inputs.batches import LARGE, MOST_BYTES, MOST_SLIDES, assign_batches, batch_table, image_sizes
+from slideunet.inputs.batches import LARGE, MOST_BYTES, MOST_SLIDES, assign_batches, image_sizes
 
 MIB = 1024**2
 ids = st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,9}\Z")
@@ -43,16 +43,6 @@ def test_batches_are_neither_many_nor_few():
     batches = assign_batches({f"S{i:03}": MIB for i in range(621)})
     assert 621 / MOST_SLIDES <= len(batches) <= 4 * 621 / MOST_SLIDES
     assert assign_batches({"a": 1, "b": LARGE}) == {"large-b": ("b",), "small-all": ("a",)}
-
-
-def test_table():
-    sizes = {"b": 2, "a": 1, "c": LARGE}
-    table = batch_table(assign_batches(sizes), sizes)
-    assert table.to_dict("list") == {
-        "batch": ["large-c", "small-all", "small-all"],
-        "slide": ["c", "a", "b"],
-        "bytes": [LARGE, 1, 2],
-    }
 
 
 def test_sizes_of_files_folders_and_what_is_made(tmp_path):

@@ -45,8 +45,8 @@ def test_a_prediction_depends_on_slide_model_and_precision_and_not_on_the_thresh
 
     assert known() == known(threshold=0.7) == known(training={"seconds": 3})
     others = [
-        known("b"), known(precision="bf16"), known(version="0.4"), known(sha256="abd"), known(normalisation="zscore"),
-        known(background="auto"),
+        known("b"), known(precision="bf16"), known(version="0.4"), known(sha256="abd"),
+        known(normalisation="zscore"), known(background="auto"),
     ]  # fmt: skip
     assert len({known(), *others}) == 7
     with pytest.raises(DamagedDataError):
@@ -60,7 +60,10 @@ def test_a_training_depends_on_pixels_truth_and_choices(images):
 
     first = known()
     assert known() == first
-    assert len({first, known(epochs=3), known(train=("a",)), known(train=("b", "a")), known(("a",), ("b", "c"))}) == 5
+    assert (
+        len({first, known(epochs=3), known(train=("a",)), known(train=("b", "a")), known(("a",), ("b", "c"))})
+        == 5
+    )
     write_manifest(images / "a.json", {"fingerprint": "other", "content": "c-a", "truth_content": "t-a"})
     assert known() == first
     write_manifest(images / "a.json", {"fingerprint": "other", "content": "c-a", "truth_content": "t2"})

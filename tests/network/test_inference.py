@@ -28,7 +28,7 @@ def stitch(network, pixels, tile, precision="fp32"):
 
 
 def whole(network, pixels, precision="fp32"):
-    """One pass over the whole image, mirrored by NumPy on all sides and much farther than needed at its end."""
+    """One pass over the whole image, mirrored by NumPy on all sides, at its end farther than needed."""
     reach, multiple = halo(network.spec), network.spec.multiple
     fill = [(reach, 20 * 16 + -side % multiple) for side in pixels.shape[1:]]
     padded = np.pad(pixels, [(0, 0), *fill], mode="reflect")
@@ -135,7 +135,9 @@ def test_probabilities_are_rounded_to_bytes():
         assert to_uint8(np.array([-1e4, -80, 0, 80, 1e4], np.float32)).tolist() == [0, 0, 128, 255, 255]
 
 
-@pytest.mark.parametrize(("fp32", "bf16", "chosen"), [(1.0, 0.5, "bf16"), (1.0, 0.95, "fp32"), (1.0, 9.0, "fp32")])
+@pytest.mark.parametrize(
+    ("fp32", "bf16", "chosen"), [(1.0, 0.5, "bf16"), (1.0, 0.95, "fp32"), (1.0, 9.0, "fp32")]
+)
 def test_the_faster_precision_is_chosen_by_the_clock(fp32, bf16, chosen, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(inference.time, "perf_counter", lambda: clock[0])

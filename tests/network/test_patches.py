@@ -67,12 +67,16 @@ def test_a_patch_is_a_place_of_the_normalised_slide(manifests, labelled_slide, n
     np.testing.assert_array_equal(target[0].numpy() > 0, truth[y : y + 64, x : x + 64])
 
 
-def test_a_slide_smaller_than_a_patch_lies_in_its_middle_and_is_mirrored(manifests, labelled_slide, no_augmentation):
+def test_a_slide_smaller_than_a_patch_lies_in_its_middle_and_is_mirrored(
+    manifests, labelled_slide, no_augmentation
+):
     slide = labelled_slide(manifests["small"])
     image, target = PatchDataset([slide], 64, no_augmentation, seed=5)[3, 0]
     rows, columns = (-12, 52), (-7, 57)
     raw = open_image_store(slide.manifest)
-    np.testing.assert_allclose(image, slide.normalisation.apply(read_mirrored(raw, (rows, columns))), atol=1e-5)
+    np.testing.assert_allclose(
+        image, slide.normalisation.apply(read_mirrored(raw, (rows, columns))), atol=1e-5
+    )
     truth = open_label_store(slide.manifest, "truth")
     np.testing.assert_array_equal(target[0] > 0, read_mirrored(truth, (rows, columns)) > 0)
 

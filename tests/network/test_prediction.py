@@ -20,7 +20,13 @@ CONSTANTS = Normalisation((100.0,), (60.0,))
 
 @pytest.fixture(scope="module")
 def facts():
-    return {"normalisation": "percentile", "background": "dark", "halo": 24, "sha256": "abc", "threshold": 0.5}
+    return {
+        "normalisation": "percentile",
+        "background": "dark",
+        "halo": 24,
+        "sha256": "abc",
+        "threshold": 0.5,
+    }
 
 
 def draw(shape):
@@ -40,13 +46,16 @@ def test_tiles_and_threads_do_not_change_one_bit(random_network, decoder, precis
     pixels = draw(shape)
     expected = in_one_piece(network, pixels, precision=precision)
     for tile, threads in ((16, 3), (48, 1), (64, 3), (128, 1)):
-        lazy = lazy_prediction(network, pixels, CONSTANTS, tile=tile, halo=halo(network.spec), precision=precision)
+        lazy = lazy_prediction(
+            network, pixels, CONSTANTS, tile=tile, halo=halo(network.spec), precision=precision
+        )
         assert (lazy.shape, lazy.dtype) == ((1, *shape), np.uint8)
         with dask.config.set(scheduler="threads", num_workers=threads):
             np.testing.assert_array_equal(lazy.compute(), expected)
 
 
 def test_every_tile_is_computed_once_with_one_thread_inside(random_network, monkeypatch, tmp_path):
+    torch.set_num_threads(2)
     places, threads = [], set()
 
     def record(network, pixels, constants, place, precision):
@@ -55,7 +64,9 @@ def test_every_tile_is_computed_once_with_one_thread_inside(random_network, monk
         return np.zeros([stop - start for start, stop in place.core], np.float32)
 
     monkeypatch.setattr(prediction, "predict_tile", record)
-    lazy = lazy_prediction(random_network(), draw((1500, 1100)), CONSTANTS, tile=400, halo=24, precision="fp32")
+    lazy = lazy_prediction(
+        random_network(), draw((1500, 1100)), CONSTANTS, tile=400, halo=24, precision="fp32"
+    )
     with dask.config.set(scheduler="threads", num_workers=3):
         omezarr.write_image(tmp_path / "p.zarr", lazy, channels=["foreground"], mpp=None)
     assert sorted(places) == sorted(set(places))
@@ -64,15 +75,27 @@ def test_every_tile_is_computed_once_with_one_thread_inside(random_network, monk
 
 
 @pytest.mark.parametrize("tile", [None, 33])
-def test_a_predicted_slide_is_a_valid_store_with_a_manifest(random_network, slide_store, facts, tmp_path, tile):
+def test_a_predicted_slide_is_a_valid_store_with_a_manifest(
+    random_network, slide_store, facts, tmp_path, tile
+):
     network, manifest = for_inference(random_network()), tmp_path / "S1.json"
     predict_slide(
-        network, facts, slide_store, manifest, fingerprint="f", precision="fp32", tile=tile, version="0.5", threads=2
+        network,
+        facts,
+        slide_store,
+        manifest,
+        fingerprint="f",
+        precision="fp32",
+        tile=tile,
+        version="0.5",
+        threads=2,
     )
     slide = stores.read_manifest(slide_store)
     constants = normalisation(slide["statistics"], "percentile", "dark")
     found = stores.open_image_store(manifest)[:]
-    np.testing.assert_array_equal(found, in_one_piece(network, stores.open_image_store(slide_store)[:], constants))
+    np.testing.assert_array_equal(
+        found, in_one_piece(network, stores.open_image_store(slide_store)[:], constants)
+    )
     assert found.min() < found.max()
     told = stores.read_manifest(manifest)
     assert told | {"seconds": 0, "pixels_per_second": 0, "versions": {}} == {
@@ -82,7 +105,9 @@ def test_a_predicted_slide_is_a_valid_store_with_a_manifest(random_network, slid
     assert ome_zarr_models.v05.image.Image.from_zarr(zarr.open_group(stores.store_path(manifest), mode="r"))
 
 
-def test_a_failure_in_a_tile_leaves_the_old_prediction(random_network, slide_store, facts, tmp_path, monkeypatch):
+def test_a_failure_in_a_tile_leaves_the_old_prediction(
+    random_network, slide_store, facts, tmp_path, monkeypatch
+):
     network, manifest = for_inference(random_network()), tmp_path / "S1.json"
     choices = {"precision": "fp32", "tile": 64, "version": "0.5", "threads": 2}
     predict_slide(network, facts, slide_store, manifest, fingerprint="old", **choices)
@@ -106,6 +131,4 @@ def test_a_saved_network_predicts_what_it_predicted(random_network, tmp_path):
     opened = open_network(tmp_path).cpu()
     assert not opened.training
     pixels = draw((50, 60))
-    np.testing.assert_array_equal(
-        in_one_piece(opened, pixels), in_one_piece(for_inference(network), pixels)
-    )
+    np.testing.assert_array_equal(in_one_piece(opened, pixels), in_one_piece(for_inference(network), pixels))

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,8 +25,8 @@ def test_rates_rise_in_the_warm_up_and_never_afterwards(total, warmup, schedule)
     used = min(warmup, total // 10)
     found = rates(total, warmup, schedule)
     assert found[used] == pytest.approx(0.1)
-    assert all(a < b for a, b in zip(found[:used], found[1 : used + 1], strict=True))
-    assert all(a >= b for a, b in zip(found[used:], found[used + 1 :], strict=False))
+    assert all(a < b for a, b in pairwise(found[: used + 1]))
+    assert all(a >= b for a, b in pairwise(found[used:]))
 
 
 @given(st.integers(1, 300), st.integers(0, 20), st.sampled_from(["cosine", "poly"]))

@@ -24,7 +24,9 @@ def count(probability, truth):
 def test_the_dice_of_every_threshold_and_the_best_one_are_those_of_brute_force(seed, n, share):
     rng = np.random.default_rng(seed)
     truth = rng.random(n) < share
-    probability = np.where(truth, rng.normal(150, 60, n), rng.normal(100, 60, n)).clip(0, 255).astype(np.uint8)
+    probability = (
+        np.where(truth, rng.normal(150, 60, n), rng.normal(100, 60, n)).clip(0, 255).astype(np.uint8)
+    )
     validation = count(probability, truth)
     brute = [dice(probability >= t, truth) for t in range(256)]
     np.testing.assert_allclose(validation.dice(), brute)
@@ -43,7 +45,9 @@ def test_where_every_threshold_is_as_good_the_middle_is_taken():
 
 def test_slides_are_pooled_by_pixel(tmp_path, convert_cells, labelled_slide, random_network):
     sizes = [(70, 61), (33, 90)]
-    manifests = [convert_cells(tmp_path, f"S{i}", height=h, width=w, seed=i) for i, (h, w) in enumerate(sizes)]
+    manifests = [
+        convert_cells(tmp_path, f"S{i}", height=h, width=w, seed=i) for i, (h, w) in enumerate(sizes)
+    ]
     slides = [labelled_slide(manifest) for manifest in manifests]
     network = random_network().train()
     loss = torch.nn.BCEWithLogitsLoss()

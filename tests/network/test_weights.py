@@ -79,7 +79,7 @@ class Spy:
 def test_pickled_weights_are_refused_and_not_run(model, tmp_path):
     pickled = pickle.dumps(Spy(tmp_path / "ran"))
     (tmp_path / "weights.pt").write_bytes(pickled)
-    with pytest.raises(InputError, match="is a file.*can run code and are not read"):
+    with pytest.raises(InputError, match=r"is a file.*can run code and are not read"):
         load_model(tmp_path / "weights.pt")
     (model / "model.safetensors").write_bytes(pickled)
     rewrite(model, sha256=hashlib.sha256(pickled).hexdigest())
@@ -89,7 +89,16 @@ def test_pickled_weights_are_refused_and_not_run(model, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"depth": 3}, {"width": 8}, {"channels": 2}, {"decoder": "upsample"}, {"layers": 3}, {"width": "4"}, {"width": -4}]
+    "wrong",
+    [
+        {"depth": 3},
+        {"width": 8},
+        {"channels": 2},
+        {"decoder": "upsample"},
+        {"layers": 3},
+        {"width": "4"},
+        {"width": -4},
+    ],
 )
 def test_another_architecture_than_the_weights_is_refused(model, network, wrong):
     rewrite(model, architecture=network.spec.as_dict() | wrong)

@@ -15,7 +15,8 @@ def folder(tmp_path):
         probability[0][disk(centre, 10)] = 200
     for slide in ("S1", "S2"):
         add_prediction(tmp_path / "predictions" / f"{slide}.json", probability, f"p-{slide}")
-    facts = {"architecture": {}, "normalisation": "percentile", "sha256": ""}
+    facts = {"architecture": {}, "normalisation": "percentile", "sha256": "", "background": "dark"}
+    facts |= {"halo": 96, "precision": "fp32"}
     stores.write_manifest(tmp_path / "model.json", {"threshold": 0.5, **facts})
     return tmp_path
 

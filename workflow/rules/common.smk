@@ -50,6 +50,12 @@ def get_history(wildcards):
     return ["results/model/history.csv"] if TRAINED_HERE else []
 
 
+def get_command():
+    """What a user types to make this run again, for the report."""
+    files = " ".join(str(path) for path in workflow.overwrite_configfiles)
+    return "snakemake --cores all" + (f" --configfile {files}" if files else "")
+
+
 def get_memory(megabytes):
     """More memory with every attempt, for slides that are larger than most."""
     return lambda wildcards, attempt: megabytes * 2 ** (attempt - 1)

@@ -63,6 +63,7 @@ rule build_report:
         metrics_folder="results/metrics",
         history="results/model/history.csv" if TRAINED_HERE else None,
         config=CONFIG,
+        command=get_command(),
         title=CONFIG["report"]["title"],
         by=CONFIG["report"]["by"],
     message:

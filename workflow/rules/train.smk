@@ -26,7 +26,7 @@ if TRAINED_HERE:
         params:
             slides_folder="results/slides",
             model=CONFIG["model"],
-            data=CONFIG["data"],
+            data={name: CONFIG["data"][name] for name in ("normalisation", "background")},
             training=CONFIG["training"],
         message:
             "Training the U-Net"

@@ -34,7 +34,7 @@ def main(
     page: Path,
     table: Path,
     summary: Path,
-    command: str = "snakemake --cores all --configfile config.yaml",
+    command: str = "snakemake --cores all",
     date: str | None = None,
 ) -> None:
     """Write report.html, metrics.csv and summary.json.
@@ -109,6 +109,7 @@ if __name__ == "__main__":
             model=Path(snakemake.input.model),
             history=Path(snakemake.params.history) if snakemake.params.history else None,
             config=dict(snakemake.params.config),
+            command=snakemake.params.command,
             title=snakemake.params.title,
             by=list(snakemake.params.by),
             page=Path(snakemake.output.page),

@@ -42,7 +42,7 @@ def main(
             slides, slides_folder, model=model, data=data, training=training, folder=state, threads=threads
         )
     for path in finished:
-        shutil.copy2(path, facts.parent / path.name)
+        shutil.copyfile(path, facts.parent / path.name)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """What a job says: to its log file, to the terminal, and to Snakemake through its exit code."""
 
 import contextlib
+import errno
 import logging
 import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from slideunet.errors import SlideunetError
+from slideunet.errors import MachineError, SlideunetError
 
 EXIT_CODE_BUG = 5
 
@@ -31,20 +32,45 @@ def log_to(path: str | Path) -> Iterator[None]:
         for problem in error.problems:
             logging.error(problem)
         _leave(code_file, error.exit_code)
+    except (MemoryError, OSError) as error:
+        _trace(path)
+        logging.error(
+            f"{type(error).__name__}: {error}. {_machine_remedy(error)} The traceback is in {path}."
+        )
+        _leave(code_file, MachineError.exit_code)
     except Exception as error:
-        with path.open("a", encoding="utf-8") as log:
-            traceback.print_exc(file=log)
+        _trace(path)
         logging.error(f"{type(error).__name__}: {error}. This is a bug; the traceback is in {path}.")
         _leave(code_file, EXIT_CODE_BUG)
 
 
 def _configure(path: Path) -> None:
-    to_file = logging.FileHandler(path, mode="w", encoding="utf-8")
+    path.unlink(missing_ok=True)
+    # Appending, because a traceback is appended beside it: "w" would write over it.
+    to_file = logging.FileHandler(path, mode="a", encoding="utf-8")
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     to_terminal = logging.StreamHandler(sys.stderr)
     to_terminal.setFormatter(logging.Formatter("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[to_file, to_terminal], force=True)
     logging.captureWarnings(True)
+
+
+def _trace(path: Path) -> None:
+    with path.open("a", encoding="utf-8") as log:
+        traceback.print_exc(file=log)
+
+
+def _machine_remedy(error: MemoryError | OSError) -> str:
+    """Say what to do about a machine that lacks something."""
+    if isinstance(error, MemoryError):
+        return "The memory was not enough. Run with more, or with fewer jobs at once (--cores)."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            "The disk is full. Nothing that was finished is lost: free space and run the same command again."
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "Permission is missing. Correct it and run the same command again."
+    return "The machine refused it. Correct the cause and run the same command again."
 
 
 def _leave(code_file: Path, code: int) -> None:

@@ -140,9 +140,10 @@ def _offset_and_scale(channel: Mapping[str, float], mode: Mode, invert: bool) ->
     if mode == "zscore":
         offset, scale = channel["mean"], channel["std"]
         return offset, -_not_zero(scale) if invert else _not_zero(scale)
-    low, high = (
-        (channel["low"], channel["high"]) if mode == "percentile" else (channel["min"], channel["max"])
-    )
+    low, high = channel["low"], channel["high"]
+    # When cells cover less than 0.2 % of a slide the percentiles may be one value; then its extremes count.
+    if mode != "percentile" or low == high:
+        low, high = channel["min"], channel["max"]
     scale = _not_zero(high - low)
     start, scale = (high, -scale) if invert else (low, scale)
     # [0, 1] to [-1, 1]: 2 (x - start) / scale - 1 = (x - (start + scale / 2)) / (scale / 2)

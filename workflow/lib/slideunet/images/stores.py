@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import zarr
 from slideunet.errors import DamagedDataError
 from slideunet.images import omezarr
 
-_REMEDY = "Delete the manifest beside the store and run the workflow again."
+_REMEDY = "Delete the store with its manifest and run again with --forcerun on the rule that made it."
 
 
 def store_path(manifest: Path) -> Path:
@@ -150,25 +151,63 @@ def check_complete(path: Path) -> None:
         _check_chunks(array, f"{path}/{array.path}")
 
 
-def open_image_store(manifest: Path, level: int = 0) -> zarr.Array:
-    """Open the image of a complete store as an array (c, y, x)."""
+@dataclass(frozen=True)
+class StoredPixels:
+    """An array of a store that is read part by part; damage is named when it is met.
+
+    Attributes
+    ----------
+    array : zarr.Array
+    name : str
+        What a message calls it: its path.
+    """
+
+    array: zarr.Array
+    name: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+        return self.array.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the values."""
+        return self.array.dtype
+
+    def __getitem__(self, index: Any, /) -> np.ndarray:  # noqa: ANN401 (whatever zarr takes)
+        """Read a part.
+
+        Raises
+        ------
+        DamagedDataError
+            When a chunk is truncated or does not match its checksum.
+        """
+        try:
+            return np.asarray(self.array[index])
+        except (ValueError, RuntimeError) as error:
+            raise DamagedDataError(f"{self.name} cannot be read at {index} ({error}). {_REMEDY}") from error
+
+
+def open_image_store(manifest: Path, level: int = 0) -> StoredPixels:
+    """Open the image of a complete store: (c, y, x)."""
     facts = read_manifest(manifest)
     array = _open(store_path(manifest), level)
     if level == 0 and list(array.shape) != facts["shape"]:
         raise DamagedDataError(
             f"{store_path(manifest)} has shape {list(array.shape)}, its manifest says {facts['shape']}: "
-            "they do not belong together. Delete the manifest and run the workflow again."
+            f"they do not belong together. {_REMEDY}"
         )
     return array
 
 
-def open_label_store(manifest: Path, name: str, level: int = 0) -> zarr.Array:
-    """Open a label image ("truth" or "cells") of a complete store as an array (y, x) of uint32."""
+def open_label_store(manifest: Path, name: str, level: int = 0) -> StoredPixels:
+    """Open a label image ("truth" or "cells") of a complete store: (y, x) of uint32."""
     read_manifest(manifest)
     return _open(store_path(manifest) / "labels" / name, level)
 
 
-def _open(path: Path, level: int) -> zarr.Array:
+def _open(path: Path, level: int) -> StoredPixels:
     try:
         array = omezarr.open_level(path, level)
     except (FileNotFoundError, KeyError, IndexError, ValueError) as error:
@@ -176,7 +215,7 @@ def _open(path: Path, level: int) -> zarr.Array:
             f"{path} cannot be opened ({error}) although its manifest exists. {_REMEDY}"
         ) from error
     _check_chunks(array, f"{path}/{level}")
-    return array
+    return StoredPixels(array, f"{path}/{level}")
 
 
 def _check_chunks(array: zarr.Array, name: str) -> None:

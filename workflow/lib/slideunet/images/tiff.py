@@ -100,11 +100,13 @@ def _main_series(path: Path, tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
 
 
 def _check_axes(path: Path, series: tifffile.TiffPageSeries) -> str:
-    """Return the axes without those of length 1 that are not Y and X, refusing all but C, Y, X and S."""
+    """Return the axes of a series, refusing any that is longer than 1 besides C, Y, X and S."""
     axes: str = series.axes
     lengths = dict(zip(axes, series.shape, strict=True))
     extra = [
-        AXIS_NAMES.get(axis, axis) + f" ({n} planes)" for axis, n in lengths.items() if axis not in "CYXS"
+        AXIS_NAMES.get(axis, axis) + f" ({n} planes)"
+        for axis, n in lengths.items()
+        if n > 1 and axis not in "CYXS"
     ]
     if extra:
         raise InputError(
@@ -151,7 +153,9 @@ def _lazy_series(path: Path, series: tifffile.TiffPageSeries, axes: str, max_pix
         chunks = enlarge_chunks(own, shape, axes)
         read = partial(_read_segments)
     array = lazy_array(FilePixels(path, shape, dtype, read), chunks)
-    axes = axes.replace("s", "c")
+    # What is left of the other axes has one plane.
+    array = array[tuple(slice(None) if axis in "cyxs" else 0 for axis in axes)]
+    axes = "".join(axis for axis in axes if axis in "cyxs").replace("s", "c")
     return array.transpose([axes.index(a) for a in "cyx"]) if "c" in axes else array[None]
 
 

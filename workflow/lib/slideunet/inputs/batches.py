@@ -41,12 +41,6 @@ def assign_batches(sizes: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
     return dict(sorted(batches.items()))
 
 
-def batch_table(batches: Mapping[str, Iterable[str]], sizes: Mapping[str, int]) -> pd.DataFrame:
-    """Return one row per slide: batch, slide, bytes."""
-    rows = [(batch, slide, sizes[slide]) for batch, slides in batches.items() for slide in slides]
-    return pd.DataFrame(rows, columns=["batch", "slide", "bytes"])
-
-
 def image_sizes(sheet: pd.DataFrame, made: Iterable[Path] = ()) -> dict[str, int]:
     """Return the bytes of each slide's image; a folder (OME-Zarr) is summed up until it counts as large.
 

@@ -10,7 +10,7 @@ import dask
 import numpy as np
 import pandas as pd
 
-from slideunet.errors import InputError
+from slideunet.errors import SlideunetError
 from slideunet.images.readers import Source, choose_channels, open_image
 from slideunet.images.truth import open_truth
 
@@ -59,7 +59,7 @@ def check_slide(row: Mapping[str, str], channels: Channels) -> SlideCheck:
     """
     try:
         source = choose_channels(open_image(Path(row["image"])), channels)
-    except InputError as error:
+    except SlideunetError as error:
         return SlideCheck(row["slide"], problems=error.problems)
     cyx = source.pixels.shape
     found = SlideCheck(
@@ -73,7 +73,7 @@ def check_slide(row: Mapping[str, str], channels: Channels) -> SlideCheck:
     problems: list[str] = []
     try:
         found = replace(found, warnings=_look(source, Path(row["image"])))
-    except InputError as error:
+    except SlideunetError as error:
         problems += error.problems
     try:
         if row.get("labels"):
@@ -81,7 +81,7 @@ def check_slide(row: Mapping[str, str], channels: Channels) -> SlideCheck:
             found = replace(
                 found, warnings=found.warnings + truth.warnings, has_cells=bool(truth.labels.any())
             )
-    except InputError as error:
+    except SlideunetError as error:
         problems += error.problems
     return replace(found, problems=tuple(problems))
 

@@ -15,7 +15,7 @@ IMAGE_ENDINGS = (
     *(".ome.tif", ".ome.tiff", ".ome.zarr", ".zarr"),
     *(".tif", ".tiff", ".png", ".jpg", ".jpeg", ".svs", ".ndpi"),
 )
-LABEL_ENDINGS = (*IMAGE_ENDINGS, ".geojson", ".json")
+LABEL_ENDINGS = (*IMAGE_ENDINGS, ".geojson", ".geojson.gz", ".json")
 _SUFFIX = re.compile(
     r"[ ._-](cp[_-]masks?|masks?|labels?|gt|ground[_-]?truth|seg(mentation)?|annotations?|instances?)$", re.I
 )

@@ -26,7 +26,9 @@ _NEAR_MISS = 0.75
 Row = dict[str, str]
 
 
-def read_sheet(path: Path, schema: Schema) -> pd.DataFrame:
+def read_sheet(
+    path: Path, schema: Schema, check: Callable[[pd.DataFrame], Iterable[str]] = lambda sheet: ()
+) -> pd.DataFrame:
     """Read and check a sample sheet.
 
     Parameters
@@ -35,6 +37,8 @@ def read_sheet(path: Path, schema: Schema) -> pd.DataFrame:
         TSV when its header has a tab, CSV otherwise; UTF-8.
     schema : mapping
         JSON schema of one row; its properties are the contract columns.
+    check : callable
+        Finds further problems of the sheet, which are told together with those of its text.
 
     Returns
     -------
@@ -65,12 +69,14 @@ def read_sheet(path: Path, schema: Schema) -> pd.DataFrame:
     problems.extend(
         _repeated(path, rows, "image", str, "The same pixels could end up on two sides of the split.")
     )
-    if problems:
-        raise InputError(problems)
     known = list(schema["properties"])
     columns = [*known, *(name for name in table.header if name not in known)]
     complete = [dict.fromkeys(columns, "") | _complete(row, path.parent) for row in table.rows]
-    return pd.DataFrame(complete, columns=columns, dtype=str)
+    sheet = pd.DataFrame(complete, columns=columns, dtype=str)
+    problems.extend(check(sheet))
+    if problems:
+        raise InputError(problems)
+    return sheet
 
 
 def missing_files(sheet: pd.DataFrame, made: Iterable[Path] = ()) -> list[str]:

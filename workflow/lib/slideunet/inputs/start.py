@@ -71,25 +71,46 @@ def load_run(config: Mapping[str, Any], *, config_files: Sequence[Path], schemas
     Raises
     ------
     InputError
-        With all problems of the configuration, or else all of the sheet.
+        With all problems of the configuration and of the sheet.
     """
     problems = [problem for path in config_files for problem in duplicate_keys(path)]
-    try:
+    with _collected(problems):
         checked = check_configuration(config, read_yaml_strictly(schemas / "config.schema.yaml"))
-    except InputError as error:
-        raise InputError([*problems, *error.problems]) from error
+    with _collected(problems):
+        weights = _find_model(_text_at(config, "model", "weights"), config_files, root)
+    made: list[Path] = []
+    # The sheet is looked at even when the configuration has faults, so that all are told together.
+    if (name := _text_at(config, "slides")) is not None:
+        with _collected(problems):
+            path = _find_sheet(name, config_files, root)
+            is_demo = path.resolve().is_relative_to((root / "resources" / "demo").resolve())
+
+            def missing(sheet: pd.DataFrame) -> list[str]:
+                made.extend(Path(file) for file in [*sheet["image"], *sheet["labels"]] if file and is_demo)
+                return missing_files(sheet, made)
+
+            sheet = read_sheet(path, read_yaml_strictly(schemas / "slides.schema.yaml"), missing)
+            check_purpose(sheet, _text_at(config, "model", "weights"))
     if problems:
         raise InputError(problems)
-    path = _find_sheet(checked["slides"], config_files, root)
-    sheet = read_sheet(path, read_yaml_strictly(schemas / "slides.schema.yaml"))
-    is_demo = path.resolve().is_relative_to((root / "resources" / "demo").resolve())
-    made = [Path(file) for file in [*sheet["image"], *sheet["labels"]] if file] if is_demo else []
-    missing = missing_files(sheet, made)
-    if missing:
-        raise InputError(missing)
-    check_purpose(sheet, checked["model"]["weights"])
-    weights = _find_model(checked["model"]["weights"], config_files, root)
     return Run(checked, path, sheet, assign_batches(image_sizes(sheet, made)), made, weights)
+
+
+def _text_at(config: Mapping[str, Any], *keys: str) -> str | None:
+    """Return a text of the unchecked configuration; None when it is not there or something else."""
+    value: Any = config
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value if isinstance(value, str) else None
+
+
+@contextlib.contextmanager
+def _collected(problems: list[str]) -> Iterator[None]:
+    """Add the problems of the block to a list instead of stopping at them."""
+    try:
+        yield
+    except InputError as error:
+        problems.extend(error.problems)
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from slideunet.network.facts import Precision
 from slideunet.network.unet import DoubleConv, UNet, UNetSpec, channels_last, halo
 
 TILE = 1024
-# For one image in float32, torch leaves a convolution of so few inputs to another kernel, whose last bits differ.
+# torch leaves a float32 convolution of one image with so few inputs to another kernel: other last bits.
 _SMALL = 20480
 _FASTER = 1.2  # bf16 must be this much faster to be worth its rounding.
 
@@ -87,10 +87,10 @@ def predict_tiles(
 
 
 def _with_room(span: Interval, spec: UNetSpec) -> Interval:
-    """Lengthen what a tile reads at its end until no convolution of the network has `_SMALL` inputs or fewer.
+    """Lengthen what a tile reads until no convolution has `_SMALL` inputs or fewer.
 
-    The image has `channels` feature maps, and the first convolution at the bottom width 2^(depth - 1) of them on
-    1 / 4^depth of the pixels: no other 3 x 3 convolution has fewer inputs than these two.
+    The image has `channels` feature maps; the first convolution at the bottom has width 2^(depth - 1) of
+    them on 1 / 4^depth of the pixels. No other 3 x 3 convolution has fewer inputs than these two.
     """
     inputs_per_pixel = min(spec.channels, spec.width / 2 ** (spec.depth + 1))
     side = math.isqrt(int(_SMALL / inputs_per_pixel)) + 1

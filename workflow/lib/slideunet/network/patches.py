@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from slideunet.images.normalisation import Normalisation
-from slideunet.images.stores import open_image_store, open_label_store
+from slideunet.images.stores import StoredPixels, open_image_store, open_label_store
 from slideunet.images.windows import read_mirrored
 from slideunet.network.augmentation import augment, build_augmentation
 
@@ -39,6 +39,7 @@ class PatchDataset(Dataset):
         self.patch_size = patch_size
         self.seed = seed
         self.augmentation = build_augmentation(strengths, patch_size)
+        self.opened: dict[Path, tuple[StoredPixels, StoredPixels]] = {}
         # The index of the slide of each sample.
         self.owners = [i for i, slide in enumerate(slides) for _ in range(_patches(slide.shape, patch_size))]
 
@@ -51,10 +52,17 @@ class PatchDataset(Dataset):
         slide = self.slides[self.owners[sample]]
         rng = np.random.default_rng((self.seed, epoch, sample))
         window = _window(slide.shape, self.patch_size, rng)
-        image = slide.normalisation.apply(read_mirrored(open_image_store(slide.manifest), window))
-        labels = read_mirrored(open_label_store(slide.manifest, "truth"), window)
+        pixels, truth = self._stores(slide.manifest)
+        image = slide.normalisation.apply(read_mirrored(pixels, window))
+        labels = read_mirrored(truth, window)
         changed, changed_labels = augment(self.augmentation, image, labels, (self.seed, epoch, sample))
         return changed, (changed_labels > 0).float()
+
+    def _stores(self, manifest: Path) -> tuple[StoredPixels, StoredPixels]:
+        """Open image and truth of a slide once: opening counts its chunks, which may be many."""
+        if manifest not in self.opened:
+            self.opened[manifest] = (open_image_store(manifest), open_label_store(manifest, "truth"))
+        return self.opened[manifest]
 
 
 class EpochSampler(Sampler):

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from tqdm import tqdm
 
-from slideunet.errors import SlideunetError
+from slideunet.errors import InputError
 from slideunet.network.facts import Precision
 from slideunet.network.inference import reduced_precision
 from slideunet.network.losses import build_loss
@@ -64,7 +64,7 @@ def fit(
 
     Raises
     ------
-    SlideunetError
+    InputError
         When the loss is no longer finite; the state of the last whole epoch is kept.
     """
     channels_last(network)
@@ -105,7 +105,7 @@ def _train_epoch(
         image = image.to(device, memory_format=torch.channels_last)
         value, logits = training_step(network, optimiser, loss, image, target.to(device), plan.precision)
         if not torch.isfinite(value):
-            raise SlideunetError(
+            raise InputError(
                 f"The loss of epoch {epoch + 1}, batch {step + 1} is {value.item()}. "
                 f"The learning rate {plan.learning_rate} is probably too high. "
                 "Lower training.learning_rate; the last whole epoch is kept."

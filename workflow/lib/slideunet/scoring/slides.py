@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from numpy.typing import NDArray
-
+from slideunet.cells.separation import foreground_cut
+from slideunet.images.pixels import Pixels
 from slideunet.scoring.baseline import Polarity, cells_are_dark, foreground, grey, otsu_threshold
 from slideunet.scoring.instances import InstanceCounts, count_instances
 from slideunet.scoring.overlaps import Overlaps, add_overlaps, count_overlaps
@@ -95,10 +95,10 @@ class Score:
 
 
 def score_slide(
-    image: NDArray,
-    truth: NDArray,
-    probability: NDArray,
-    cells: NDArray,
+    image: Pixels,
+    truth: Pixels,
+    probability: Pixels,
+    cells: Pixels,
     *,
     threshold: float,
     polarity: Polarity = "auto",
@@ -126,12 +126,12 @@ def score_slide(
     for block in row_blocks(truth.shape[0], rows):
         true, cell = truth[block] > 0, cells[block] > 0
         pixel += count_pixels(true, cell)
-        semantic += count_pixels(true, probability[0, block] >= threshold * 255)
+        semantic += count_pixels(true, probability[0, block] >= foreground_cut(threshold))
         otsu += count_pixels(true, foreground(grey(image[:, block]), cut, dark=dark))
     return Score(pixel, semantic, otsu, count_instances(slide_overlaps(truth, cells, rows)))
 
 
-def slide_overlaps(truth: NDArray, cells: NDArray, rows: int = ROWS) -> Overlaps:
+def slide_overlaps(truth: Pixels, cells: Pixels, rows: int = ROWS) -> Overlaps:
     """Build the overlap table of a slide from row blocks of two (y, x) label arrays."""
     blocks = row_blocks(truth.shape[0], rows)
     return add_overlaps(count_overlaps(truth[block], cells[block]) for block in blocks)
@@ -142,7 +142,7 @@ def row_blocks(height: int, rows: int = ROWS) -> Iterator[slice]:
     return (slice(start, min(start + rows, height)) for start in range(0, height, rows))
 
 
-def _otsu(image: NDArray, polarity: Polarity, rows: int) -> tuple[float, bool]:
+def _otsu(image: Pixels, polarity: Polarity, rows: int) -> tuple[float, bool]:
     blocks = list(row_blocks(image.shape[1], rows))
     low = min((float(grey(image[:, block]).min()) for block in blocks), default=0.0)
     high = max((float(grey(image[:, block]).max()) for block in blocks), default=0.0)

@@ -1,0 +1,125 @@
+import json
+
+import pandas as pd
+import pytest
+import torch
+
+from slideunet.errors import InputError
+from slideunet.network import model, training
+from slideunet.network.model import build_spec, train_model
+from slideunet.network.unet import UNetSpec
+from slideunet.network.weights import load_model
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+MODEL = {"preset": "light", "width": 4, "depth": 2, "decoder": "upsample", "dropout": None, "weights": None}
+DATA = {"normalisation": "percentile", "background": "dark", "channels": None}
+FILES = ["curves.png", "history.csv", "model.json", "model.safetensors"]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory, convert_cells):
+    folder = tmp_path_factory.mktemp("cohort")
+    for seed in range(2):
+        convert_cells(folder, f"S{seed}", seed=seed, height=70, width=90)
+    return folder / "slides"
+
+
+@pytest.fixture
+def train(images, training_section):
+    def run(folder, val=("S1",), **changes):
+        slides = {"train": ["S0"], "val": list(val)}
+        section = training_section | changes
+        train_model(slides, images, model=MODEL, data=DATA, training=section, folder=folder, threads=1)
+        return json.loads((folder / "model.json").read_text())
+
+    return run
+
+
+def test_a_model_folder_tells_all_that_is_needed_to_use_it(train, tmp_path):
+    facts = train(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == FILES
+    network, read = load_model(tmp_path)
+    assert read == facts
+    assert network.spec == UNetSpec(1, 4, 2, "upsample", 0.0)
+    assert (facts["normalisation"], facts["background"], facts["halo"], facts["mpp"]) == (
+        "percentile",
+        "dark",
+        24,
+        0.5,
+    )
+    assert (facts["precision"], len(facts["channels"])) == ("fp32", 1)
+    assert 0 < facts["threshold"] < 1
+    told = facts["training"]
+    assert (told["slides"], told["seed"], told["epochs"], told["threads"]) == (
+        {"train": ["S0"], "val": ["S1"]},
+        3,
+        2,
+        1,
+    )
+    history = pd.read_csv(tmp_path / "history.csv")
+    assert list(history["epoch"]) == [1, 2]
+    assert set(history) == {
+        "epoch", "learning_rate", "train_loss", "train_dice", "val_loss", "val_dice", "seconds",
+        "pixels_per_second",
+    }  # fmt: skip
+    assert told["val_dice"] == pytest.approx(history["val_dice"].max())
+    assert told["best_epoch"] == history.loc[history["val_dice"].idxmax(), "epoch"]
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(train, tmp_path):
+    digests = [train(tmp_path / str(i), seeds=[seed])["sha256"] for i, seed in enumerate((3, 3, 4))]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_training_killed_in_the_middle_gives_the_same_model(train, tmp_path, monkeypatch):
+    expected = train(tmp_path / "straight")
+    original, calls = training.training_step, []
+
+    class Killed(BaseException):
+        pass
+
+    def step(*args):
+        calls.append(0)
+        if len(calls) == 2:
+            raise Killed
+        return original(*args)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(training, "training_step", step)
+        train(tmp_path / "killed")
+    assert [path.name for path in (tmp_path / "killed").iterdir()] == ["progress.pt"]
+    found = train(tmp_path / "killed")
+    assert (found["sha256"], found["threshold"]) == (expected["sha256"], expected["threshold"])
+
+
+@pytest.mark.parametrize(("first", "second"), [("bf16", "fp32"), ("fp32", "bf16")])
+def test_the_precision_that_the_clock_chose_stays(train, tmp_path, monkeypatch, first, second):
+    choices = iter([first, second])
+    monkeypatch.setattr(model, "choose_precision", lambda step: (next(choices), {}))
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(model, "save_model", lambda *args: 1 / 0)
+        train(tmp_path, precision="auto")
+    assert train(tmp_path, precision="auto")["precision"] == first
+
+
+def test_without_a_validation_slide_no_epoch_can_be_chosen(train, tmp_path):
+    with pytest.raises(InputError, match="no validation slide"):
+        train(tmp_path, val=())
+
+
+def test_what_is_not_said_is_taken_from_the_preset():
+    nothing = dict.fromkeys(("width", "depth", "decoder", "dropout"))
+    assert build_spec({"preset": "classic"} | nothing, 3) == UNetSpec(3, 64, 2, "upsample")
+    assert build_spec({"preset": "standard"} | nothing | {"width": 8, "dropout": 0.1}, 1) == UNetSpec(
+        1, 8, 4, "transposed", 0.1
+    )
+
+
+def test_the_precision_is_chosen_by_the_clock_without_changing_the_network(training_section):
+    network = model.UNet(UNetSpec(1, 4, 2))
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    assert model._precision(network, training_section | {"precision": "auto"}) in ("fp32", "bf16")
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, before[name])

@@ -1,0 +1,57 @@
+import json
+
+import pytest
+
+import train_unet
+from slideunet.network import model
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+MODEL = {"preset": "light", "width": 4, "depth": 2, "decoder": None, "dropout": None}
+DATA = {"normalisation": "unit", "background": "dark"}
+FILES = ("curves.png", "history.csv", "model.json", "model.safetensors")
+
+
+@pytest.fixture
+def folder(tmp_path, convert_cells):
+    for seed, slide in enumerate(("001", "002", "003")):
+        convert_cells(tmp_path, slide, seed=seed, height=70, width=66)
+    (tmp_path / "split.tsv").write_text(
+        "slide\tgroup\tsplit\n001\ta\ttrain\n002\tb\tval\n003\tc\ttest\n", encoding="utf-8"
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def run(folder, training_section):
+    def main(**changes):
+        train_unet.main(
+            split_table=folder / "split.tsv", slides_folder=folder / "slides", model=MODEL, data=DATA,
+            training=training_section | changes, facts=folder / "model/model.json",
+            history=folder / "model/history.csv", curves=folder / "model/curves.png", threads=1,
+        )  # fmt: skip
+        return json.loads((folder / "model/model.json").read_text())
+
+    return main
+
+
+def test_a_model_is_trained_on_the_slides_of_the_split(run, folder):
+    facts = run()
+    assert facts["training"]["slides"] == {"train": ["001"], "val": ["002"]}
+    assert {path.name for path in (folder / "model").iterdir()} == {*FILES, "state"}
+    states = list((folder / "model/state").iterdir())
+    assert len(states) == 1
+    for name in FILES:
+        assert (states[0] / name).read_bytes() == (folder / "model" / name).read_bytes()
+
+
+def test_a_finished_training_is_taken_from_its_state(run, folder, monkeypatch):
+    facts = run()
+    weights = (folder / "model/model.safetensors").read_bytes()
+    for name in FILES:
+        (folder / "model" / name).unlink()  # As Snakemake does before it runs a job again.
+    monkeypatch.setattr(model, "train_model", lambda *args, **kwargs: 1 / 0)
+    assert run() == facts
+    assert (folder / "model/model.safetensors").read_bytes() == weights
+    with pytest.raises(ZeroDivisionError):
+        run(epochs=3)
