@@ -28,7 +28,7 @@ def cohort(tmp_path):
 
 def run(rows, manifests, tmp_path, **changes):
     table = tmp_path / "split.tsv"
-    choices = {"val": 0.25, "test": 0.25, "seed": 0, "training": True} | changes
+    choices = {"val": 0.25, "test": 0.25, "seed": 0, "model": None} | changes
     split_slides.main(rows=rows, manifests=manifests, split_table=table, **choices)
     return pd.read_csv(table, sep="\t", dtype=str, keep_default_na=False)
 
@@ -60,3 +60,17 @@ def test_a_missing_manifest_stops_the_run(cohort, tmp_path):
     cohort[1][0].unlink()
     with pytest.raises(DamagedDataError):
         run(*cohort, tmp_path)
+
+
+def test_slides_that_a_reused_model_learned_from_are_no_test_of_it(cohort, tmp_path):
+    rows, manifests = cohort
+    facts = {"architecture": {}, "normalisation": "percentile", "background": "dark", "halo": 96}
+    facts |= {"threshold": 0.5, "precision": "fp32", "sha256": "", "training": {"contents": ["sha-002"]}}
+    write_manifest(tmp_path / "model.json", facts)
+    sides = run(rows, manifests, tmp_path, model=tmp_path).set_index("slide")["split"]
+    # 003 is of the same group.
+    assert sides["002"] == sides["003"] == "train"
+    assert set(sides.drop(["002", "003", "NA"])) == {"test"}
+    rows[2]["split"] = "test"
+    with pytest.raises(InputError, match="slide 002 is given as test"):
+        run(rows, manifests, tmp_path, model=tmp_path)

@@ -100,8 +100,8 @@ rule split_slides:
         rows=RUN.sheet[["slide", "group", "stratum", "split", "labels"]].to_dict(
             "records"
         ),
-        images="results/slides",
-        training=TRAINED_HERE,
+        slides_folder="results/slides",
+        model=RUN.weights,
     message:
         "Dividing the slides by group"
     script:

@@ -7,8 +7,10 @@ from pathlib import Path
 import pandas as pd
 
 from slideunet.images.stores import read_manifest, write_atomically
+from slideunet.inputs.seen import mark_seen
 from slideunet.inputs.split import split_groups
 from slideunet.logs import log_to
+from slideunet.network.facts import read_model_facts
 
 
 def main(
@@ -18,7 +20,7 @@ def main(
     val: float,
     test: float,
     seed: int,
-    training: bool,
+    model: Path | None,
     split_table: Path,
 ) -> None:
     """Write the table of the split.
@@ -32,8 +34,9 @@ def main(
     val, test : float
         Shares of the labelled slides.
     seed : int
-    training : bool
-        False when a trained model is used: labelled slides are then for the test.
+    model : Path or None
+        Folder of the model that is used instead of training one: labelled slides are then for the test, but
+        for those that it has learned from.
     split_table : Path
         Written: slide, group, stratum, split, n_objects, content.
     """
@@ -41,7 +44,9 @@ def main(
     facts["n_objects"] = facts["n_objects"].astype("Int64")
     slides = pd.DataFrame(rows).merge(facts, on="slide", validate="one_to_one")
     slides["labelled"] = slides["labels"] != ""
-    split = split_groups(slides, val=val, test=test, seed=seed, training=training)
+    if model is not None:
+        slides = mark_seen(slides, read_model_facts(model)["training"]["contents"])
+    split = split_groups(slides, val=val, test=test, seed=seed, training=model is None)
     for side, count in split["split"].value_counts().items():
         logging.info(f"{side}: {count} slides")
     write_atomically(split_table, split.to_csv(sep="\t", index=False))
@@ -52,11 +57,11 @@ if __name__ == "__main__":
         main(
             rows=snakemake.params.rows,
             manifests=[
-                Path(snakemake.params.images, f"{row['slide']}.json") for row in snakemake.params.rows
+                Path(snakemake.params.slides_folder, f"{row['slide']}.json") for row in snakemake.params.rows
             ],
             val=snakemake.params.val,
             test=snakemake.params.test,
             seed=snakemake.params.seed,
-            training=snakemake.params.training,
+            model=snakemake.params.model and Path(snakemake.params.model),
             split_table=Path(snakemake.output.table),
         )

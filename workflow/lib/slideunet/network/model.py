@@ -83,7 +83,7 @@ def train_model(
             "halo": halo(spec),
             "threshold": progress.threshold,
             "precision": progress.precision,
-            "training": _description(slides, plan, progress, threads, time.perf_counter() - start),
+            "training": _description(manifests, plan, progress, threads, time.perf_counter() - start),
             "versions": {
                 "slideunet": __version__,
                 "torch": torch.__version__,
@@ -166,15 +166,20 @@ def _introduction(
 
 
 def _description(
-    slides: Mapping[str, list[str]], plan: TrainingPlan, progress: Progress, threads: int, seconds: float
+    manifests: Mapping[str, Sequence[Section]],
+    plan: TrainingPlan,
+    progress: Progress,
+    threads: int,
+    seconds: float,
 ) -> dict[str, Any]:
     return {
-        "slides": dict(slides),
+        "slides": {side: [found["slide"] for found in ones] for side, ones in manifests.items()},
+        "contents": sorted(found["content"] for ones in manifests.values() for found in ones),
         "seed": plan.seed,
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
         "val_dice": progress.best_dice,
-        "seconds": round(sum(row["seconds"] for row in progress.history), 1),
+        "seconds": round(sum(row["seconds"] + row["validation_seconds"] for row in progress.history), 1),
         "last_run_seconds": round(seconds, 1),
         "threads": threads,
         "loss": plan.loss,

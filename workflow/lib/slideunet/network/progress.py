@@ -84,7 +84,7 @@ def out_of_patience(progress: Progress, patience: int | None) -> bool:
 def account(progress: Progress, epochs: int) -> str:
     """Return one line about the last epoch and the time that is left."""
     row = progress.history[-1]
-    left = (epochs - progress.epoch) * row["seconds"] / 60
+    left = (epochs - progress.epoch) * (row["seconds"] + row["validation_seconds"]) / 60
     best = f"best {progress.best_dice:.4f}, epoch {progress.best_epoch}"
     return (
         f"epoch {progress.epoch}/{epochs}: loss {row['train_loss']:.4f}, Dice {row['train_dice']:.4f}; "

@@ -78,7 +78,10 @@ def fit(
     with tqdm(total=plan.epochs * steps, initial=progress.epoch * steps, unit="step", disable=None) as bar:
         while progress.epoch < plan.epochs and not out_of_patience(progress, plan.patience):
             row = _train_epoch(network, optimiser, loss, dataset, plan, progress.epoch, workers, bar)
-            close_epoch(progress, network, optimiser, row, validate(network, val, loss, plan.precision))
+            begun = time.perf_counter()
+            validation = validate(network, val, loss, plan.precision)
+            row["validation_seconds"] = time.perf_counter() - begun
+            close_epoch(progress, network, optimiser, row, validation)
             progress.save(state)
             logging.info(account(progress, plan.epochs))
     return progress
