@@ -60,8 +60,8 @@ def test_a_model_folder_tells_all_that_is_needed_to_use_it(train, tmp_path):
     history = pd.read_csv(tmp_path / "history.csv")
     assert list(history["epoch"]) == [1, 2]
     assert set(history) == {
-        "epoch", "learning_rate", "train_loss", "train_dice", "val_loss", "val_dice", "seconds", "validation_seconds",
-        "pixels_per_second",
+        "epoch", "learning_rate", "train_loss", "train_dice", "val_loss", "val_dice",
+        "seconds", "validation_seconds", "pixels_per_second",
     }  # fmt: skip
     assert told["val_dice"] == pytest.approx(history["val_dice"].max())
     assert told["best_epoch"] == history.loc[history["val_dice"].idxmax(), "epoch"]

@@ -1,3 +1,6 @@
+from itertools import chain
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +8,7 @@ import torch
 from slideunet.images.normalisation import Normalisation
 from slideunet.images.stores import open_image_store, open_label_store
 from slideunet.images.windows import read_mirrored
-from slideunet.network.patches import EpochSampler, LabelledSlide, PatchDataset, epoch_batches
+from slideunet.network.patches import BatchSampler, LabelledSlide, PatchDataset, batches
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -28,10 +31,9 @@ def assert_equal_patches(one, other):
     assert torch.equal(one[1], other[1])
 
 
-def test_there_is_one_patch_per_patch_area(dataset):
-    areas = [150 * 133, 40 * 51, 30 * 200]
-    assert [dataset.owners.count(i) for i in range(3)] == [-(-area // 64**2) for area in areas]
-    assert len(dataset) == len(dataset.owners) == 5 + 1 + 2
+def test_every_sample_has_an_owner(dataset):
+    assert [dataset.owners.count(i) for i in range(3)] == [3, 1, 2]
+    assert len(dataset) == len(dataset.owners) == 6
 
 
 def test_a_patch_depends_on_its_key_only(dataset, training_section):
@@ -89,23 +91,35 @@ def test_patches_reach_every_place(manifests, labelled_slide, no_augmentation):
 
 
 def test_an_epoch_has_every_sample_once_in_an_order_of_its_own():
-    orders = [list(EpochSampler(20, seed=1, epoch=epoch)) for epoch in range(3)]
-    for epoch, order in enumerate(orders):
+    sampler = BatchSampler(20, batch_size=8, seed=1, epochs=range(2, 5))
+    taken = list(sampler)
+    assert [len(batch) for batch in taken] == [8, 8, 4] * 3
+    assert len(sampler) == 9
+    orders = [list(chain(*taken[i : i + 3])) for i in range(0, 9, 3)]
+    for epoch, order in zip(range(2, 5), orders, strict=True):
         assert sorted(order) == [(epoch, sample) for sample in range(20)]
     assert len({tuple(sample for _, sample in order) for order in orders}) == 3
-    assert list(EpochSampler(20, seed=1, epoch=2)) == orders[2]
-    assert len(EpochSampler(20, seed=1, epoch=2)) == 20
+    # A training that goes on with epoch 4 takes what an undisturbed one takes there.
+    assert list(chain(*BatchSampler(20, 8, 1, range(4, 5)))) == orders[2]
 
 
 def test_batches_hold_every_sample(dataset):
-    batches = list(epoch_batches(dataset, 3, epoch=1, workers=0))
-    assert [len(image) for image, _ in batches] == [3, 3, 2]
-    keys = list(EpochSampler(len(dataset), 5, 1))
-    assert_equal_patches((batches[1][0][0], batches[1][1][0]), dataset[keys[3]])
+    found = list(batches(dataset, 3, range(1, 2), workers=0))
+    keys = list(BatchSampler(len(dataset), 3, dataset.seed, range(1, 2)))
+    assert [len(image) for image, _ in found] == [len(batch) for batch in keys]
+    assert_equal_patches((found[1][0][0], found[1][1][0]), dataset[keys[1][0]])
 
 
 def test_another_process_prepares_the_same_batches(dataset):
-    own = list(epoch_batches(dataset, 3, epoch=1, workers=0))
-    others = list(epoch_batches(dataset, 3, epoch=1, workers=1))
+    own = list(batches(dataset, 3, range(1, 3), workers=0))
+    others = list(batches(dataset, 3, range(1, 3), workers=1))
     for one, other in zip(own, others, strict=True):
         assert_equal_patches(one, other)
+
+
+@pytest.mark.parametrize(
+    ("shape", "count"), [((1, 1), 1), ((256, 256), 1), ((257, 256), 2), ((1024, 4096), 8)]
+)
+def test_a_large_slide_gives_the_root_of_the_patches_that_would_cover_it(shape, count, no_augmentation):
+    slide = LabelledSlide(Path("unread.json"), shape, Normalisation((0.0,), (1.0,)))
+    assert len(PatchDataset([slide], 256, no_augmentation, seed=0)) == count

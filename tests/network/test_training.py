@@ -90,7 +90,7 @@ def test_a_training_that_was_killed_goes_on_to_the_identical_result(
     assert_same(found.best, expected.best)
     assert_same(network.state_dict(), expected.network)
     assert lasting(found.history) == lasting(expected.history)
-    assert (found.best_epoch, found.threshold) == (expected.best_epoch, expected.threshold)
+    assert found.best_epoch == expected.best_epoch
 
 
 def test_a_training_goes_on_in_the_precision_it_began_in(slides, plan, tmp_path, monkeypatch):
@@ -125,8 +125,7 @@ def test_what_is_easy_is_learned(slides, plan, tmp_path, no_augmentation):
     network = UNet(UNetSpec(1, 4, 2))
     network.load_state_dict(progress.best)
     checked = validate(network, slides[1:], torch.nn.BCEWithLogitsLoss(), plan.precision)
-    assert checked.dice_at(0.5) == progress.best_dice
-    assert checked.best_threshold() == progress.threshold
+    assert checked.pooled_dice(0.5) == progress.best_dice
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_epoch(slides, plan, tmp_path, monkeypatch):
@@ -160,9 +159,9 @@ def test_patience_ends_a_training_that_no_longer_gets_better(slides, plan, tmp_p
 def outcome(dice, total=10_000):
     """A validation with a Dice of 2 tp / (2 tp + fn) at 0.5."""
     tp = round(total * dice / (2 - dice))
-    foreground = np.zeros(256, np.int64)
-    foreground[[255, 0]] = tp, total - tp
-    return Validation(1.0, foreground, np.zeros(256, np.int64))
+    foreground = np.zeros((1, 256), np.int64)
+    foreground[0, [255, 0]] = tp, total - tp
+    return Validation(1.0, foreground, np.zeros((1, 256), np.int64))
 
 
 def test_the_best_epoch_is_kept_although_later_ones_are_worse():

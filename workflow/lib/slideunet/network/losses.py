@@ -8,8 +8,8 @@ from torch import nn
 
 _TERMS = {
     "bce": lambda: nn.BCEWithLogitsLoss(),
-    # Over the whole batch: a patch without a cell would otherwise weigh as much as a full one.
-    "dice": lambda: DiceLoss(sigmoid=True, batch=True),
+    # Per patch: pooled over the batch, large and bright cells would drown the dim images.
+    "dice": lambda: DiceLoss(sigmoid=True),
     "focal": lambda: FocalLoss(gamma=2.0),
 }
 
@@ -36,7 +36,7 @@ def build_loss(name: str, weights: Sequence[float] | None = None) -> WeightedLos
     Parameters
     ----------
     name : str
-        Dice: Milletari et al. 2016 (arXiv:1606.04797), soft, over the batch. Focal: Lin et al. 2017
+        Dice: Milletari et al. 2016 (arXiv:1606.04797), soft, the mean over patches. Focal: Lin et al. 2017
         (arXiv:1708.02002), gamma 2.
     weights : sequence of float, optional
         One per part of the name; equal when not given.

@@ -21,6 +21,7 @@ from slideunet.network.patches import LabelledSlide
 from slideunet.network.progress import Progress
 from slideunet.network.training import TrainingPlan, fit, training_step
 from slideunet.network.unet import PRESETS, UNet, UNetSpec, channels_last, halo
+from slideunet.network.validation import validate
 from slideunet.network.weights import save_model
 from slideunet.report.figures import learning_curves_png
 
@@ -68,30 +69,33 @@ def train_model(
     progress = fit(
         network, sides["train"], sides["val"], plan, folder / "progress.pt", workers=_workers(threads)
     )
+    network.load_state_dict(progress.best)
+    # The rest of the validation part's use: the threshold, for the weights that were chosen.
+    tuned = validate(network, sides["val"], build_loss("bce"), progress.precision).best_threshold()
     history = pd.DataFrame(progress.history)
     write_atomically(folder / "history.csv", history.to_csv(index=False))
     write_atomically(folder / "curves.png", learning_curves_png(history, progress.best_epoch))
-    save_model(
-        folder,
-        progress.best,
-        {
-            "architecture": spec.as_dict(),
-            "normalisation": data["normalisation"],
-            "background": data["background"],
-            "channels": manifests["train"][0]["channels"],
-            "mpp": _common_mpp(manifests["train"]),
-            "halo": halo(spec),
-            "threshold": progress.threshold,
-            "precision": progress.precision,
-            "training": _description(manifests, plan, progress, threads, time.perf_counter() - start),
-            "versions": {
-                "slideunet": __version__,
-                "torch": torch.__version__,
-                "python": platform.python_version(),
-            },
-        },
-    )
+    facts = _facts(spec, data, manifests["train"]) | {"threshold": tuned, "precision": progress.precision}
+    facts["training"] = _description(manifests, plan, progress, threads, time.perf_counter() - start)
+    save_model(folder, progress.best, facts)
     (folder / "progress.pt").unlink()
+
+
+def _facts(spec: UNetSpec, data: Section, train: Sequence[Section]) -> dict[str, Any]:
+    """Return what it takes to use the weights, besides threshold and precision."""
+    return {
+        "architecture": spec.as_dict(),
+        "normalisation": data["normalisation"],
+        "background": data["background"],
+        "channels": train[0]["channels"],
+        "mpp": _common_mpp(train),
+        "halo": halo(spec),
+        "versions": {
+            "slideunet": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    }
 
 
 def build_spec(model: Section, channels: int) -> UNetSpec:
@@ -142,7 +146,7 @@ def _precision(network: UNet, training: Section) -> Precision:
 
 def _workers(threads: int) -> int:
     """One process prepares patches for every four threads of training; with two it would only compete."""
-    return min(4, threads // 4)
+    return min(8, threads // 4)
 
 
 def _common_mpp(manifests: Sequence[Section]) -> float | None:

@@ -1,5 +1,6 @@
 """Training samples: random patches of the training slides, read from their stores when they are needed."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ class LabelledSlide:
 
 
 class PatchDataset(Dataset):
-    """Patches of all slides: one per patch area and epoch, each at a random place.
+    """Patches of all slides, each at a random place.
 
     A key is (epoch, sample): the patch it stands for depends on nothing else, so any number of worker
     processes and any restart give the same training.
@@ -65,33 +66,44 @@ class PatchDataset(Dataset):
         return self.opened[manifest]
 
 
-class EpochSampler(Sampler):
-    """All samples of one epoch, shuffled by (seed, epoch)."""
+class BatchSampler(Sampler):
+    """The keys of all batches of some epochs, each epoch shuffled by (seed, epoch)."""
 
-    def __init__(self, n_samples: int, seed: int, epoch: int) -> None:
-        order = np.random.default_rng((seed, epoch)).permutation(n_samples)
-        self.keys = [(epoch, int(sample)) for sample in order]
+    def __init__(self, n_samples: int, batch_size: int, seed: int, epochs: range) -> None:
+        self.n_samples = n_samples
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epochs = epochs
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return len(self.epochs) * -(-self.n_samples // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return iter(self.keys)
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for epoch in self.epochs:
+            order = np.random.default_rng((self.seed, epoch)).permutation(self.n_samples)
+            for start in range(0, self.n_samples, self.batch_size):
+                yield [(epoch, int(sample)) for sample in order[start : start + self.batch_size]]
 
 
-def epoch_batches(dataset: PatchDataset, batch_size: int, epoch: int, workers: int) -> DataLoader:
-    """Return the batches of one epoch: images (n, c, y, x) and targets (n, 1, y, x)."""
+def batches(dataset: PatchDataset, batch_size: int, epochs: range, workers: int) -> DataLoader:
+    """Return all batches of some epochs in turn: images (n, c, y, x) and targets (n, 1, y, x).
+
+    One loader serves all epochs, so that its processes start once and go on while an epoch is validated.
+    """
     return DataLoader(
         dataset,
-        batch_size=batch_size,
-        sampler=EpochSampler(len(dataset), dataset.seed, epoch),
+        batch_sampler=BatchSampler(len(dataset), batch_size, dataset.seed, epochs),
         num_workers=workers,
         multiprocessing_context="forkserver" if workers else None,
     )
 
 
 def _patches(shape: tuple[int, int], patch_size: int) -> int:
-    return -(-shape[0] * shape[1] // patch_size**2)
+    """Return how many patches of a slide make an epoch: the square root of how many would cover it.
+
+    One patch per patch area would let a few large slides drown many small ones.
+    """
+    return math.ceil(math.sqrt(shape[0] * shape[1]) / patch_size)
 
 
 def _window(

@@ -27,7 +27,6 @@ class Progress:
     best: dict[str, torch.Tensor]
     best_epoch: int
     best_dice: float
-    threshold: float
 
     def save(self, path: Path) -> None:
         """Write atomically."""
@@ -44,7 +43,7 @@ class Progress:
 def start(network: UNet, optimiser: torch.optim.Optimizer, precision: Precision) -> Progress:
     """Return the progress of a training that has not begun."""
     weights = copy.deepcopy(network.state_dict())
-    return Progress(0, precision, weights, optimiser.state_dict(), [], weights, 0, 0.0, 0.5)
+    return Progress(0, precision, weights, optimiser.state_dict(), [], weights, 0, 0.0)
 
 
 def resume(state: Path, network: UNet, optimiser: torch.optim.Optimizer) -> Progress | None:
@@ -66,14 +65,13 @@ def close_epoch(
     validation: Validation,
 ) -> None:
     """Add an epoch: its row of the history, the weights, and whether they are the best so far."""
-    dice = validation.dice_at(0.5)
+    dice = validation.pooled_dice(0.5)
     progress.epoch += 1
     progress.history.append(row | {"val_loss": validation.loss, "val_dice": dice})
     progress.network = copy.deepcopy(network.state_dict())
     progress.optimiser = optimiser.state_dict()
     if dice > progress.best_dice or progress.epoch == 1:
-        progress.best, progress.best_epoch = progress.network, progress.epoch
-        progress.best_dice, progress.threshold = dice, validation.best_threshold()
+        progress.best, progress.best_epoch, progress.best_dice = progress.network, progress.epoch, dice
 
 
 def out_of_patience(progress: Progress, patience: int | None) -> bool:

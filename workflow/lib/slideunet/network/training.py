@@ -1,8 +1,9 @@
 """The training loop: no callbacks, and after a kill it goes on from its last epoch to the same result."""
 
+import itertools
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -14,7 +15,7 @@ from slideunet.errors import InputError
 from slideunet.network.facts import Precision
 from slideunet.network.inference import reduced_precision
 from slideunet.network.losses import build_loss
-from slideunet.network.patches import LabelledSlide, PatchDataset, epoch_batches
+from slideunet.network.patches import LabelledSlide, PatchDataset, batches
 from slideunet.network.progress import Progress, account, close_epoch, out_of_patience, resume, start
 from slideunet.network.schedule import Schedule, learning_rate
 from slideunet.network.unet import UNet, channels_last
@@ -39,6 +40,15 @@ class TrainingPlan:
     seed: int
     precision: Precision
     augmentation: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class _Epoch:
+    """One epoch: its number from 0, how many steps it has, and its batches."""
+
+    number: int
+    steps: int
+    batches: Iterator[list[torch.Tensor]]
 
 
 def fit(
@@ -75,9 +85,11 @@ def fit(
     dataset = PatchDataset(train, plan.patch_size, plan.augmentation, plan.seed)
     loss = build_loss(plan.loss, plan.loss_weights)
     steps = -(-len(dataset) // plan.batch_size)
+    stream = iter(batches(dataset, plan.batch_size, range(progress.epoch, plan.epochs), workers))
     with tqdm(total=plan.epochs * steps, initial=progress.epoch * steps, unit="step", disable=None) as bar:
         while progress.epoch < plan.epochs and not out_of_patience(progress, plan.patience):
-            row = _train_epoch(network, optimiser, loss, dataset, plan, progress.epoch, workers, bar)
+            epoch = _Epoch(progress.epoch, steps, itertools.islice(stream, steps))
+            row = _train_epoch(network, optimiser, loss, plan, epoch, bar)
             begun = time.perf_counter()
             validation = validate(network, val, loss, plan.precision)
             row["validation_seconds"] = time.perf_counter() - begun
@@ -91,32 +103,30 @@ def _train_epoch(
     network: UNet,
     optimiser: torch.optim.Optimizer,
     loss: torch.nn.Module,
-    dataset: PatchDataset,
     plan: TrainingPlan,
-    epoch: int,
-    workers: int,
+    epoch: _Epoch,
     bar: tqdm,
 ) -> dict[str, float]:
     """Train one epoch and return its row of the history."""
     tally = _Tally()
     device = next(network.parameters()).device
-    torch.manual_seed(plan.seed * 1_000_003 + epoch)  # Dropout is the only draw from torch's own generator.
+    # Dropout is the only draw from torch's own generator.
+    torch.manual_seed(plan.seed * 1_000_003 + epoch.number)
     network.train()
-    batches = epoch_batches(dataset, plan.batch_size, epoch, workers)
-    for step, (image, target) in enumerate(batches):
-        rate = _set_learning_rate(optimiser, plan, epoch * len(batches) + step, plan.epochs * len(batches))
+    for step, (image, target) in enumerate(epoch.batches):
+        rate = _set_learning_rate(optimiser, plan, epoch.steps, epoch.number * epoch.steps + step)
         image = image.to(device, memory_format=torch.channels_last)
         value, logits = training_step(network, optimiser, loss, image, target.to(device), plan.precision)
         if not torch.isfinite(value):
             raise InputError(
-                f"The loss of epoch {epoch + 1}, batch {step + 1} is {value.item()}. "
+                f"The loss of epoch {epoch.number + 1}, batch {step + 1} is {value.item()}. "
                 f"The learning rate {plan.learning_rate} is probably too high. "
                 "Lower training.learning_rate; the last whole epoch is kept."
             )
         tally.add(value, logits.cpu() > 0, target > 0)
-        bar.set_postfix({"epoch": epoch + 1, "loss": f"{value.item():.3f}"} | tally.shown())
+        bar.set_postfix({"epoch": epoch.number + 1, "loss": f"{value.item():.3f}"} | tally.shown())
         bar.update()
-    return {"epoch": epoch + 1, "learning_rate": rate} | tally.row()
+    return {"epoch": epoch.number + 1, "learning_rate": rate} | tally.row()
 
 
 class _Tally:
@@ -148,7 +158,8 @@ class _Tally:
         return {"Dice": f"{row['train_dice']:.3f}", "Mpx_s": f"{row['pixels_per_second'] / 1e6:.2f}"}
 
 
-def _set_learning_rate(optimiser: torch.optim.Optimizer, plan: TrainingPlan, step: int, total: int) -> float:
+def _set_learning_rate(optimiser: torch.optim.Optimizer, plan: TrainingPlan, steps: int, step: int) -> float:
+    total = plan.epochs * steps
     rate = learning_rate(
         step, peak=plan.learning_rate, total=total, warmup=plan.warmup, schedule=plan.schedule
     )
