@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import settings
 from skimage.draw import disk
+
+# A busy machine is no failure.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

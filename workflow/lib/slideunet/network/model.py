@@ -2,7 +2,6 @@
 
 import logging
 import platform
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,7 +64,6 @@ def train_model(
     plan = _plan(training, seed, _precision(network, training))
     sides = {side: _labelled(found, images, data) for side, found in manifests.items()}
     logging.info(_introduction(spec, plan, sides, threads))
-    start = time.perf_counter()
     progress = fit(
         network, sides["train"], sides["val"], plan, folder / "progress.pt", workers=_workers(threads)
     )
@@ -76,7 +74,7 @@ def train_model(
     write_atomically(folder / "history.csv", history.to_csv(index=False))
     write_atomically(folder / "curves.png", learning_curves_png(history, progress.best_epoch))
     facts = _facts(spec, data, manifests["train"]) | {"threshold": tuned, "precision": progress.precision}
-    facts["training"] = _description(manifests, plan, progress, threads, time.perf_counter() - start)
+    facts["training"] = _description(manifests, plan, progress, threads)
     save_model(folder, progress.best, facts)
     (folder / "progress.pt").unlink()
 
@@ -174,7 +172,6 @@ def _description(
     plan: TrainingPlan,
     progress: Progress,
     threads: int,
-    seconds: float,
 ) -> dict[str, Any]:
     return {
         "slides": {side: [found["slide"] for found in ones] for side, ones in manifests.items()},
@@ -184,7 +181,6 @@ def _description(
         "best_epoch": progress.best_epoch,
         "val_dice": progress.best_dice,
         "seconds": round(sum(row["seconds"] + row["validation_seconds"] for row in progress.history), 1),
-        "last_run_seconds": round(seconds, 1),
         "threads": threads,
         "loss": plan.loss,
         "learning_rate": plan.learning_rate,
