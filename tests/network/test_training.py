@@ -127,7 +127,7 @@ def test_what_is_easy_is_learned(slides, plan, tmp_path, no_augmentation):
     network = UNet(UNetSpec(1, 4, 2))
     network.load_state_dict(progress.best)
     checked = validate(network, slides[1:], torch.nn.BCEWithLogitsLoss(), plan.precision)
-    assert checked.pooled_dice(0.5) == progress.best_dice
+    assert checked.dice_at(0.5) == progress.best_dice
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_epoch(slides, plan, tmp_path, monkeypatch):
@@ -161,9 +161,9 @@ def test_patience_ends_a_training_that_no_longer_gets_better(slides, plan, tmp_p
 def outcome(dice, total=10_000):
     """A validation with a Dice of 2 tp / (2 tp + fn) at 0.5."""
     tp = round(total * dice / (2 - dice))
-    foreground = np.zeros((1, 256), np.int64)
-    foreground[0, [255, 0]] = tp, total - tp
-    return Validation(1.0, foreground, np.zeros((1, 256), np.int64))
+    foreground = np.zeros(256, np.int64)
+    foreground[[255, 0]] = tp, total - tp
+    return Validation(1.0, foreground, np.zeros(256, np.int64))
 
 
 def test_the_best_epoch_is_kept_although_later_ones_are_worse():

@@ -65,7 +65,7 @@ def close_epoch(
     validation: Validation,
 ) -> None:
     """Add an epoch: its row of the history, the weights, and whether they are the best so far."""
-    dice = validation.pooled_dice(0.5)
+    dice = validation.dice_at(0.5)
     progress.epoch += 1
     progress.history.append(row | {"val_loss": validation.loss, "val_dice": dice})
     progress.network = copy.deepcopy(network.state_dict())
