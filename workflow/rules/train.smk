@@ -26,7 +26,9 @@ if TRAINED_HERE:
         params:
             slides_folder="results/slides",
             model=CONFIG["model"],
-            data={name: CONFIG["data"][name] for name in ("normalisation", "background")},
+            data={
+                name: CONFIG["data"][name] for name in ("normalisation", "background")
+            },
             training=CONFIG["training"],
         message:
             "Training the U-Net"
