@@ -1,5 +1,6 @@
 """The training loop: no callbacks, and after a kill it goes on from its last epoch to the same result."""
 
+import io
 import itertools
 import logging
 import time
@@ -86,7 +87,7 @@ def fit(
     loss = build_loss(plan.loss, plan.loss_weights)
     steps = -(-len(dataset) // plan.batch_size)
     stream = iter(batches(dataset, plan.batch_size, range(progress.epoch, plan.epochs), workers))
-    with tqdm(total=plan.epochs * steps, initial=progress.epoch * steps, unit="step", disable=None) as bar:
+    with _bar(plan.epochs * steps, progress.epoch * steps) as bar:
         while progress.epoch < plan.epochs and not out_of_patience(progress, plan.patience):
             epoch = _Epoch(progress.epoch, steps, itertools.islice(stream, steps))
             row = _train_epoch(network, optimiser, loss, plan, epoch, bar)
@@ -97,6 +98,25 @@ def fit(
             progress.save(state)
             logging.info(account(progress, plan.epochs))
     return progress
+
+
+class _LogLines(io.TextIOBase):
+    """A file that turns tqdm's line, which is written over and over, into lines of the log.
+
+    Snakemake passes on the output of a job line by line, so nothing else would be seen while it runs.
+    """
+
+    def write(self, text: str) -> int:
+        if text.strip():
+            logging.info(text.strip())
+        return len(text)
+
+
+def _bar(total: int, done: int) -> tqdm:
+    """Return the progress line: steps, time left, loss, Dice and speed, every ten seconds."""
+    return tqdm(
+        total=total, initial=done, unit="step", mininterval=10.0, file=_LogLines(), ncols=120, ascii=" ="
+    )
 
 
 def _train_epoch(
@@ -124,7 +144,8 @@ def _train_epoch(
                 "Lower training.learning_rate; the last whole epoch is kept."
             )
         tally.add(value, logits.cpu() > 0, target > 0)
-        bar.set_postfix({"epoch": epoch.number + 1, "loss": f"{value.item():.3f}"} | tally.shown())
+        shown = {"epoch": epoch.number + 1, "loss": f"{value.item():.3f}"} | tally.shown()
+        bar.set_postfix(shown, refresh=False)
         bar.update()
     return {"epoch": epoch.number + 1, "learning_rate": rate} | tally.row()
 
