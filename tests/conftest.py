@@ -116,6 +116,6 @@ def training_section(no_augmentation):
     return {
         "epochs": 2, "batch_size": 2, "patch_size": 64, "learning_rate": 1e-2, "optimiser": "adamw",
         "weight_decay": 0.01, "schedule": "cosine", "warmup": 2, "loss": "bce_dice", "loss_weights": None,
-        "patience": None, "seeds": [3], "precision": "fp32",
+        "patience": None, "ema": 0.5, "seeds": [3], "precision": "fp32",
         "augmentation": no_augmentation | {"flip": 0.5, "rotation": 20.0, "noise": 0.02},
     }  # fmt: skip

@@ -6,6 +6,7 @@ from slideunet.errors import DamagedDataError, InputError
 from slideunet.images.stores import write_manifest
 from slideunet.network.facts import (
     choose_prediction_precision,
+    learned_contents,
     prediction_fingerprint,
     read_model_facts,
     training_fingerprint,
@@ -37,6 +38,19 @@ def test_all_that_prediction_needs_must_be_there(tmp_path, name):
     (tmp_path / "model.json").write_text(json.dumps({key: FACTS[key] for key in FACTS if key != name}))
     with pytest.raises(InputError, match=rf"is not a model of slideunet: {name} is missing"):
         read_model_facts(tmp_path)
+
+
+def test_what_a_model_has_learned_from_is_read(tmp_path):
+    known = FACTS | {"training": {"contents": ["c-a", "c-b"]}}
+    (tmp_path / "model.json").write_text(json.dumps(known))
+    assert learned_contents(tmp_path) == ["c-a", "c-b"]
+
+
+@pytest.mark.parametrize("training", [{}, {"training": None}, {"training": {"seed": 0}}])
+def test_a_model_that_does_not_say_what_it_has_learned_from_is_refused(tmp_path, training):
+    (tmp_path / "model.json").write_text(json.dumps(FACTS | training))
+    with pytest.raises(InputError, match=r"does not say which slides .*training\.contents.*Train it again"):
+        learned_contents(tmp_path)
 
 
 def test_a_prediction_depends_on_slide_model_and_precision_and_not_on_the_threshold(images):

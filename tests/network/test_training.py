@@ -7,8 +7,8 @@ import torch
 from slideunet.errors import SlideunetError
 from slideunet.network import training
 from slideunet.network.patches import PatchDataset
-from slideunet.network.progress import Progress, close_epoch, out_of_patience, start
-from slideunet.network.training import TrainingPlan, fit
+from slideunet.network.progress import Learner, Progress, close_epoch, out_of_patience, start
+from slideunet.network.training import TrainingPlan, averaged, fit
 from slideunet.network.unet import UNet, UNetSpec
 from slideunet.network.validation import Validation, validate
 
@@ -128,6 +128,7 @@ def test_what_is_easy_is_learned(slides, plan, tmp_path, no_augmentation):
     network.load_state_dict(progress.best)
     checked = validate(network, slides[1:], torch.nn.BCEWithLogitsLoss(), plan.precision)
     assert checked.dice_at(0.5) == progress.best_dice
+    assert checked.best_threshold() == progress.best_threshold
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_epoch(slides, plan, tmp_path, monkeypatch):
@@ -168,20 +169,51 @@ def outcome(dice, total=10_000):
 
 def test_the_best_epoch_is_kept_although_later_ones_are_worse():
     network = new_network()
-    optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
-    progress, weights = start(network, optimiser, "fp32"), []
+    learner = Learner(network, averaged(network, 0.0), torch.optim.SGD(network.parameters(), lr=0.1))
+    progress, weights = start(learner, "fp32"), []
     for dice in (0.0, 0.6, 0.4):
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter.add_(1.0)
+        learner.average.update_parameters(network)
         weights.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
-        close_epoch(progress, network, optimiser, {"seconds": 1.0, "validation_seconds": 0.1}, outcome(dice))
+        close_epoch(progress, learner, {"seconds": 1.0, "validation_seconds": 0.1}, outcome(dice))
     assert progress.best_epoch == 2
     assert_same(progress.best, weights[1])
     assert_same(progress.network, weights[2])
     assert not out_of_patience(progress, None)
     assert not out_of_patience(progress, 2)
     assert out_of_patience(progress, 1)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.3, 0.995])
+def test_the_average_of_the_weights_is_the_weighted_mean_of_its_definition(decay):
+    network = new_network()
+    average = averaged(network, decay)
+    expected = None
+    rng = np.random.default_rng(0)
+    for n in range(12):
+        values = {name: torch.from_numpy(rng.random(t.shape)) for name, t in network.state_dict().items()}
+        network.load_state_dict(values)
+        average.update_parameters(network)
+        keep = min(decay, (1 + n) / (10 + n)) if n else 0.0
+        new = {name: tensor.double() for name, tensor in network.state_dict().items()}
+        expected = new if n == 0 else {k: keep * expected[k] + (1 - keep) * new[k] for k in new}
+    for name, tensor in average.module.state_dict().items():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(tensor.double(), expected[name], rtol=1e-5, atol=1e-6)
+        else:
+            assert torch.equal(tensor, network.state_dict()[name])
+
+
+def test_the_averaged_weights_are_the_ones_that_are_validated_and_kept(slides, plan, tmp_path):
+    progress = fit(new_network(), slides[:1], slides[1:], replace(plan, ema=0.9), tmp_path / "p.pt")
+    network = UNet(UNetSpec(1, 4, 2))
+    network.load_state_dict(progress.best)
+    checked = validate(network, slides[1:], torch.nn.BCEWithLogitsLoss(), plan.precision)
+    assert checked.dice_at(0.5) == progress.best_dice
+    assert checked.best_threshold() == progress.best_threshold
+    assert any(not torch.equal(progress.best[name], progress.network[name]) for name in progress.best)
 
 
 def test_progress_that_would_run_code_is_not_loaded(tmp_path):

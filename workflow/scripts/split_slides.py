@@ -10,7 +10,7 @@ from slideunet.images.stores import read_manifest, write_atomically
 from slideunet.inputs.seen import mark_seen
 from slideunet.inputs.split import split_groups
 from slideunet.logs import log_to
-from slideunet.network.facts import read_model_facts
+from slideunet.network.facts import learned_contents
 
 
 def main(
@@ -45,7 +45,7 @@ def main(
     slides = pd.DataFrame(rows).merge(facts, on="slide", validate="one_to_one")
     slides["labelled"] = slides["labels"] != ""
     if model is not None:
-        slides = mark_seen(slides, read_model_facts(model)["training"]["contents"])
+        slides = mark_seen(slides, learned_contents(model))
     split = split_groups(slides, val=val, test=test, seed=seed, training=model is None)
     for side, count in split["split"].value_counts().items():
         logging.info(f"{side}: {count} slides")

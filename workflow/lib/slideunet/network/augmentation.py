@@ -43,7 +43,8 @@ def build_augmentation(strengths: Mapping[str, float], patch_size: int) -> mt.Co
             mt.RandRotate90d(_BOTH, prob=s["flip"], max_k=3),
             mt.Rand2DElasticd(
                 _BOTH,
-                prob=1.0 if s["rotation"] or s["scale"] or s["elastic"] else 0.0,
+                # Half of the patches: it is the dearest change, and shapes as they are must be seen too.
+                prob=0.5 if s["rotation"] or s["scale"] or s["elastic"] else 0.0,
                 spacing=(48, 48),
                 magnitude_range=(0.0, s["elastic"]),
                 rotate_range=np.deg2rad(s["rotation"]),

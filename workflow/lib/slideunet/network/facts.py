@@ -46,6 +46,23 @@ def read_model_facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
+def learned_contents(folder: Path) -> list[str]:
+    """Return the sha256 of the pixels of all slides that a model was trained and validated on.
+
+    Raises
+    ------
+    InputError
+        When `model.json` does not say it.
+    """
+    training = read_model_facts(folder).get("training")
+    if isinstance(training, dict) and isinstance(training.get("contents"), list):
+        return training["contents"]
+    raise InputError(
+        f"model.weights: {folder / 'model.json'} does not say which slides the model has learned from "
+        "(training.contents). A slide it knows would count as a success. Train it again with this version."
+    )
+
+
 def prediction_fingerprint(image: Path, facts: Mapping[str, Any], precision: str, version: str) -> str:
     """Return the digest of all that a prediction depends on; the tile size is not part of it.
 

@@ -20,7 +20,6 @@ from slideunet.network.patches import LabelledSlide
 from slideunet.network.progress import Progress
 from slideunet.network.training import TrainingPlan, fit, training_step
 from slideunet.network.unet import PRESETS, UNet, UNetSpec, channels_last, halo
-from slideunet.network.validation import validate
 from slideunet.network.weights import save_model
 from slideunet.report.figures import learning_curves_png
 
@@ -67,13 +66,13 @@ def train_model(
     progress = fit(
         network, sides["train"], sides["val"], plan, folder / "progress.pt", workers=_workers(threads)
     )
-    network.load_state_dict(progress.best)
-    # The rest of the validation part's use: the threshold, for the weights that were chosen.
-    tuned = validate(network, sides["val"], build_loss("bce"), progress.precision).best_threshold()
     history = pd.DataFrame(progress.history)
     write_atomically(folder / "history.csv", history.to_csv(index=False))
     write_atomically(folder / "curves.png", learning_curves_png(history, progress.best_epoch))
-    facts = _facts(spec, data, manifests["train"]) | {"threshold": tuned, "precision": progress.precision}
+    facts = _facts(spec, data, manifests["train"]) | {
+        "threshold": progress.best_threshold,
+        "precision": progress.precision,
+    }
     facts["training"] = _description(manifests, plan, progress, threads)
     save_model(folder, progress.best, facts)
     (folder / "progress.pt").unlink()

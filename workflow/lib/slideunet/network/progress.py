@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from slideunet.images.stores import write_atomically
 from slideunet.network.facts import Precision
@@ -17,16 +18,21 @@ from slideunet.network.validation import Validation
 
 @dataclass
 class Progress:
-    """Where a training stands after an epoch: all that is needed to go on, and the best so far."""
+    """Where a training stands after an epoch: all that is needed to go on, and the best so far.
+
+    `average` is the state of the running average of the weights; `best` are averaged weights.
+    """
 
     epoch: int
     precision: Precision
     network: dict[str, torch.Tensor]
+    average: dict[str, torch.Tensor]
     optimiser: dict[str, Any]
     history: list[dict[str, float]]
     best: dict[str, torch.Tensor]
     best_epoch: int
     best_dice: float
+    best_threshold: float
 
     def save(self, path: Path) -> None:
         """Write atomically."""
@@ -40,38 +46,46 @@ class Progress:
         return cls(**torch.load(path, weights_only=True, map_location="cpu"))
 
 
-def start(network: UNet, optimiser: torch.optim.Optimizer, precision: Precision) -> Progress:
+@dataclass(frozen=True)
+class Learner:
+    """What a training step changes."""
+
+    network: UNet
+    average: AveragedModel
+    optimiser: torch.optim.Optimizer
+
+
+def start(learner: Learner, precision: Precision) -> Progress:
     """Return the progress of a training that has not begun."""
-    weights = copy.deepcopy(network.state_dict())
-    return Progress(0, precision, weights, optimiser.state_dict(), [], weights, 0, 0.0)
+    weights = copy.deepcopy(learner.network.state_dict())
+    average = copy.deepcopy(learner.average.state_dict())
+    return Progress(0, precision, weights, average, learner.optimiser.state_dict(), [], weights, 0, 0.0, 0.5)
 
 
-def resume(state: Path, network: UNet, optimiser: torch.optim.Optimizer) -> Progress | None:
-    """Load a saved progress into network and optimiser; None when there is none."""
+def resume(state: Path, learner: Learner) -> Progress | None:
+    """Load a saved progress into network, average and optimiser; None when there is none."""
     if not state.is_file():
         return None
     progress = Progress.load(state)
-    network.load_state_dict(progress.network)
-    optimiser.load_state_dict(progress.optimiser)
+    learner.network.load_state_dict(progress.network)
+    learner.average.load_state_dict(progress.average)
+    learner.optimiser.load_state_dict(progress.optimiser)
     logging.info(f"Going on after epoch {progress.epoch}, from {state}")
     return progress
 
 
-def close_epoch(
-    progress: Progress,
-    network: UNet,
-    optimiser: torch.optim.Optimizer,
-    row: dict[str, float],
-    validation: Validation,
-) -> None:
-    """Add an epoch: its row of the history, the weights, and whether they are the best so far."""
+def close_epoch(progress: Progress, learner: Learner, row: dict[str, float], validation: Validation) -> None:
+    """Add an epoch: its row of the history, the weights, and whether their average is the best so far."""
     dice = validation.dice_at(0.5)
     progress.epoch += 1
     progress.history.append(row | {"val_loss": validation.loss, "val_dice": dice})
-    progress.network = copy.deepcopy(network.state_dict())
-    progress.optimiser = optimiser.state_dict()
+    progress.network = copy.deepcopy(learner.network.state_dict())
+    progress.average = copy.deepcopy(learner.average.state_dict())
+    progress.optimiser = learner.optimiser.state_dict()
     if dice > progress.best_dice or progress.epoch == 1:
-        progress.best, progress.best_epoch, progress.best_dice = progress.network, progress.epoch, dice
+        progress.best = copy.deepcopy(learner.average.module.state_dict())
+        progress.best_epoch, progress.best_dice = progress.epoch, dice
+        progress.best_threshold = validation.best_threshold()
 
 
 def out_of_patience(progress: Progress, patience: int | None) -> bool:

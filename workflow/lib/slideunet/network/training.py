@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from slideunet.errors import InputError
@@ -17,7 +18,15 @@ from slideunet.network.facts import Precision
 from slideunet.network.inference import reduced_precision
 from slideunet.network.losses import build_loss
 from slideunet.network.patches import LabelledSlide, PatchDataset, batches
-from slideunet.network.progress import Progress, account, close_epoch, out_of_patience, resume, start
+from slideunet.network.progress import (
+    Learner,
+    Progress,
+    account,
+    close_epoch,
+    out_of_patience,
+    resume,
+    start,
+)
 from slideunet.network.schedule import Schedule, learning_rate
 from slideunet.network.unet import UNet, channels_last
 from slideunet.network.validation import validate
@@ -38,6 +47,7 @@ class TrainingPlan:
     loss: str
     loss_weights: Sequence[float] | None
     patience: int | None
+    ema: float
     seed: int
     precision: Precision
     augmentation: Mapping[str, float]
@@ -79,8 +89,8 @@ def fit(
         When the loss is no longer finite; the state of the last whole epoch is kept.
     """
     channels_last(network)
-    optimiser = _optimiser(network, plan)
-    progress = resume(state, network, optimiser) or start(network, optimiser, plan.precision)
+    learner = Learner(network, averaged(network, plan.ema), _optimiser(network, plan))
+    progress = resume(state, learner) or start(learner, plan.precision)
     # "auto" was chosen by the clock, which may choose differently now; the result must not.
     plan = replace(plan, precision=progress.precision)
     dataset = PatchDataset(train, plan.patch_size, plan.augmentation, plan.seed)
@@ -90,11 +100,11 @@ def fit(
     with _bar(plan.epochs * steps, progress.epoch * steps) as bar:
         while progress.epoch < plan.epochs and not out_of_patience(progress, plan.patience):
             epoch = _Epoch(progress.epoch, steps, itertools.islice(stream, steps))
-            row = _train_epoch(network, optimiser, loss, plan, epoch, bar)
+            row = _train_epoch(learner, loss, plan, epoch, bar)
             begun = time.perf_counter()
-            validation = validate(network, val, loss, plan.precision)
+            validation = validate(learner.average.module, val, loss, plan.precision)
             row["validation_seconds"] = time.perf_counter() - begun
-            close_epoch(progress, network, optimiser, row, validation)
+            close_epoch(progress, learner, row, validation)
             progress.save(state)
             logging.info(account(progress, plan.epochs))
     return progress
@@ -120,15 +130,14 @@ def _bar(total: int, done: int) -> tqdm:
 
 
 def _train_epoch(
-    network: UNet,
-    optimiser: torch.optim.Optimizer,
+    learner: Learner,
     loss: torch.nn.Module,
     plan: TrainingPlan,
     epoch: _Epoch,
     bar: tqdm,
 ) -> dict[str, float]:
     """Train one epoch and return its row of the history."""
-    tally = _Tally()
+    network, optimiser, tally = learner.network, learner.optimiser, _Tally()
     device = next(network.parameters()).device
     # Dropout is the only draw from torch's own generator.
     torch.manual_seed(plan.seed * 1_000_003 + epoch.number)
@@ -143,6 +152,7 @@ def _train_epoch(
                 f"The learning rate {plan.learning_rate} is probably too high. "
                 "Lower training.learning_rate; the last whole epoch is kept."
             )
+        learner.average.update_parameters(network)
         tally.add(value, logits.cpu() > 0, target > 0)
         shown = {"epoch": epoch.number + 1, "loss": f"{value.item():.3f}"} | tally.shown()
         bar.set_postfix(shown, refresh=False)
@@ -207,6 +217,25 @@ def training_step(
     torch.nn.utils.clip_grad_norm_(network.parameters(), max_norm=5.0)
     optimiser.step()
     return value.detach(), logits.detach()
+
+
+def averaged(network: UNet, decay: float) -> AveragedModel:
+    """Return the running (exponential) average of a network's weights and batch statistics.
+
+    Parameters
+    ----------
+    network : UNet
+    decay : float
+        Of the old average at every step, [0, 1); 0 keeps the last weights. It grows from 0.1 to this value as
+        (1 + n) / (10 + n), n the number of steps, so that a short training is not held at its beginning.
+    """
+
+    def average(old: torch.Tensor, new: torch.Tensor, n: torch.Tensor | int) -> torch.Tensor:
+        if not old.is_floating_point():  # the number of batches that were seen
+            return new
+        return torch.lerp(old, new, 1.0 - min(decay, (1 + int(n)) / (10 + int(n))))
+
+    return AveragedModel(network, avg_fn=average, use_buffers=True)
 
 
 def _optimiser(network: UNet, plan: TrainingPlan) -> torch.optim.Optimizer:
