@@ -7,10 +7,10 @@ CORES ?= all
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo histology sheet test lint format docs bench clean
+.PHONY: help demo histology sheet test test-slurm lint format docs bench clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 $(BIN)/.run: envs/requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -32,6 +32,9 @@ sheet: $(BIN)/.run ## IMAGES=folder [LABELS=folder] [OUT=slides.tsv]: write a sa
 
 test: $(BIN)/.dev ## the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-slurm: $(BIN)/.dev ## a run on a SLURM of two nodes that is started here (Debian, root), or the reason why not
+	tests/slurm/cluster.sh during $(BIN)/python -m pytest tests/slurm || test $$? -eq 77
 
 lint: $(BIN)/.dev ## ruff, snakefmt, snakemake --lint, mypy
 	ruff check .

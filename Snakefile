@@ -32,7 +32,7 @@ rule all:
 
 
 onsuccess:
-    print(f"\nThe report: {Path('results/report/report.html').absolute()}")
+    end_with_account()
 
 
 onerror:

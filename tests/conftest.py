@@ -54,6 +54,60 @@ def slide_store(tmp_path_factory, convert_cells):
 
 
 @pytest.fixture
+def small_blocks(monkeypatch):
+    """Blocks of 512 px of chunks of 64: all proportions as they are, and slides of many blocks are small."""
+    from slideunet.images import blocks, conversion, file_pixels, omezarr
+
+    for module in (blocks, conversion, omezarr):
+        monkeypatch.setattr(module, "BLOCK", 512)
+    monkeypatch.setattr(omezarr, "CHUNK", 64)
+    monkeypatch.setattr(file_pixels, "CHUNK", 128)
+    return 512
+
+
+@pytest.fixture(scope="session")
+def fill_store():
+    """Write the pixels (c, y, x) of the blocks that a store in the making lacks."""
+    from slideunet.images import omezarr
+    from slideunet.images.blocks import block_at, digest
+
+    def fill(store, pixels, wanted=None):
+        levels = omezarr.open_levels(store.path, "r+")
+        for index in store.todo(wanted):
+            region = block_at(pixels.shape, index)
+            block = np.ascontiguousarray(pixels[(..., *region)])
+            omezarr.write_block(levels, region, block)
+            store.record(index, {"digest": digest(block)})
+
+    return fill
+
+
+@pytest.fixture(scope="session")
+def write_store(fill_store):
+    """Write a complete store with its manifest: pixels (c, y, x), and labels (y, x) by their name."""
+    from slideunet.fingerprint import fingerprint
+    from slideunet.images import omezarr
+    from slideunet.images.building import building
+    from slideunet.images.stores import block_digests
+
+    def write(manifest, pixels, *, labels=None, name="truth", version="0.5", **facts):
+        facts = {"fingerprint": manifest.stem, "mpp": None, "shape": list(pixels.shape)} | facts
+        options = {"channels": ["a"] * len(pixels), "mpp": facts["mpp"], "version": version}
+        known = fingerprint(of=facts["fingerprint"])
+        with building(
+            manifest, known, lambda path: omezarr.create_image(path, pixels.shape, pixels.dtype, **options)
+        ) as store:
+            fill_store(store, pixels)
+            if labels is not None:
+                omezarr.write_label_image(store.path, name, labels, mpp=facts["mpp"], version=version)
+                facts[name] = facts.get(name, {}) | {"blocks": block_digests(labels)}
+            store.finish(facts)
+        return manifest
+
+    return write
+
+
+@pytest.fixture
 def one_thread():
     """Let torch compute with one thread, deterministically as far as it was, and put back what was set."""
     import torch
@@ -88,6 +142,21 @@ def random_network():
     return build
 
 
+@pytest.fixture(scope="session")
+def save_network():
+    """Save a network as a model that is ready to predict, and return its folder."""
+    from slideunet.network.unet import halo
+    from slideunet.network.weights import save_model
+
+    def save(folder, network, **facts):
+        known = {"architecture": network.spec.as_dict(), "halo": halo(network.spec), "threshold": 0.5}
+        known |= {"normalisation": "percentile", "background": "dark", "precision": "fp32"}
+        save_model(folder, network.state_dict(), known | facts)
+        return folder
+
+    return save
+
+
 @pytest.fixture
 def labelled_slide():
     """Open a converted slide as training and validation see it."""
@@ -101,6 +170,21 @@ def labelled_slide():
         return LabelledSlide(manifest, tuple(facts["shape"][1:]), constants)
 
     return open_slide
+
+
+@pytest.fixture(scope="session")
+def dask_section():
+    """The `dask` section of a configuration."""
+    return {"cluster": "local", "workers": "auto", "threads_per_worker": 1, "wait_minutes": 5, "slurm": {}}
+
+
+@pytest.fixture(scope="session")
+def prediction_section():
+    """The `prediction` section of a configuration."""
+    return {
+        "threshold": "tuned", "tile": "auto", "engine": "torch", "precision": "fp32", "halo": "exact",
+        "parts": 1, "tissue": "auto",
+    }  # fmt: skip
 
 
 @pytest.fixture

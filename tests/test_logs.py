@@ -1,10 +1,11 @@
+import errno
 import logging
 import warnings
 
 import pytest
 
-from slideunet.errors import DamagedDataError, InputError
-from slideunet.logs import log_to
+from slideunet.errors import DamagedDataError, InputError, MachineError
+from slideunet.logs import log_to, progress_line
 
 
 @pytest.fixture(autouse=True)
@@ -63,3 +64,36 @@ def test_a_new_run_forgets_the_last_one(log):
         logging.info("all well")
     assert not log.with_name("job.log.exit").exists()
     assert "old problem" not in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "The disk is full. Nothing that was finished is"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "The disk is full."),
+        (PermissionError(errno.EACCES, "Permission denied"), "Permission is missing."),
+        (OSError(errno.EROFS, "Read-only file system"), "Permission is missing."),
+        (OSError(errno.EIO, "Input/output error"), "The machine refused it."),
+        (MemoryError("40 GB"), "The memory was not enough."),
+    ],
+)
+def test_what_the_machine_lacks_is_said_with_a_remedy(log, capfd, error, remedy):
+    with pytest.raises(SystemExit) as end, log_to(log):
+        raise error
+    assert end.value.code == MachineError.exit_code == 4
+    assert log.with_name("job.log.exit").read_text() == "4\n"
+    assert "Traceback" in log.read_text()
+    terminal = capfd.readouterr().err
+    assert remedy in terminal
+    assert len(terminal.splitlines()) == 1
+
+
+def test_progress_is_told_in_lines_that_start_with_its_name(log):
+    with log_to(log), progress_line(3_000_000, unit="px", done=1_000_000, label="S1") as bar:
+        bar.update(500_000)
+        bar.update(1_500_000)
+    lines = [line.split(" INFO ")[1] for line in log.read_text().splitlines()]
+    assert all(line.startswith("S1: ") for line in lines)
+    assert "1.00M/3.00M" in lines[0]
+    assert "3.00M/3.00M" in lines[-1] and "px/s" in lines[-1]
+    assert "\r" not in log.read_text()

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from rasterio.features import rasterize
 
 from slideunet.cells.measurement import measure
-from slideunet.cells.outlines import outlines, write_geojson
+from slideunet.cells.outlines import feature_lines, outlines, write_geojson
 
 images = hnp.arrays(
     np.uint32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=14), elements=st.integers(0, 4)
@@ -25,7 +25,7 @@ def measured(labels, mpp=None):
 
 
 def export(path, labels, slide="S1", mpp=None, scale=1.0):
-    write_geojson(path, slide, outlines(labels, scale), measured(labels, mpp))
+    write_geojson(path, feature_lines(slide, outlines(labels, scale), measured(labels, mpp)))
     return json.loads(gzip.decompress(path.read_bytes()), parse_constant=pytest.fail)
 
 
@@ -120,13 +120,13 @@ def test_a_failed_export_leaves_the_old_file(tmp_path):
     table = measured(LABELS).astype({"area": object})
     table.loc[1, "area"] = "broken"
     with pytest.raises(TypeError):
-        write_geojson(path, "S1", outlines(LABELS), table)
+        write_geojson(path, feature_lines("S1", outlines(LABELS), table))
     assert path.read_bytes() == before
 
 
-def test_table_and_polygons_of_different_cells_are_refused(tmp_path):
+def test_table_and_polygons_of_different_cells_are_refused():
     with pytest.raises(ValueError, match="do not correspond"):
-        write_geojson(tmp_path / "x.geojson.gz", "S1", outlines(LABELS), pd.DataFrame({"cell": [1]}))
+        list(feature_lines("S1", outlines(LABELS), pd.DataFrame({"cell": [1]})))
 
 
 def test_ids_that_gdal_cannot_trace_are_refused():

@@ -1,4 +1,5 @@
 import os
+import time
 
 import numpy as np
 import pytest
@@ -6,9 +7,10 @@ import skimage.io
 import tifffile
 
 from slideunet.errors import InputError
-from slideunet.images import omezarr, stores
+from slideunet.images import conversion, omezarr, stores, tiff_decoding
+from slideunet.images.building import Building
 from slideunet.images.conversion import Slide, convert, read_slide
-from slideunet.images.normalisation import survey
+from slideunet.images.statistics import survey
 
 
 @pytest.fixture
@@ -30,8 +32,9 @@ def save(path, pixels):
     return path
 
 
-def run(manifest, image, labels=None, mpp=None, channels=None, version="0.5"):
-    return convert(Slide("S1", image, labels, mpp), manifest, channels=channels, version=version)
+def run(manifest, image, labels=None, mpp=None, channels=None, version="0.5", threads=1):
+    slide = Slide("S1", image, labels, mpp)
+    return convert(slide, manifest, channels=channels, version=version, threads=threads)
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
@@ -134,3 +137,193 @@ def test_a_row_of_the_sheet_with_absent_values():
     assert (read_slide(row).slide, read_slide(row).labels, read_slide(row).mpp) == ("007", None, None)
     full = read_slide(row | {"labels": "l.png", "mpp": "0.25"})
     assert (full.labels.name, full.mpp) == ("l.png", 0.25)
+
+
+# Slides of several blocks
+
+
+class Killed(BaseException):
+    pass
+
+
+def draw_large(dtype="uint8", shape=(3, 1100, 700)):
+    """3 x 2 blocks of 512 px."""
+    rng = np.random.default_rng(1)
+    smooth = np.add.outer(np.arange(shape[1]), np.arange(shape[2]))[None] // 9
+    return ((smooth + rng.integers(0, 40, shape)) % 250).astype(dtype)
+
+
+LAYOUTS = {
+    "tiles": {"tile": (96, 80), "compression": "zlib"},
+    "strips": {"rowsperstrip": 37, "compression": "zlib"},
+    "one strip": {"rowsperstrip": 1100, "compression": "zlib"},
+    "uncompressed": {},
+    "planes of tiles": {"tile": (96, 80), "compression": "zlib", "planarconfig": "separate"},
+}
+
+
+def save_large(path, pixels, layout):
+    options = LAYOUTS[layout]
+    if options.get("planarconfig") == "separate":
+        tifffile.imwrite(path, pixels, photometric="rgb", **options)
+    else:
+        tifffile.imwrite(path, np.moveaxis(pixels, 0, -1), photometric="rgb", **options)
+    return path
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_slide_of_several_blocks_is_what_tifffile_reads(tmp_path, manifest, small_blocks, layout, threads):
+    image = save_large(tmp_path / "image.tif", draw_large(), layout)
+    whole = tifffile.imread(image)
+    whole = whole if whole.shape[0] == 3 else np.moveaxis(whole, -1, 0)
+    run(manifest, image, threads=threads)
+    np.testing.assert_array_equal(stores.open_image_store(manifest)[:], whole)
+    facts = stores.read_manifest(manifest)
+    assert (facts["statistics"], facts["content"]) == survey(whole)
+    assert facts["blocks"] == stores.block_digests(whole)
+
+
+def test_a_slide_at_its_true_size(tmp_path, manifest):
+    pixels = draw_large(shape=(1, 4200, 8300))
+    image = tmp_path / "image.tif"
+    tifffile.imwrite(image, pixels[0], tile=(512, 512), compression="zlib", compressionargs={"level": 1})
+    run(manifest, image, threads=2)
+    assert len(stores.read_manifest(manifest)["blocks"]) == 6
+    np.testing.assert_array_equal(stores.open_image_store(manifest)[:], tifffile.imread(image)[None])
+
+
+def test_the_content_is_that_of_the_pixels_whatever_the_layout(tmp_path, small_blocks):
+    contents = set()
+    for layout in LAYOUTS:
+        image = save_large(tmp_path / "image.tif", draw_large(), layout)
+        run(tmp_path / f"{layout}.json", image, threads=3)
+        contents.add(stores.read_manifest(tmp_path / f"{layout}.json")["content"])
+    run(tmp_path / "zarr.json", save(tmp_path / "image.zarr", draw_large()))
+    contents.add(stores.read_manifest(tmp_path / "zarr.json")["content"])
+    assert len(contents) == 1
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_threads_do_not_change_the_statistics(tmp_path, small_blocks, dtype):
+    image = save(tmp_path / "image.zarr", draw_large(dtype))
+    facts = []
+    for threads in (1, 4):
+        run(tmp_path / f"{threads}.json", image, threads=threads)
+        facts.append(stores.read_manifest(tmp_path / f"{threads}.json"))
+    assert facts[0]["statistics"] == facts[1]["statistics"] == survey(draw_large(dtype))[0]
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """The blocks that are written, by their first row and column."""
+    blocks, write = [], omezarr.write_block
+
+    def record(levels, region, pixels):
+        blocks.append((region[0].start, region[1].start))
+        write(levels, region, pixels)
+
+    monkeypatch.setattr(omezarr, "write_block", record)
+    return blocks
+
+
+def killed_after(n, monkeypatch, manifest, image, **options):
+    """Convert until n blocks are noted."""
+    record = Building.record
+
+    def die(self, index, facts):
+        if len(self.done) == n:
+            raise Killed
+        record(self, index, facts)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Building, "record", die)
+        run(manifest, image, **options)
+
+
+@pytest.mark.parametrize("layout", ["tiles", "strips"])
+@pytest.mark.parametrize("n", [0, 3, 5])
+def test_an_interrupted_conversion_writes_the_missing_blocks_only(
+    tmp_path, manifest, small_blocks, written, monkeypatch, layout, n
+):
+    image = save_large(tmp_path / "image.tif", draw_large(), layout)
+    killed_after(n, monkeypatch, manifest, image)
+    assert not manifest.exists()
+    written.clear()
+    run(manifest, image, threads=2)
+    assert len(written) == len(set(written)) == 6 - n
+    np.testing.assert_array_equal(stores.open_image_store(manifest)[:], draw_large())
+    facts = stores.read_manifest(manifest)
+    assert (facts["statistics"], facts["content"]) == survey(draw_large())
+
+
+def test_nothing_is_written_any_more_when_a_conversion_has_failed(
+    tmp_path, manifest, small_blocks, written, monkeypatch
+):
+    def fail(pixels):
+        if not written:
+            time.sleep(0.1)  # until another thread has begun to write
+        raise InputError("broken")
+
+    monkeypatch.setattr(conversion, "survey_block", fail)
+    with pytest.raises(InputError, match="slide S1: broken"):
+        run(manifest, save_large(tmp_path / "image.tif", draw_large(), "tiles"), threads=3)
+    begun = len(written)
+    time.sleep(0.5)
+    assert len(written) == begun < 6
+
+
+def test_an_image_that_changed_meanwhile_is_converted_from_the_start(
+    tmp_path, manifest, small_blocks, written, monkeypatch
+):
+    killed_after(4, monkeypatch, manifest, save_large(tmp_path / "image.tif", draw_large(), "tiles"))
+    written.clear()
+    run(manifest, save_large(tmp_path / "image.tif", 255 - draw_large(), "tiles"))
+    assert len(set(written)) == 6
+    np.testing.assert_array_equal(stores.open_image_store(manifest)[:], 255 - draw_large())
+
+
+def test_every_strip_is_decoded_once_per_row_of_blocks(tmp_path, manifest, small_blocks, monkeypatch):
+    image = save_large(tmp_path / "image.tif", draw_large(), "strips")
+    decoded, decode = [], tiff_decoding._decode
+
+    def count(layout, plane, number, file):
+        decoded.append(number)
+        return decode(layout, plane, number, file)
+
+    monkeypatch.setattr(tiff_decoding, "_decode", count)
+    run(manifest, image, threads=3)
+    # Rows 512 and 1024 lie in the middle of a strip of 37 rows, which belongs to two rows of blocks.
+    across = {512 // 37, 1024 // 37}
+    assert sorted(decoded) == sorted([*range(30), *across])
+
+
+def test_truth_of_several_blocks_survives_a_kill(tmp_path, manifest, small_blocks, monkeypatch):
+    pixels = draw_large()[:1]
+    labels = np.zeros((1, 1100, 700), np.uint16)
+    labels[0, 100:700, 90:600], labels[0, 900:, 650:] = 1, 2
+    image, truth = save(tmp_path / "image.tif", pixels), save(tmp_path / "truth.tif", labels)
+
+    def die(*args):
+        raise Killed
+
+    for owner, name in ((omezarr, "list_labels"), (Building, "finish")):
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(owner, name, die)
+            run(manifest, image, truth)
+    run(manifest, image, truth)
+    np.testing.assert_array_equal(stores.open_label_store(manifest, "truth")[:], labels[0])
+    assert stores.read_manifest(manifest)["truth"]["blocks"] == stores.block_digests(labels[0].astype("u4"))
+    assert stores.read_manifest(manifest)["n_objects"] == 2
+
+
+def test_a_damaged_tile_names_slide_and_place_and_leaves_no_manifest(tmp_path, manifest, small_blocks):
+    image = save_large(tmp_path / "image.tif", draw_large(), "tiles")
+    with tifffile.TiffFile(image) as tif:
+        offset, size = tif.pages[0].dataoffsets[40], tif.pages[0].databytecounts[40]
+    with image.open("r+b") as file:
+        file.seek(offset)
+        file.write(bytes(size))
+    with pytest.raises(InputError, match=r"^slide S1: .*image\.tif: level 0, the tile or strip at y 384:480"):
+        run(manifest, image, threads=2)
+    assert not manifest.exists()

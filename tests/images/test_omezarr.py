@@ -6,11 +6,14 @@ import ome_zarr_models.v05.image
 import ome_zarr_models.v05.image_label
 import pytest
 import zarr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
 from skimage.measure import block_reduce
 
 from slideunet.images import omezarr
+from slideunet.images.blocks import block_at, block_count, blocks
 
 VERSIONS = ["0.4", "0.5"]
 SHAPE = (3, 611, 1031)  # Three levels, odd sides, three chunks across.
@@ -108,7 +111,7 @@ def test_dask_and_numpy_inputs_give_the_same_store(tmp_path, chunks, version):
             tmp_path / f"{name}.zarr", source, channels=["r", "g", "b"], mpp=None, version=version
         )
     for one, other in zip(
-        *(omezarr.arrays(tmp_path / f"{name}.zarr") for name in ("numpy", "dask")), strict=True
+        *(omezarr.arrays(tmp_path / f"{name}.zarr").values() for name in ("numpy", "dask")), strict=True
     ):
         np.testing.assert_array_equal(one[:], other[:])
         assert one.nchunks_initialized == other.nchunks_initialized == one.nchunks
@@ -128,12 +131,12 @@ def test_a_lazy_image_is_computed_once(tmp_path):
     assert len(calls) == 9
 
 
-def test_black_chunks_are_written_too(tmp_path, version):
-    omezarr.write_image(
-        tmp_path / "a.zarr", np.zeros((1, 600, 20), np.uint8), channels=["grey"], mpp=None, version=version
-    )
-    for array in omezarr.arrays(tmp_path / "a.zarr"):
-        assert array.nchunks_initialized == array.nchunks
+@pytest.mark.parametrize("height", [600, 4097])
+def test_black_chunks_are_written_too(tmp_path, height, version):
+    black = np.zeros((1, height, 20), np.uint8)
+    omezarr.write_image(tmp_path / "a.zarr", black, channels=["grey"], mpp=None, version=version)
+    for folder, array in omezarr.arrays(tmp_path / "a.zarr").items():
+        assert set(omezarr.chunk_files(array)) == files_of(folder)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 1, 300), (1, 257, 1)])
@@ -153,7 +156,9 @@ def test_arrays_are_opened_by_the_path_of_the_metadata(image, version):
     facts["multiscales"][0]["datasets"][0]["path"] = "full"
     group.attrs.update(facts if version == "0.4" else {"ome": facts})
     np.testing.assert_array_equal(omezarr.open_level(image, 0)[:], draw())
-    assert len(omezarr.arrays(image)) == 8
+    paths = [image / name for name in ("full", "1", "2", "3")]
+    paths += [image / "labels/truth" / str(level) for level in range(4)]
+    assert list(omezarr.arrays(image)) == paths
     with pytest.raises(IndexError):
         omezarr.open_level(image, 4)
 
@@ -173,3 +178,116 @@ def test_an_unfinished_store_bears_its_final_name(tmp_path, version):
         tmp_path / ".cells.partial", np.ones((4, 4), np.uint32), mpp=None, version=version, name="cells"
     )
     assert omezarr.metadata(tmp_path / ".cells.partial")["multiscales"][0]["name"] == "cells"
+
+
+# Slides of several blocks
+
+
+def pyramid_of(pixels, levels):
+    """The oracle: the whole array, halved again and again."""
+    for _ in range(levels):
+        yield pixels
+        if pixels.ndim == 2:
+            pixels = pixels[::2, ::2]
+        else:
+            odd = [(0, 0), *((0, side % 2) for side in pixels.shape[1:])]
+            wide = np.pad(pixels, odd, mode="edge").astype(np.uint32)
+            total = wide[:, ::2, ::2] + wide[:, 1::2, ::2] + wide[:, ::2, 1::2] + wide[:, 1::2, 1::2]
+            pixels = ((total + 2) // 4).astype(pixels.dtype)
+
+
+def files_of(folder):
+    """The files of chunks that lie in an array's folder."""
+    own = {"zarr.json", ".zarray", ".zattrs"}
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - own
+
+
+def check_large(path, pixels):
+    found = omezarr.arrays(path)
+    assert len(found) >= 5
+    for (folder, array), expected in zip(found.items(), pyramid_of(pixels, len(found)), strict=True):
+        np.testing.assert_array_equal(array[:], expected)
+        names = list(omezarr.chunk_files(array))
+        assert len(names) == len(set(names))
+        assert set(names) == files_of(folder)
+
+
+@pytest.mark.parametrize("shape", [(1, 4099, 530), (3, 4100, 4200), (1, 37, 8193)])
+def test_a_slide_of_several_blocks_is_what_one_block_would_be(tmp_path, shape, version):
+    pixels = np.random.default_rng(1).integers(0, 255, shape).astype(np.uint8)
+    path = tmp_path / "S1.zarr"
+    channels = ["r", "g", "b"][: shape[0]]
+    levels = omezarr.write_image(path, pixels, channels=channels, mpp=0.25, version=version)
+    check_large(path, pixels)
+    (image, *_) = Reader(parse_url(path))()
+    assert len(image.data) == levels
+    np.testing.assert_array_equal(image.data[0].compute(), pixels)
+    models = ome_zarr_models.v04 if version == "0.4" else ome_zarr_models.v05
+    assert models.image.Image.from_zarr(zarr.open_group(path, mode="r"))
+    shards = [array.shards for array in omezarr.open_levels(path)]
+    if version == "0.5":  # A task owns whole files: no two ever write one.
+        assert [shard and shard[-1] for shard in shards[:4]] == [4096, 2048, 1024, None]
+        assert len(files_of(path / "0")) == np.prod([-(-side // 4096) for side in shape[1:]])
+    else:
+        assert shards == [None] * levels
+
+
+def test_labels_of_several_blocks(tmp_path, version):
+    labels = np.random.default_rng(2).integers(0, 2**32, (4101, 4300), dtype=np.uint32)
+    omezarr.write_labels(tmp_path / "cells", labels, mpp=0.25, version=version)
+    check_large(tmp_path / "cells", labels)
+
+
+@given(
+    st.tuples(st.integers(1, 1300), st.integers(1, 1300)),
+    st.sampled_from(["uint8", "uint16"]),
+    st.sampled_from(VERSIONS),
+    st.randoms(use_true_random=False),
+)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_blocks_may_be_written_in_any_order_and_twice(tmp_path, small_blocks, shape, dtype, version, random):
+    pixels = np.random.default_rng(sum(shape)).integers(0, 255, (2, *shape)).astype(dtype)
+    path = tmp_path / f"{len(list(tmp_path.iterdir()))}.zarr"
+    omezarr.create_image(path, pixels.shape, pixels.dtype, channels=["a", "b"], mpp=None, version=version)
+    levels = omezarr.open_levels(path, "r+")
+    order = list(range(block_count(shape)))
+    for index in [*random.sample(order, len(order)), random.choice(order)]:
+        region = block_at(shape, index)
+        omezarr.write_block(levels, region, pixels[(..., *region)])
+    omezarr.finish_levels(path)
+    found = omezarr.arrays(path)
+    for (folder, array), expected in zip(found.items(), pyramid_of(pixels, len(found)), strict=True):
+        np.testing.assert_array_equal(array[:], expected)
+        assert set(omezarr.chunk_files(array)) == files_of(folder)
+
+
+def test_writing_a_block_touches_no_file_of_another(tmp_path, small_blocks, version):
+    shape = (1, 1100, 1300)
+    path = tmp_path / "a.zarr"
+    omezarr.create_image(path, shape, np.dtype("uint8"), channels=["a"], mpp=None, version=version)
+    levels, owned = omezarr.open_levels(path, "r+"), {}
+    for index, region in blocks(shape):
+        before = {file for file in path.rglob("*") if file.is_file()}
+        omezarr.write_block(
+            levels, region, np.full([1, *(part.stop - part.start for part in region)], 3, "u1")
+        )
+        owned[index] = {file for file in path.rglob("*") if file.is_file()} - before
+        again = {file: file.stat().st_mtime_ns for file in before}
+        assert again == {file: file.stat().st_mtime_ns for file in before}
+    assert len(owned) == 9
+    assert sum(map(len, owned.values())) == len(set().union(*owned.values()))
+    for folder, array in list(omezarr.arrays(path).items())[:4]:
+        assert {folder / name for name in omezarr.chunk_files(array)} <= set().union(*owned.values())
+
+
+@pytest.mark.parametrize("first", [0, 1, 4])
+def test_labels_as_large_as_a_lower_level_have_its_scale(tmp_path, first, version):
+    labels = np.eye(70, dtype=np.uint32)
+    omezarr.write_labels(
+        tmp_path / "tissue", labels, mpp=0.25, version=version, name="tissue", levels=1, first_level=first
+    )
+    (multiscales,) = omezarr.metadata(tmp_path / "tissue")["multiscales"]
+    (dataset,) = multiscales["datasets"]
+    assert dataset["coordinateTransformations"][0]["scale"] == [0.25 * 2**first] * 2
+    models = ome_zarr_models.v04 if version == "0.4" else ome_zarr_models.v05
+    assert models.image_label.ImageLabel.from_zarr(zarr.open_group(tmp_path / "tissue", mode="r"))

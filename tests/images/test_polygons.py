@@ -12,6 +12,7 @@ from matplotlib.path import Path as Outline
 from skimage.measure import find_contours
 
 from slideunet.errors import InputError
+from slideunet.images import polygons, truth
 from slideunet.images.truth import open_truth
 
 SHAPE = (40, 50)
@@ -77,6 +78,26 @@ def distance_to(ring):
     return distance
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    x=st.floats(5, 45),
+    y=st.floats(5, 35),
+    radii=st.lists(st.floats(3, 15), min_size=3, max_size=9),
+    scale=st.floats(1.0, 4.0),
+)
+def test_polygons_are_drawn_at_the_working_resolution(tmp_path_factory, x, y, radii, scale):
+    """As the same outline, shrunk, would be drawn at that resolution."""
+    ring = star((x, y), radii)
+    path = write(tmp_path_factory.mktemp("star") / "c.geojson", [polygon(ring)])
+    shape = int(np.ceil(SHAPE[0] / scale)), int(np.ceil(SHAPE[1] / scale))
+    labels = open_truth(path, SHAPE, scale=scale, working_shape=shape).labels
+    assert labels.shape == shape
+    small = [(px / scale, py / scale) for px, py in ring]
+    rows, columns = slice(shape[0]), slice(shape[1])
+    sure = ~(distance_to(small)[rows, columns] < 1e-3)
+    np.testing.assert_array_equal((labels > 0)[sure], inside(small)[rows, columns][sure])
+
+
 @pytest.mark.parametrize("name", ["c.geojson", "c.geojson.gz", "c.json"])
 def test_coordinates_are_pixel_corners(tmp_path, name):
     labels = open_truth(
@@ -127,6 +148,31 @@ def test_outlines_of_a_drawn_cell_come_back(tmp_path):
     )
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    stars=st.lists(
+        st.tuples(st.floats(2, 48), st.floats(2, 38), st.lists(st.floats(2, 12), min_size=3, max_size=7)),
+        min_size=1,
+        max_size=6,
+    ),
+    side=st.integers(5, 60),
+    scale=st.sampled_from([1.0, 2.0]),
+)
+def test_polygons_of_large_images_are_drawn_square_by_square(tmp_path_factory, stars, side, scale):
+    rings = [star((x, y), radii) for x, y, radii in stars]
+    path = write(tmp_path_factory.mktemp("star") / "c.geojson", [polygon(ring) for ring in rings])
+    shape = int(SHAPE[0] / scale), int(SHAPE[1] / scale)
+    whole = open_truth(path, SHAPE, scale=scale, working_shape=shape)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(polygons, "BLOCK", side)
+        patch.setattr(truth, "BLOCK", side)
+        patch.setattr(truth, "WHOLE", 0)
+        lazy = open_truth(path, SHAPE, scale=scale, working_shape=shape)
+    assert (lazy.warnings, lazy.count) == (whole.warnings, whole.count)
+    np.testing.assert_array_equal(lazy.labels.compute(), whole.labels)
+    np.testing.assert_array_equal(lazy.labels[3:17, 5:21].compute(), whole.labels[3:17, 5:21])
+
+
 def test_overlap_later_wins_and_is_counted(tmp_path):
     geometries = [
         polygon(square(0, 0, 6)),
@@ -134,19 +180,19 @@ def test_overlap_later_wins_and_is_counted(tmp_path):
         polygon(square(20, 20, 2)),
         polygon(square(20, 20, 3)),
     ]
-    truth = open_truth(write(tmp_path / "c.geojson", geometries), SHAPE)
-    assert truth.labels[5, 5] == 2 and truth.labels[0, 0] == 1
-    assert truth.labels.max() == 3
-    assert any("8 pixels lie in more than one polygon" in w for w in truth.warnings)
-    assert any("1 of 4 polygons have no pixel" in w for w in truth.warnings)
+    found = open_truth(write(tmp_path / "c.geojson", geometries), SHAPE)
+    assert found.labels[5, 5] == 2 and found.labels[0, 0] == 1
+    assert found.labels.max() == 3
+    assert any("8 pixels lie in more than one polygon" in w for w in found.warnings)
+    assert any("1 of 4 polygons have no pixel" in w for w in found.warnings)
 
 
 def test_cut_at_the_border_and_too_small(tmp_path):
     geometries = [polygon(square(48, 10)), polygon(square(5.6, 5.6, 0.3)), polygon(square(20, 20))]
-    truth = open_truth(write(tmp_path / "c.geojson", geometries), SHAPE)
-    assert (truth.labels == 1).sum() == 8
-    assert any("1 polygons reach beyond the image" in w for w in truth.warnings)
-    assert any("1 of 3 polygons have no pixel" in w for w in truth.warnings)
+    found = open_truth(write(tmp_path / "c.geojson", geometries), SHAPE)
+    assert (found.labels == 1).sum() == 8
+    assert any("1 polygons reach beyond the image" in w for w in found.warnings)
+    assert any("1 of 3 polygons have no pixel" in w for w in found.warnings)
 
 
 def test_all_faults_together(tmp_path):
@@ -183,8 +229,8 @@ def test_regions_among_cells(tmp_path):
 
 
 def test_no_polygon_is_a_warning(tmp_path):
-    truth = open_truth(write(tmp_path / "c.geojson", []), SHAPE)
-    assert truth.labels.shape == SHAPE and truth.warnings == ("mask without a single cell",)
+    found = open_truth(write(tmp_path / "c.geojson", []), SHAPE)
+    assert found.labels.shape == SHAPE and found.warnings == ("mask without a single cell",)
 
 
 @pytest.mark.parametrize("name", ["c.geojson", "c.geojson.gz"])

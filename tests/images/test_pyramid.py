@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from skimage.measure import block_reduce
 
 from slideunet.images import pyramid
-from slideunet.images.pyramid import halve_image, halve_labels, level_shapes, regions
+from slideunet.images.pyramid import halve, halved_image, halved_labels, level_shapes, regions
 
 shapes = st.tuples(st.integers(1, 23), st.integers(1, 23))
 
@@ -22,35 +22,50 @@ def half(shape):
     return tuple(-(-side // 2) for side in shape)
 
 
+def fill(source, halved, region):
+    target = np.zeros((*source.shape[:-2], *half(source.shape[-2:])), source.dtype)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pyramid, "_REGION", region)
+        halve(source, target, halved)
+    return target
+
+
 @given(shapes, st.sampled_from(["uint8", "uint16", "float32"]), st.sampled_from([2, 3, 2048]))
-@settings(max_examples=100, deadline=None)
-def test_an_image_is_halved_by_the_mean_whatever_the_blocks(shape, dtype, block):
+@settings(max_examples=100)
+def test_an_image_is_halved_by_the_mean_whatever_the_regions(shape, dtype, region):
     rng = np.random.default_rng(sum(shape))
     pixels = rng.uniform(0, 255 if dtype == "uint8" else 65535, (2, *shape)).astype(dtype)
-    target = np.zeros((2, *half(shape)), dtype)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pyramid, "_BLOCK", block)
-        halve_image(pixels, target)
-    np.testing.assert_allclose(target, mean_of_the_whole(pixels), rtol=1e-6 if dtype == "float32" else 0)
+    found = fill(pixels, halved_image, region)
+    np.testing.assert_allclose(found, mean_of_the_whole(pixels), rtol=1e-6 if dtype == "float32" else 0)
+    np.testing.assert_array_equal(found, halved_image(pixels))
+    assert found.dtype == dtype
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32"])
 def test_the_largest_values_do_not_overflow(dtype):
-    pixels = np.full((1, 5, 5), np.iinfo(dtype).max, dtype)
-    target = np.zeros((1, 3, 3), dtype)
-    halve_image(pixels, target)
-    assert (target == np.iinfo(dtype).max).all()
+    found = halved_image(np.full((1, 5, 5), np.iinfo(dtype).max, dtype))
+    assert found.shape == (1, 3, 3)
+    assert (found == np.iinfo(dtype).max).all()
 
 
 @given(shapes, st.sampled_from([2, 3, 2048]))
-@settings(max_examples=60, deadline=None)
-def test_labels_are_every_second_pixel_whatever_the_blocks(shape, block):
+@settings(max_examples=60)
+def test_labels_are_every_second_pixel_whatever_the_regions(shape, region):
     labels = np.random.default_rng(sum(shape)).integers(0, 2**32, shape, dtype=np.uint32)
-    target = np.zeros(half(shape), np.uint32)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pyramid, "_BLOCK", block)
-        halve_labels(labels, target)
-    np.testing.assert_array_equal(target, labels[::2, ::2])
+    np.testing.assert_array_equal(fill(labels, halved_labels, region), labels[::2, ::2])
+
+
+@given(st.tuples(st.integers(1, 90), st.integers(1, 90)), st.sampled_from(["uint8", "float32"]))
+def test_a_block_is_halved_as_the_slide_is(shape, dtype):
+    """Blocks start on multiples of 8, so three levels of a block are those of the slide."""
+    pixels = np.random.default_rng(sum(shape)).uniform(0, 255, (1, *shape)).astype(dtype)
+    whole = halved_image(halved_image(halved_image(pixels)))
+    parts = np.zeros_like(whole)
+    for rows, columns in regions(shape, 32):
+        block = halved_image(halved_image(halved_image(pixels[:, rows, columns])))
+        top, left = rows.start // 8, columns.start // 8
+        parts[:, top : top + block.shape[1], left : left + block.shape[2]] = block
+    np.testing.assert_array_equal(parts, whole)
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000))

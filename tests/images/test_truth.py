@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import dask.array
 import numpy as np
 import pytest
 import tifffile
@@ -12,8 +13,11 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from scipy import ndimage
 from skimage.draw import disk
+from skimage.measure import label
 
 from slideunet.errors import InputError
+from slideunet.images import truth
+from slideunet.images.components import find_components
 from slideunet.images.truth import open_truth
 
 DSB2018 = Path(__file__).parents[2] / ".." / "shared" / "data" / "dsb2018"
@@ -59,10 +63,10 @@ def write_zarr(path, array, **metadata):
 )
 def test_label_images_of_every_width(tmp_path, suffix, dtype):
     labels = cells(1, 2, 3, 4, 5, dtype=dtype)
-    truth = open_truth(save(tmp_path / f"m{suffix}", labels), SHAPE)
-    assert truth.labels.dtype == np.uint32
-    assert truth.warnings == ()
-    np.testing.assert_array_equal(truth.labels, labels)
+    found = open_truth(save(tmp_path / f"m{suffix}", labels), SHAPE)
+    assert found.labels.dtype == np.uint32
+    assert found.warnings == ()
+    np.testing.assert_array_equal(found.labels, labels)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -112,26 +116,26 @@ def test_binary_mask_becomes_components(tmp_path, dtype, value):
     mask = cells(1, 2, 3, 4, 5, 6) > 0
     mask[13, 13] = True  # touches the first disc at a corner or not at all
     array = mask.astype(dtype) * np.array(value, dtype)
-    truth = open_truth(save(tmp_path / "m.tif", array), SHAPE)
+    found = open_truth(save(tmp_path / "m.tif", array), SHAPE)
     expected, count = ndimage.label(mask, structure=np.ones((3, 3)))
-    assert truth.labels.max() == count
-    np.testing.assert_array_equal(truth.labels > 0, mask)
-    assert len(np.unique(np.stack([truth.labels[mask], expected[mask]]), axis=1).T) == count
-    assert any("touching cells count as one" in w for w in truth.warnings)
+    assert found.labels.max() == count
+    np.testing.assert_array_equal(found.labels > 0, mask)
+    assert len(np.unique(np.stack([found.labels[mask], expected[mask]]), axis=1).T) == count
+    assert any("touching cells count as one" in w for w in found.warnings)
 
 
 def test_one_bit_png_mask(tmp_path):
     mask = cells(1, 2, 3) > 0
-    truth = open_truth(save(tmp_path / "m.png", mask), SHAPE)
-    np.testing.assert_array_equal(truth.labels > 0, mask)
-    assert truth.labels.max() == 3
+    found = open_truth(save(tmp_path / "m.png", mask), SHAPE)
+    np.testing.assert_array_equal(found.labels > 0, mask)
+    assert found.labels.max() == 3
 
 
 def test_a_mask_of_one_cell_is_a_label_image(tmp_path):
     labels = cells(1)
-    truth = open_truth(save(tmp_path / "m.png", labels), SHAPE)
-    np.testing.assert_array_equal(truth.labels, labels)
-    assert truth.warnings == ()
+    found = open_truth(save(tmp_path / "m.png", labels), SHAPE)
+    np.testing.assert_array_equal(found.labels, labels)
+    assert found.warnings == ()
 
 
 def test_corner_neighbours_are_one_cell(tmp_path):
@@ -142,16 +146,16 @@ def test_corner_neighbours_are_one_cell(tmp_path):
 
 
 def test_empty_mask_is_a_warning(tmp_path):
-    truth = open_truth(save(tmp_path / "m.png", cells()), SHAPE)
-    assert truth.labels.max() == 0
-    assert truth.warnings == ("mask without a single cell",)
+    found = open_truth(save(tmp_path / "m.png", cells()), SHAPE)
+    assert found.labels.max() == 0
+    assert found.warnings == ("mask without a single cell",)
 
 
 def test_gaps_and_scattered_ids_are_warned_of(tmp_path):
-    truth = open_truth(save(tmp_path / "m.png", cells(3, 3, 9, 12)), SHAPE)
-    assert truth.labels.max() == 3
-    assert any("1 of 3 ids lie in several places (the first is 3)" in w for w in truth.warnings)
-    assert any("gaps (3 ids up to 12)" in w for w in truth.warnings)
+    found = open_truth(save(tmp_path / "m.png", cells(3, 3, 9, 12)), SHAPE)
+    assert found.labels.max() == 3
+    assert any("1 of 3 ids lie in several places (the first is 3)" in w for w in found.warnings)
+    assert any("gaps (3 ids up to 12)" in w for w in found.warnings)
 
 
 @pytest.mark.parametrize("wrong", [(60, 48), (48, 61)])
@@ -200,9 +204,9 @@ def test_lossy_labels(tmp_path, name):
 
 
 def test_stored_values_count_where_zero_means_white(tmp_path):
-    truth = open_truth(save(tmp_path / "m.tif", cells(1, 2), photometric="miniswhite"), SHAPE)
-    np.testing.assert_array_equal(truth.labels, cells(1, 2))
-    assert "MinIsWhite" in truth.warnings[0]
+    found = open_truth(save(tmp_path / "m.tif", cells(1, 2), photometric="miniswhite"), SHAPE)
+    np.testing.assert_array_equal(found.labels, cells(1, 2))
+    assert "MinIsWhite" in found.warnings[0]
 
 
 def test_missing_and_damaged(tmp_path):
@@ -237,6 +241,89 @@ def test_ome_zarr_with_other_than_one_label(tmp_path, names, reason):
     zarr.open_group(image, mode="a").create_group("labels").attrs["ome"] = {"version": "0.5", "labels": names}
     with pytest.raises(InputError, match=reason):
         open_truth(image, SHAPE)
+
+
+@pytest.mark.parametrize("scale", [1.6, 2.0, 3.3])
+def test_labels_at_the_working_resolution(tmp_path, scale):
+    labels = cells(4, 5, 6, 7)
+    labels[40, 50] = 8
+    shape = tuple(-(-n // scale) for n in SHAPE)
+    shape = int(shape[0]), int(shape[1])
+    found = open_truth(save(tmp_path / "m.png", labels), SHAPE, scale=scale, working_shape=shape)
+    centres = [
+        ((np.arange(n) + 0.5) * scale).astype(int).clip(max=m - 1) for n, m in zip(shape, SHAPE, strict=True)
+    ]
+    expected = labels[np.ix_(*centres)]
+    kept = np.unique(expected[expected > 0])
+    np.testing.assert_array_equal(found.labels, np.where(expected, np.searchsorted(kept, expected) + 1, 0))
+    lost = 5 - len(kept)
+    assert any(
+        f"{lost} of 5 cells are too small for the working resolution" in w for w in found.warnings
+    ) == bool(lost)
+    with pytest.raises(InputError, match="48 x 60"):  # labels belong to the full resolution
+        open_truth(tmp_path / "m.png", (47, 60), scale=scale, working_shape=shape)
+
+
+# --- large images
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    ids=arrays(
+        st.sampled_from(["uint8", "int32", "uint64"]),
+        st.tuples(st.integers(1, 30), st.integers(1, 30)),
+        elements=st.sampled_from([0, 0, 1, 1, 2, 255]),
+    ),
+    side=st.integers(1, 31),
+)
+def test_components_are_those_of_the_whole_image(ids, side):
+    """Numbered in the same order, whatever squares they were found in."""
+    expected, count = label(ids, connectivity=2, return_num=True)
+    components = find_components(ids, side)
+    np.testing.assert_array_equal(components[:, :], expected)
+    np.testing.assert_array_equal(components[3:17, 5:], expected[3:17, 5:])
+    assert len(components.ids) == count
+    assert components.background == (ids == 0).any()
+    for number in range(1, count + 1):
+        assert (ids[expected == number] == components.ids[number - 1]).all()
+
+
+def test_a_spiral_through_all_squares_is_one_component():
+    spiral = np.zeros((41, 41), "uint8")
+    y, x = 0, -1
+    for step, length in enumerate([41, *np.repeat(np.arange(40, 0, -2), 2)]):
+        dy, dx = [(0, 1), (1, 0), (0, -1), (-1, 0)][step % 4]
+        for _ in range(length):
+            y, x = y + dy, x + dx
+            spiral[y, x] = 1
+    assert len(find_components(spiral, 7).ids) == label(spiral, connectivity=2).max() == 1
+
+
+@pytest.mark.parametrize("kind", ["labels", "mask", "gaps", "scattered"])
+@pytest.mark.parametrize("scale", [1.0, 2.0, 2.6])
+def test_labels_of_large_images_are_lazy_and_the_same(tmp_path, monkeypatch, kind, scale):
+    labels = {"labels": cells(1, 2, 3, 4, 5), "gaps": cells(9, 2, 4, 40), "scattered": cells(3, 7, 3, 5)}
+    array = labels.get(kind, (cells(1, 2, 3, 4, 5, 6) > 0).astype("uint8") * 255)
+    path = save(tmp_path / "m.tif", array, tile=(16, 16), compression="zlib")
+    shape = tuple(int(np.ceil(n / scale)) for n in SHAPE)
+    whole = open_truth(path, SHAPE, scale=scale, working_shape=shape)
+    monkeypatch.setattr(truth, "WHOLE", 0)
+    monkeypatch.setattr(truth, "BLOCK", 13)
+    lazy = open_truth(path, SHAPE, scale=scale, working_shape=shape)
+    assert isinstance(whole.labels, np.ndarray)
+    assert isinstance(lazy.labels, dask.array.Array)
+    assert (lazy.warnings, lazy.count) == (whole.warnings, whole.count)
+    assert whole.count == whole.labels.max()
+    np.testing.assert_array_equal(lazy.labels.compute(), whole.labels)
+    np.testing.assert_array_equal(lazy.labels[5:19, 3:].compute(), whole.labels[5:19, 3:])
+
+
+def test_a_wrong_value_far_from_the_first_block_is_placed(tmp_path, monkeypatch):
+    monkeypatch.setattr(truth, "BLOCK", 16)
+    labels = cells(1, 2, dtype="int16")
+    labels[37, 51] = -5
+    with pytest.raises(InputError, match=r"1 values are negative.* the first is -5 at y 37, x 51"):
+        open_truth(save(tmp_path / "m.tif", labels), SHAPE)
 
 
 @pytest.mark.skipif(not DSB2018.is_dir(), reason="the real labelled images are not there")

@@ -86,11 +86,11 @@ def test_a_large_slide_is_checked_by_header_only(row, field, cells, monkeypatch)
 def test_odd_channels_are_named(row, field):
     rows = [row(field, slide="S1"), row(np.stack([field] * 3, -1), slide="S2"), row(field, slide="S3")]
     sheet = pd.DataFrame(rows)
-    (problem,) = cohort_problems(check_slides(sheet, None, 2))
+    (problem,) = cohort_problems(check_slides(sheet, None, None, 2))
     assert problem.startswith("slide S2: has 3 channels but 2 of 3 slides have 1")
-    assert len(cohort_problems(check_slides(sheet, None, 2), expected=3)) == 2
-    assert cohort_problems(check_slides(sheet, "grey", 2)) == []
-    assert cohort_problems(check_slides(sheet, "rgb", 2)) == []
+    assert len(cohort_problems(check_slides(sheet, None, None, 2), expected=3)) == 2
+    assert cohort_problems(check_slides(sheet, "grey", None, 2)) == []
+    assert cohort_problems(check_slides(sheet, "rgb", None, 2)) == []
 
 
 def test_channel_that_is_not_there(row, field):
@@ -116,7 +116,7 @@ def test_mixed_types_are_a_warning(row, field):
 
 def test_table(row, field, cells):
     sheet = pd.DataFrame([row(field, cells, mpp="0.5")])
-    table = check_table(check_slides(sheet, None, 1), sheet, {"S1": "small-all"})
+    table = check_table(check_slides(sheet, None, None, 1), sheet, {"S1": "small-all"})
     assert table.to_dict("records") == [
         {
             **{

@@ -2,12 +2,10 @@ import json
 
 import pytest
 
-from slideunet.errors import DamagedDataError, InputError
+from slideunet.errors import InputError
 from slideunet.images.stores import write_manifest
 from slideunet.network.facts import (
-    choose_prediction_precision,
     learned_contents,
-    prediction_fingerprint,
     read_model_facts,
     training_fingerprint,
 )
@@ -53,20 +51,6 @@ def test_a_model_that_does_not_say_what_it_has_learned_from_is_refused(tmp_path,
         learned_contents(tmp_path)
 
 
-def test_a_prediction_depends_on_slide_model_and_precision_and_not_on_the_threshold(images):
-    def known(slide="a", precision="fp32", version="0.5", **changes):
-        return prediction_fingerprint(images / f"{slide}.json", FACTS | changes, precision, version)
-
-    assert known() == known(threshold=0.7) == known(training={"seconds": 3})
-    others = [
-        known("b"), known(precision="bf16"), known(version="0.4"), known(sha256="abd"),
-        known(normalisation="zscore"), known(background="auto"),
-    ]  # fmt: skip
-    assert len({known(), *others}) == 7
-    with pytest.raises(DamagedDataError):
-        known("absent")
-
-
 def test_a_training_depends_on_pixels_truth_and_choices(images):
     def known(train=("a", "b"), val=("c",), **training):
         slides = {"train": list(train), "val": list(val)}
@@ -82,8 +66,3 @@ def test_a_training_depends_on_pixels_truth_and_choices(images):
     assert known() == first
     write_manifest(images / "a.json", {"fingerprint": "other", "content": "c-a", "truth_content": "t2"})
     assert known() != first
-
-
-def test_auto_is_the_precision_of_the_validation():
-    assert choose_prediction_precision(FACTS, "auto") == "bf16"
-    assert choose_prediction_precision(FACTS, "fp32") == "fp32"

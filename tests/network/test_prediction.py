@@ -1,134 +1,402 @@
-import dask
+"""One slide, cut up in every way: by tiles, blocks, parts, processes and kills."""
+
+import functools
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import ome_zarr_models.v05.image
 import pytest
-import torch
 import zarr
 
-from slideunet.images import omezarr, stores
-from slideunet.images.normalisation import Normalisation, normalisation
+from slideunet.clusters import ClusterSpec, open_client
+from slideunet.errors import DamagedDataError
+from slideunet.images import stores, tissue
+from slideunet.images.blocks import block_at, blocks
+from slideunet.images.building import Building
+from slideunet.images.normalisation import normalisation
+from slideunet.images.statistics import survey
 from slideunet.network import prediction
-from slideunet.network.inference import for_inference, predict_tiles, to_uint8
-from slideunet.network.prediction import lazy_prediction, open_network, predict_slide
-from slideunet.network.unet import halo
-from slideunet.network.weights import save_model
+from slideunet.network.cores import predict_core
+from slideunet.network.engines import open_engine
+from slideunet.network.plan import Plan
+from slideunet.network.prediction import predict_slide
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-CONSTANTS = Normalisation((100.0,), (60.0,))
+SHAPE = (600, 1030)  # 2 x 3 blocks of 512 px
+PLAN = Plan(engine="openvino", precision="fp32", tile=None, halo=None, tissue="none", version="0.5")
+
+
+class Killed(BaseException):
+    pass
+
+
+def draw(shape=SHAPE, channels=1, seed=0):
+    return np.random.default_rng(seed).integers(0, 255, (channels, *shape)).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
-def facts():
-    return {
-        "normalisation": "percentile",
-        "background": "dark",
-        "halo": 24,
-        "sha256": "abc",
-        "threshold": 0.5,
-    }
+def save(random_network, save_network):
+    """Save a network half of whose probabilities are neither 0 nor 1."""
+
+    def write(folder, seed=0, channels=1, background="dark"):
+        network = random_network(seed, channels=channels)
+        network.head.weight.data /= 20
+        return save_network(folder, network, background=background)
+
+    return write
 
 
-def draw(shape):
-    return np.random.default_rng(1).integers(0, 255, (1, *shape)).astype(np.uint8)
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, save):
+    """A model that is not to be changed: it is loaded once."""
+    return save(tmp_path_factory.mktemp("model"))
 
 
-def in_one_piece(network, pixels, constants=CONSTANTS, precision="fp32"):
-    ((_, logits),) = predict_tiles(network, pixels, constants, tile=1024, precision=precision)
-    return to_uint8(logits)[None]
+@pytest.fixture
+def own_model(tmp_path, save):
+    return save(tmp_path / "model")
 
 
-@pytest.mark.parametrize("decoder", ["transposed", "upsample"])
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("shape", [(1, 1), (1, 90), (97, 131)])
-def test_tiles_and_threads_do_not_change_one_bit(random_network, decoder, precision, shape):
-    network = for_inference(random_network(width=8, decoder=decoder))
-    pixels = draw(shape)
-    expected = in_one_piece(network, pixels, precision=precision)
-    for tile, threads in ((16, 3), (48, 1), (64, 3), (128, 1)):
-        lazy = lazy_prediction(
-            network, pixels, CONSTANTS, tile=tile, halo=halo(network.spec), precision=precision
-        )
-        assert (lazy.shape, lazy.dtype) == ((1, *shape), np.uint8)
-        with dask.config.set(scheduler="threads", num_workers=threads):
-            np.testing.assert_array_equal(lazy.compute(), expected)
+@pytest.fixture
+def add_slide(tmp_path, write_store):
+    def add(pixels, name="S1", **facts):
+        facts = {"slide": name, "statistics": survey(pixels)[0], "mpp": 0.5, "scale": 1.0} | facts
+        return write_store(tmp_path / "slides" / f"{name}.json", pixels, **facts)
+
+    return add
 
 
-def test_every_tile_is_computed_once_with_one_thread_inside(random_network, monkeypatch, tmp_path):
-    torch.set_num_threads(2)
-    places, threads = [], set()
-
-    def record(network, pixels, constants, place, precision):
-        places.append(place.core)
-        threads.add(torch.get_num_threads())
-        return np.zeros([stop - start for start, stop in place.core], np.float32)
-
-    monkeypatch.setattr(prediction, "predict_tile", record)
-    lazy = lazy_prediction(
-        random_network(), draw((1500, 1100)), CONSTANTS, tile=400, halo=24, precision="fp32"
-    )
-    with dask.config.set(scheduler="threads", num_workers=3):
-        omezarr.write_image(tmp_path / "p.zarr", lazy, channels=["foreground"], mpp=None)
-    assert sorted(places) == sorted(set(places))
-    assert len(places) == 4 * 3
-    assert threads == {1}
+@pytest.fixture
+def slide(small_blocks, add_slide):
+    return add_slide(draw())
 
 
-@pytest.mark.parametrize("tile", [None, 33])
-def test_a_predicted_slide_is_a_valid_store_with_a_manifest(
-    random_network, slide_store, facts, tmp_path, tile
+@pytest.fixture
+def manifest(tmp_path):
+    return tmp_path / "predictions" / "S1.json"
+
+
+@pytest.fixture
+def predicted(monkeypatch):
+    """The blocks that are predicted, in their order."""
+    done, predict = [], prediction.predict_block
+
+    def record(task, index):
+        done.append(index)
+        return predict(task, index)
+
+    monkeypatch.setattr(prediction, "predict_block", record)
+    return done
+
+
+@functools.lru_cache
+def engine_of(model, sha256, engine, precision):
+    return open_engine(model, engine=engine, precision=precision, threads=1)
+
+
+def in_one_piece(slide, model, plan=PLAN):
+    """The oracle: the whole slide as one part."""
+    sha256 = stores.read_manifest(model / "model.json")["sha256"]
+    engine = engine_of(model, sha256, plan.engine, plan.precision)
+    facts = stores.read_manifest(slide)
+    pixels = stores.open_image_store(slide)[:]
+    background = "dark" if len(pixels) == 1 else "bright"
+    constants = normalisation(facts["statistics"], "percentile", background)
+    return predict_core(engine, pixels, constants, tuple((0, side) for side in pixels.shape[1:]))[None]
+
+
+def check(slide, model, manifest, plan=PLAN):
+    expected = in_one_piece(slide, model, plan)
+    assert stores.read_manifest(manifest)["blocks"] == stores.block_digests(expected)
+    np.testing.assert_array_equal(stores.open_image_store(manifest)[:], expected)
+    assert ((expected > 0) & (expected < 255)).mean() > 0.1
+
+
+def killed_after(n, monkeypatch, *arguments, **options):
+    record = Building.record
+
+    def die(self, index, facts):
+        if len(self.done) == n:
+            raise Killed
+        record(self, index, facts)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Building, "record", die)
+        predict_slide(*arguments, **options)
+
+
+# However it is cut up
+
+
+@pytest.mark.parametrize("tile", [None, 64, 300])
+@pytest.mark.parametrize(
+    ("engine", "precision", "threads"),
+    [("openvino", "fp32", 2), ("openvino", "bf16", 1), ("torch", "fp32", 2)],
+)
+def test_blocks_and_tiles_do_not_change_a_byte(slide, model, manifest, engine, precision, threads, tile):
+    plan = replace(PLAN, engine=engine, precision=precision, tile=tile)
+    predict_slide(slide, model, manifest, plan, threads=threads)
+    check(slide, model, manifest, plan)
+
+
+@pytest.mark.parametrize(("parts", "order"), [(3, (2, 0, 1)), (2, (1, 0)), (9, range(8, -1, -1))])
+def test_parts_in_any_order_do_not_change_a_byte(slide, model, manifest, predicted, parts, order):
+    for part in order:
+        predict_slide(slide, model, manifest, PLAN, part=(part, parts))
+        assert not manifest.exists()
+    assert sorted(predicted) == list(range(6))
+    predict_slide(slide, model, manifest, PLAN)
+    assert len(predicted) == 6
+    check(slide, model, manifest)
+
+
+def test_what_parts_have_left_is_done_by_who_finishes(slide, model, manifest, predicted):
+    predict_slide(slide, model, manifest, PLAN, part=(1, 3))
+    predict_slide(slide, model, manifest, PLAN)
+    assert predicted == [2, 3, 0, 1, 4, 5]
+    check(slide, model, manifest)
+
+
+@pytest.mark.parametrize("n", [0, 1, 5])
+def test_an_interrupted_prediction_does_the_missing_blocks_only(
+    slide, model, manifest, predicted, monkeypatch, caplog, n
 ):
-    network, manifest = for_inference(random_network()), tmp_path / "S1.json"
-    predict_slide(
-        network,
-        facts,
-        slide_store,
-        manifest,
-        fingerprint="f",
-        precision="fp32",
-        tile=tile,
-        version="0.5",
-        threads=2,
-    )
-    slide = stores.read_manifest(slide_store)
-    constants = normalisation(slide["statistics"], "percentile", "dark")
-    found = stores.open_image_store(manifest)[:]
-    np.testing.assert_array_equal(
-        found, in_one_piece(network, stores.open_image_store(slide_store)[:], constants)
-    )
-    assert found.min() < found.max()
-    told = stores.read_manifest(manifest)
-    assert told | {"seconds": 0, "pixels_per_second": 0, "versions": {}} == {
-        "slide": "S1", "fingerprint": "f", "shape": [1, 150, 133], "model_sha256": "abc", "precision": "fp32",
-        "mpp": 0.5, "scale": 1.0, "seconds": 0, "pixels_per_second": 0, "versions": {},
+    caplog.set_level("INFO")
+    killed_after(n, monkeypatch, slide, model, manifest, PLAN)
+    assert not manifest.exists()
+    assert predicted == list(range(n + 1))  # the last one was written and not noted
+    predicted.clear()
+    predict_slide(slide, model, manifest, replace(PLAN, tile=128), threads=2)
+    assert predicted == list(range(n, 6))
+    assert (f"S1: going on, {n} of 6 blocks are done" in caplog.messages) == (n > 0)
+    check(slide, model, manifest)
+
+
+# What belongs to what
+
+CHANGES = {
+    "engine": {"engine": "torch"},
+    "precision": {"precision": "bf16"},
+    "halo": {"halo": 8},
+    "tissue": {"tissue": "auto"},
+    "version": {"version": "0.4"},
+}
+
+
+@pytest.mark.parametrize("change", [*CHANGES, "weights", "pixels", "code", "version of the engine"])
+def test_blocks_of_another_kind_are_never_taken_over(
+    slide, model, own_model, manifest, predicted, monkeypatch, save, add_slide, change
+):
+    model = own_model if change == "weights" else model
+    killed_after(4, monkeypatch, slide, model, manifest, PLAN)
+    predicted.clear()
+    plan = replace(PLAN, **CHANGES.get(change, {}))
+    if change == "weights":
+        save(model, seed=1)
+    elif change == "pixels":
+        add_slide(255 - draw(), fingerprint="other")
+    elif change == "code":
+        monkeypatch.setattr(prediction, "__version__", "0.0.0.other")
+    elif change == "version of the engine":
+        monkeypatch.setattr(prediction, "engine_version", lambda engine: "0")
+    predict_slide(slide, model, manifest, plan)
+    assert predicted == list(range(6))
+    if change != "halo":
+        check(slide, model, manifest, plan)
+    assert not list(manifest.parent.glob("*.partial"))
+
+
+def test_other_weights_in_the_same_folder_are_loaded(slide, own_model, manifest, save):
+    predict_slide(slide, own_model, manifest, PLAN)
+    check(slide, own_model, manifest)
+    before = stores.open_image_store(manifest)[:]
+    save(own_model, seed=1)
+    predict_slide(slide, own_model, manifest, PLAN)
+    check(slide, own_model, manifest)
+    assert (stores.open_image_store(manifest)[:] != before).mean() > 0.1
+
+
+def test_a_failure_leaves_the_older_prediction(slide, own_model, manifest, monkeypatch, save):
+    predict_slide(slide, own_model, manifest, PLAN)
+    old, facts = stores.open_image_store(manifest)[:], stores.read_manifest(manifest)
+    monkeypatch.setattr(prediction, "predict_block", lambda task, index: 1 / (3 - index))
+    with pytest.raises(ZeroDivisionError):
+        predict_slide(slide, save(own_model, seed=1), manifest, PLAN)
+    assert stores.read_manifest(manifest) == facts
+    np.testing.assert_array_equal(stores.open_image_store(manifest)[:], old)
+
+
+# What is told
+
+
+def test_a_manifest_tells_what_a_prediction_depends_on(slide, model, manifest):
+    predict_slide(slide, model, manifest, PLAN)
+    told, facts = stores.read_manifest(manifest), stores.read_manifest(model / "model.json")
+    assert told["fingerprint"] == PLAN.fingerprint(slide, facts)
+    assert told["seconds"] > 0 and told["pixels_per_second"] > 0
+    assert set(told["versions"]) == {"slideunet", "openvino"}
+    ignored = ("seconds", "pixels_per_second", "versions", "blocks", "fingerprint")
+    assert {name: fact for name, fact in told.items() if name not in ignored} == {
+        "slide": "S1", "shape": [1, *SHAPE], "model_sha256": facts["sha256"], "engine": "openvino",
+        "precision": "fp32", "halo": 24, "halo_deviation": None, "tissue": None, "mpp": 0.5, "scale": 1.0,
     }  # fmt: skip
     assert ome_zarr_models.v05.image.Image.from_zarr(zarr.open_group(stores.store_path(manifest), mode="r"))
 
 
-def test_a_failure_in_a_tile_leaves_the_old_prediction(
-    random_network, slide_store, facts, tmp_path, monkeypatch
+@pytest.mark.parametrize("halo", [0, 12])
+def test_a_short_halo_is_measured_and_told(slide, model, manifest, caplog, halo):
+    plan = replace(PLAN, halo=halo, tile=64)
+    predict_slide(slide, model, manifest, plan)
+    told = stores.read_manifest(manifest)
+    assert told["halo"] == halo
+    exact, found = in_one_piece(slide, model), stores.open_image_store(manifest)[:]
+    rows, columns = block_at(SHAPE, 3)
+    differ = np.abs(exact[:, rows, columns].astype(int) - found[:, rows, columns])
+    assert told["halo_deviation"]["largest"] == differ.max()
+    assert told["halo_deviation"]["largest"] > 0
+    assert f"S1: halo {halo} changes the probability by up to {differ.max()} of 255" in caplog.text
+
+
+def test_speed_and_time_left_are_told(slide, model, manifest, caplog):
+    caplog.set_level("INFO")
+    predict_slide(slide, model, manifest, PLAN)
+    assert any(message.startswith("S1: 0.62 Mpx in ") for message in caplog.messages)
+    assert any("px/s" in message and message.startswith("S1: ") for message in caplog.messages)
+
+
+# Bare glass
+
+
+def test_bare_glass_is_zero_and_costs_nothing(
+    small_blocks, add_slide, tmp_path, save, manifest, monkeypatch, predicted
 ):
-    network, manifest = for_inference(random_network()), tmp_path / "S1.json"
-    choices = {"precision": "fp32", "tile": 64, "version": "0.5", "threads": 2}
-    predict_slide(network, facts, slide_store, manifest, fingerprint="old", **choices)
-    old = stores.open_image_store(manifest)[:]
+    monkeypatch.setattr(tissue, "WHOLE_SLIDE", 256)
+    pixels = np.random.default_rng(0).normal(243, 0.4, (3, *SHAPE)).round().astype(np.uint8)
+    pink = np.array([[[70]], [[0]], [[40]]], np.uint8)
+    pixels[:, 100:300, 100:260] = draw((200, 160), channels=3) // 2 + pink
+    slide = add_slide(pixels, mpp=4.0)
+    model = save(tmp_path / "stained", channels=3, background="bright")
+    plan = replace(PLAN, tissue="auto")
+    killed_after(2, monkeypatch, slide, model, manifest, plan)
+    predict_slide(slide, model, manifest, plan)
+    mask = stores.open_label_store(manifest, "tissue")
+    told = stores.read_manifest(manifest)["tissue"]
+    wanted = tissue.upsampled(mask[:] > 0, told["level"], *(slice(0, side) for side in SHAPE))
+    assert wanted[100:300, 100:260].all()
+    assert told["skipped"] == pytest.approx(1 - wanted.mean(), abs=1e-6)
+    expected = np.where(wanted, in_one_piece(slide, model), 0)
+    np.testing.assert_array_equal(stores.open_image_store(manifest)[:], expected)
+    bare = [index for index, region in blocks(SHAPE) if not wanted[region].any()]
+    assert len(bare) >= 3
+    other = replace(plan, tile=64)
+    predict_slide(slide, model, manifest.with_name("again.json"), other, part=(1, 3))
+    predict_slide(slide, model, manifest.with_name("again.json"), other)
+    again = stores.read_manifest(manifest.with_name("again.json"))
+    assert again["blocks"] == stores.read_manifest(manifest)["blocks"]
 
-    def fail(*args):
-        raise ZeroDivisionError
 
-    monkeypatch.setattr(prediction, "predict_tile", fail)
-    with pytest.raises(ZeroDivisionError):
-        predict_slide(network, facts, slide_store, manifest, fingerprint="new", **choices)
-    assert stores.is_current(manifest, "old")
-    np.testing.assert_array_equal(stores.open_image_store(manifest)[:], old)
+# Damage
 
 
-def test_a_saved_network_predicts_what_it_predicted(random_network, tmp_path):
-    network = random_network()
-    description = {"architecture": network.spec.as_dict(), "normalisation": "unit", "background": "dark"}
-    description |= {"threshold": 0.5, "halo": 24, "precision": "fp32"}
-    save_model(tmp_path, network.state_dict(), description)
-    opened = open_network(tmp_path).cpu()
-    assert not opened.training
-    pixels = draw((50, 60))
-    np.testing.assert_array_equal(in_one_piece(opened, pixels), in_one_piece(for_inference(network), pixels))
+def level_file(slide, row, column):
+    return stores.store_path(slide) / "0" / "c" / "0" / str(row) / str(column)
+
+
+def swap(one, other):
+    third = one.with_name("third")
+    one.rename(third)
+    other.rename(one)
+    third.rename(other)
+
+
+DAMAGE = {
+    "swapped": (
+        lambda slide: swap(level_file(slide, 0, 0), level_file(slide, 0, 1)),
+        "block 0 .* not what was",
+    ),
+    "gone": (
+        lambda slide: level_file(slide, 1, 1).unlink(),
+        "1 of 6 chunks are missing, the first is c/0/1/1",
+    ),
+    "cut off": (lambda slide: level_file(slide, 1, 0).write_bytes(b"1234"), "cannot be read at "),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_slide_is_never_predicted(slide, model, manifest, damage):
+    do, message = DAMAGE[damage]
+    do(slide)
+    with pytest.raises(DamagedDataError, match=rf"slides/S1\.zarr/0:? {message}"):
+        predict_slide(slide, model, manifest, PLAN)
+    assert not manifest.exists()
+
+
+def test_a_prediction_in_the_wrong_place_is_noticed_by_who_reads_it(slide, model, manifest):
+    predict_slide(slide, model, manifest, PLAN)
+    swap(level_file(manifest, 0, 0), level_file(manifest, 1, 0))
+    with pytest.raises(DamagedDataError, match=r"predictions/S1\.zarr/0: block 0 "):
+        stores.open_image_store(manifest)[0, :600]
+
+
+# Workers of a cluster
+
+
+@pytest.fixture(scope="module")
+def client():
+    with open_client(ClusterSpec(), workers=2, threads_per_worker=1, memory_mb=3000) as client:
+        yield client
+
+
+@pytest.fixture
+def wide(add_slide):
+    """5 blocks of the true size, which is that of the workers."""
+    return add_slide(draw((130, 16500)))
+
+
+@pytest.mark.parametrize("tile", [64, 1024])
+def test_workers_do_not_change_a_byte(wide, model, manifest, client, tile):
+    predict_slide(wide, model, manifest, replace(PLAN, tile=tile), client=client)
+    assert len(stores.read_manifest(manifest)["blocks"]) == 5
+    check(wide, model, manifest)
+
+
+def test_parts_kills_and_workers_do_not_change_a_byte(wide, model, manifest, client, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    predict_slide(wide, model, manifest, PLAN, client=client, part=(1, 2))
+    killed_after(4, monkeypatch, wide, model, manifest, PLAN, client=client)
+    predict_slide(wide, model, manifest, replace(PLAN, tile=128), client=client, threads=2)
+    assert "S1: going on, 4 of 5 blocks are done" in caplog.messages
+    check(wide, model, manifest)
+
+
+def test_workers_that_run_on_load_other_weights_from_the_same_folder(wide, own_model, manifest, client, save):
+    predict_slide(wide, own_model, manifest, PLAN, client=client)
+    save(own_model, seed=1)
+    predict_slide(wide, own_model, manifest, PLAN, client=client)
+    check(wide, own_model, manifest)
+
+
+def test_relative_paths_are_those_of_the_job(wide, own_model, manifest, client, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    relative = [path.relative_to(tmp_path) for path in (wide, own_model, manifest)]
+    predict_slide(*relative, PLAN, client=client)
+    check(wide, own_model, manifest)
+
+
+def test_damage_that_a_worker_meets_is_told(wide, model, manifest, client):
+    swap(level_file(wide, 0, 0), level_file(wide, 0, 1))
+    with pytest.raises(DamagedDataError, match=r"slides/S1\.zarr/0: block [01] "):
+        predict_slide(wide, model, manifest, PLAN, client=client)
+    assert not manifest.exists()
+
+
+def test_a_task_is_small_whatever_the_slide(tmp_path):
+    task = prediction.Task(
+        image=tmp_path, model=tmp_path, sha256="0" * 64, store=tmp_path, engine="openvino", precision="fp32",
+        threads=1, tile=None, halo=None,
+    )  # fmt: skip
+    assert len(pickle.dumps((prediction.predict_block, task, 3))) < 2000
+    assert isinstance(task.store, Path)

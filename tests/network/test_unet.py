@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from slideunet.network import unet
+from slideunet.network.convolutions import least_core
+from slideunet.network.inference import for_inference, large_enough, reduced_precision
 from slideunet.network.unet import PRESETS, UNet, UNetSpec, halo
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -70,3 +75,42 @@ def test_a_spec_is_made_again_from_its_description():
     spec = UNetSpec(3, 16, 4, "upsample", 0.1)
     assert UNetSpec(**spec.as_dict()) == spec
     assert (spec.multiple, np.log2(spec.multiple)) == (16, spec.depth)
+
+
+@given(
+    depth=st.integers(1, 4),
+    cells=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    margin=st.sampled_from([0, 2, 3, 6]),
+    precision=st.sampled_from(["fp32", "bf16"]),
+)
+@settings(max_examples=12)
+@pytest.mark.parametrize("decoder", ["transposed", "upsample"])
+def test_leaving_out_a_margin_changes_no_bit_of_the_rest(
+    random_network, decoder, depth, cells, margin, precision
+):
+    network = for_inference(random_network(channels=2, width=4, depth=depth, decoder=decoder))
+    margin *= network.spec.multiple
+    least = least_core(network.spec, margin, large_enough)
+    sides = [cell * network.spec.multiple + least + 2 * margin for cell in cells]
+    image = torch.from_numpy(np.random.default_rng(depth).random((1, 2, *sides), np.float32))
+    rows, columns = (slice(margin, side - margin) for side in sides)
+    with torch.inference_mode(), reduced_precision(torch.device("cpu"), precision):
+        whole, cropped = (network(image.to(memory_format=torch.channels_last), m) for m in (0, margin))
+    assert torch.equal(cropped, whole[..., rows, columns])
+
+
+@pytest.mark.parametrize("level", range(4))
+def test_the_decoder_needs_all_of_its_margins(random_network, monkeypatch, level):
+    network = random_network(width=4, depth=4)
+    assert unet.decoder_margins(4) == (2, 3, 4, 4)
+    image = torch.from_numpy(np.random.default_rng(0).random((1, 1, 256, 256), np.float32))
+    with torch.inference_mode():
+        expected = network(image, 96)
+        short = [needed - (i == level) for i, needed in enumerate(unet.decoder_margins(4))]
+        monkeypatch.setattr(unet, "decoder_margins", lambda depth: short)
+        assert not torch.equal(network(image, 96), expected)
+
+
+def test_a_margin_between_pooling_cells_is_refused(random_network):
+    with pytest.raises(ValueError, match="margin 6 is not a multiple of 4"):
+        random_network(depth=2)(torch.zeros(1, 1, 32, 32), 6)

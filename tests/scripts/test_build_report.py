@@ -9,25 +9,15 @@ from skimage.measure import label
 
 import build_report
 import score_slides
-from slideunet.images import omezarr
-from slideunet.images.stores import new_store, write_manifest
+from slideunet import quarantine
+from slideunet.errors import InputError
+from slideunet.images.stores import write_manifest
 from slideunet.scoring.pixels import count_pixels
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
-def write_store(manifest, pixels, name, labels, **facts):
-    with new_store(manifest) as partial:
-        omezarr.write_image(partial, pixels, channels=["a"] * len(pixels), mpp=None)
-        if labels is not None:
-            omezarr.write_labels(partial / "labels" / name, labels, mpp=None)
-            omezarr.list_labels(partial / "labels")
-    write_manifest(
-        manifest, {"shape": list(pixels.shape), "fingerprint": manifest.stem, "mpp": None, **facts}
-    )
-
-
-def write_slide(results, slide, seed, *, labelled, size=(70, 55)):
+def write_slide(write_store, results, slide, seed, *, labelled, size=(70, 55)):
     random = np.random.default_rng(seed)
     seeds = random.random(size) < 0.01
     truth = label(np.kron(seeds, np.ones((3, 3)))[: size[0], : size[1]], connectivity=1).astype(np.uint32)
@@ -39,15 +29,15 @@ def write_slide(results, slide, seed, *, labelled, size=(70, 55)):
     write_store(
         results / "slides" / f"{slide}.json",
         image,
-        "truth",
-        truth if labelled else None,
+        labels=truth if labelled else None,
         n_objects=n_objects,
         warnings=[f"odd mask {HOSTILE}"] if seed == 0 else [],
         statistics=[{"low": 40.0, "high": 150.0}],
     )
     facts = {"fingerprint": "c", "n_cells": len(np.unique(cells)) - 1, "threshold": 0.5}
     probability = (cells > 0).astype(np.uint8)[None] * 255
-    write_store(results / "predictions" / f"{slide}.json", probability, "cells", cells, cells=facts)
+    prediction = results / "predictions" / f"{slide}.json"
+    write_store(prediction, probability, labels=cells, name="cells", cells=facts)
     return count_pixels(truth > 0, cells > 0)
 
 
@@ -62,6 +52,7 @@ def report(tmp_path):
         "metrics_folder": results / "metrics",
         "model": results / "model.json",
         "history": results / "history.csv",
+        "quarantine_folder": results / "quarantine",
         "config": {"note": HOSTILE},
         "title": HOSTILE,
         "by": ["site"],
@@ -80,14 +71,16 @@ def report(tmp_path):
 
 
 @pytest.fixture
-def make_run(tmp_path, report):
+def make_run(tmp_path, report, write_store):
     results = tmp_path / "results"
 
     def make(splits, groups=None, size=(70, 55), **options):
         rows, truths = [], {}
         for number, split in enumerate(splits):
             slide = f"{number:03d}"
-            truths[slide] = write_slide(results, slide, number, labelled=split != "predict", size=size)
+            truths[slide] = write_slide(
+                write_store, results, slide, number, labelled=split != "predict", size=size
+            )
             group = groups[number] if groups else f"g{number}"
             row = {"slide": slide, "group": group, "stratum": "", "split": split, "n_objects": ""}
             rows.append(row | {"content": f"c{number}", "site": HOSTILE if number % 2 else "=1+1"})
@@ -214,3 +207,13 @@ def test_a_slide_that_failed_earlier_is_a_warning(make_run, report, tmp_path):
 def test_same_inputs_give_the_same_page(make_run):
     first = make_run(SPLITS)[0][0]
     assert make_run(SPLITS)[0][0] == first
+
+
+def test_slides_that_were_set_aside_are_listed_escaped(make_run, tmp_path):
+    error = InputError(["slide X1: is damaged.", HOSTILE])
+    quarantine.put(tmp_path / "results/quarantine", "X1", error)
+    page, _, summary = make_run(["train", "val", "test", "test"])[0]
+    assert summary["quarantined"] == {"X1": ["slide X1: is damaged.", HOSTILE]}
+    assert "1 slide not in these results" in page
+    assert "slide X1: is damaged." in page
+    assert HOSTILE not in page

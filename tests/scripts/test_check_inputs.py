@@ -6,6 +6,7 @@ import pytest
 import tifffile
 
 import check_inputs
+from slideunet import quarantine
 from slideunet.errors import InputError
 
 
@@ -30,7 +31,8 @@ def rows(tmp_path):
 
 
 def run(rows, tmp_path, **changes):
-    choices = {"channels": None, "weights": None, "val": 0.15, "test": 0.15, "seed": 0} | changes
+    choices = {"channels": None, "mpp": None, "weights": None, "val": 0.15, "test": 0.15, "seed": 0} | changes
+    choices = {"required": [row["slide"] for row in rows], "quarantine_folder": tmp_path / "aside"} | choices
     table = tmp_path / "inputs.tsv"
     batches = {"small-all": [row["slide"] for row in rows]}
     check_inputs.main(rows=rows, batches=batches, threads=2, table=table, **choices)
@@ -54,6 +56,35 @@ def test_all_problems_of_all_slides_come_together_and_no_table(rows, tmp_path):
     assert starts[:3] == ["slide S1", "slide S2", "slide S3"]
     assert "there are 2 groups" in starts[3]
     assert not (tmp_path / "inputs.tsv").exists()
+
+
+def test_a_slide_that_the_run_can_do_without_is_set_aside(rows, tmp_path):
+    (tmp_path / "S2.tif").write_bytes(b"no image")
+    rows[1] |= {"labels": "", "split": "predict"}
+    more = [row | {"slide": f"T{i}", "group": f"T{i}"} for i, row in enumerate(rows) if row["labels"]]
+    table = run([*rows, *more], tmp_path, required=["S1", "S3", "T0", "T2"])
+    assert "S2" not in table["slide"].tolist()
+    ((slide, aside),) = quarantine.read(tmp_path / "aside").items()
+    assert (slide, aside.exit_code) == ("S2", 2)
+    assert aside.problems[0].startswith("slide S2: ")
+    tifffile.imwrite(tmp_path / "S2.tif", np.eye(40, 33, dtype=np.uint8))
+    assert "S2" in run([*rows, *more], tmp_path, required=["S1", "S3", "T0", "T2"])["slide"].tolist()
+    assert quarantine.read(tmp_path / "aside") == {}
+
+
+def test_when_no_slide_is_left_the_run_stops(rows, tmp_path):
+    (tmp_path / "S1.tif").write_bytes(b"no image")
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "model.json").write_text(json.dumps({"architecture": {"channels": 1}}))
+    with pytest.raises(InputError, match=r"slide S1: "):
+        run(rows[:1], tmp_path, weights=model, required=[])
+
+
+def test_a_working_resolution_needs_a_pixel_size(rows, tmp_path):
+    with pytest.raises(InputError, match="mpp"):
+        run(rows, tmp_path, mpp=0.5)
+    assert run([row | {"mpp": "0.25"} for row in rows], tmp_path, mpp=0.5)["mpp"].tolist() == [0.25] * 3
 
 
 def test_a_model_needs_its_channels_and_no_groups(rows, tmp_path):

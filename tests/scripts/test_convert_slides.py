@@ -2,6 +2,7 @@ import pytest
 import tifffile
 
 import convert_slides
+from slideunet import quarantine
 from slideunet.errors import InputError
 from slideunet.images import stores
 
@@ -19,20 +20,23 @@ def rows(tmp_path, draw_cells):
     return rows
 
 
-def run(rows, folder):
+def run(rows, folder, required=("x", "y"), **options):
     convert_slides.main(
         rows=rows,
         slides_folder=folder / "slides",
         manifest=folder / "batch.json",
         channels=None,
         ome_zarr="0.5",
+        required=required,
+        quarantine_folder=folder / "aside",
         threads=2,
+        **{"mpp": None} | options,
     )
     return stores.read_manifest(folder / "batch.json")
 
 
 def times(folder):
-    return {path.name: path.stat().st_mtime_ns for path in (folder / "slides").iterdir()}
+    return {path.name: path.stat().st_mtime_ns for path in (folder / "slides").glob("[!.]*")}
 
 
 def test_a_batch_is_converted_and_a_second_time_left_alone(rows, tmp_path):
@@ -61,3 +65,26 @@ def test_all_problems_are_told_together_and_the_good_slides_are_done(rows, tmp_p
     assert [problem.split(":")[0] for problem in caught.value.problems] == ["slide x", "slide y"]
     assert (tmp_path / "slides/001.json").exists()
     assert not (tmp_path / "batch.json").exists()
+
+
+def test_a_slide_that_fails_is_set_aside_when_nothing_depends_on_it(rows, tmp_path):
+    bad = rows[0] | {"slide": "x", "image": str(tmp_path / "x.png")}
+    assert list(run([bad, *rows], tmp_path, required=["001"])) == ["001", "NA"]
+    assert list(quarantine.read(tmp_path / "aside")) == ["x"]
+    assert not (tmp_path / "slides/x.json").exists()
+
+
+def test_what_the_check_has_set_aside_is_not_tried_again(rows, tmp_path):
+    quarantine.put(tmp_path / "aside", "NA", InputError("slide NA: is damaged."))
+    assert list(run(rows, tmp_path)) == ["001"]
+    assert not (tmp_path / "slides/NA.json").exists()
+
+
+def test_the_working_resolution_is_that_of_image_and_truth(rows, tmp_path):
+    run(rows, tmp_path, mpp=1.0)
+    facts = stores.read_manifest(tmp_path / "slides/001.json")
+    assert (facts["mpp"], facts["scale"], facts["shape"]) == (1.0, 2.0, [1, 30, 36])
+    labels = tifffile.imread(rows[0]["labels"])
+    found = stores.open_label_store(tmp_path / "slides/001.json", "truth")[:]
+    assert found.shape == (30, 36)
+    assert set(found.ravel()) <= set(labels.ravel())

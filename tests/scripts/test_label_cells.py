@@ -1,4 +1,5 @@
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,27 +10,25 @@ from slideunet.images import omezarr, stores
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, write_store):
     probability = np.zeros((1, 300, 277), np.uint8)
     for centre in ((200, 40), (40, 60), (40, 77)):
         probability[0][disk(centre, 10)] = 200
     for slide in ("S1", "S2"):
-        add_prediction(tmp_path / "predictions" / f"{slide}.json", probability, f"p-{slide}")
+        manifest = tmp_path / "predictions" / f"{slide}.json"
+        write_store(manifest, probability, fingerprint=f"p-{slide}", mpp=0.5)
     facts = {"architecture": {}, "normalisation": "percentile", "sha256": "", "background": "dark"}
     facts |= {"halo": 96, "precision": "fp32"}
     stores.write_manifest(tmp_path / "model.json", {"threshold": 0.5, **facts})
     return tmp_path
 
 
-def add_prediction(manifest, probability, fingerprint):
-    with stores.new_store(manifest) as partial:
-        omezarr.write_image(partial, probability, channels=["foreground"], mpp=0.5)
-    stores.write_manifest(
-        manifest, {"fingerprint": fingerprint, "shape": list(probability.shape), "mpp": 0.5}
-    )
+@pytest.fixture
+def run(folder, dask_section):
+    return partial(label, folder, dask_section)
 
 
-def run(folder, **changes):
+def label(folder, dask_section, **changes):
     parameters = {"threshold": "tuned", "method": "auto", "min_area": 10} | changes
     label_cells.main(
         slides=["S1", "S2"],
@@ -37,6 +36,7 @@ def run(folder, **changes):
         model=folder,
         ome_zarr="0.5",
         manifest=folder / "batch.json",
+        dask=dask_section,
         **parameters,
     )
     batch = json.loads((folder / "batch.json").read_text())
@@ -51,26 +51,27 @@ def cells_of(folder, slide="S1"):
     return stores.open_label_store(folder / "predictions" / f"{slide}.json", "cells")
 
 
-def test_cells_are_written_into_the_store_and_told_in_the_manifest(folder):
-    assert run(folder) == {"S1": 3, "S2": 3}
+def test_cells_are_written_into_the_store_and_told_in_the_manifest(folder, run):
+    assert run() == {"S1": 3, "S2": 3}
     cells = cells_of(folder)
     assert cells.dtype == np.uint32
     assert [cells[40, 60], cells[40, 77], cells[200, 40]] == [1, 2, 3]
     facts = stores.read_manifest(folder / "predictions/S1.json")
     assert facts["fingerprint"] == "p-S1"
-    assert facts["cells"] | {"fingerprint": ""} == {
-        "fingerprint": "", "n_cells": 3, "threshold": 0.5, "method": "auto", "min_area": 10,
+    assert facts["cells"] | {"fingerprint": "", "blocks": []} == {
+        "fingerprint": "", "n_cells": 3, "threshold": 0.5, "method": "auto", "min_area": 10, "blocks": [],
+        "first_ids": [1], "reach": 0, "unfinished": 0,
     }  # fmt: skip
     store = stores.store_path(folder / "predictions/S1.json")
     assert omezarr.metadata(store / "labels")["labels"] == ["cells"]
 
 
-def test_only_what_changed_is_done_again(folder):
-    run(folder)
+def test_only_what_changed_is_done_again(folder, run):
+    run()
     before = {slide: chunk_times(folder, slide) for slide in ("S1", "S2")}
     manifest = folder / "predictions/S2.json"
     stores.write_manifest(manifest, stores.read_manifest(manifest) | {"fingerprint": "new"})
-    run(folder)
+    run()
     assert chunk_times(folder, "S1") == before["S1"]
     assert chunk_times(folder, "S2") != before["S2"]
 
@@ -81,21 +82,21 @@ def chunk_times(folder, slide):
 
 
 @pytest.mark.parametrize("change", [{"threshold": 0.9}, {"method": "components"}, {"min_area": 400}])
-def test_every_parameter_counts(folder, change):
-    run(folder)
-    assert run(folder, **change)["S1"] < 3
-    assert run(folder)["S1"] == 3
+def test_every_parameter_counts(run, change):
+    run()
+    assert run(**change)["S1"] < 3
+    assert run()["S1"] == 3
 
 
-def test_a_kill_before_the_manifest_is_made_good(folder):
-    run(folder)
+def test_a_kill_before_the_manifest_is_made_good(folder, run):
+    run()
     manifest = folder / "predictions/S1.json"
     known = stores.read_manifest(manifest)
     del known["cells"]
     stores.write_manifest(manifest, known)
-    leftover = stores.store_path(manifest) / "labels/.cells.partial"
+    leftover = stores.store_path(manifest) / "labels/.cells.0123456789abcdef.partial"
     leftover.mkdir()
     (leftover / "junk").touch()
-    run(folder)
+    run()
     assert cells_of(folder)[:].max() == 3
     assert not leftover.exists()

@@ -1,42 +1,44 @@
 import gzip
 import json
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import measure_cells
-from slideunet.images import omezarr, stores
-
-
-def add_store(manifest, pixels, facts):
-    with stores.new_store(manifest) as partial:
-        omezarr.write_image(partial, pixels, channels=["a"] * len(pixels), mpp=None)
-    stores.write_manifest(manifest, facts | {"shape": list(pixels.shape), "fingerprint": manifest.stem})
+from slideunet.images import stores
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, write_store):
     cells = np.zeros((61, 47), np.uint32)
     cells[5:12, 30:40], cells[20:31, 2:9] = 1, 2
     image = np.stack([cells * 10, cells * 20 + 1]).astype(np.uint16)
     for slide, labels in (("S1", cells), ("empty", cells * 0)):
-        add_store(
-            tmp_path / f"slides/{slide}.json", image, {"channels": ["a", "b"], "mpp": 0.5, "scale": 2.0}
-        )
-        prediction = tmp_path / f"predictions/{slide}.json"
-        add_store(prediction, np.full((1, 61, 47), 255, np.uint8), {})
-        stores.put_labels(prediction, "cells", labels, mpp=None, version="0.5", facts={"fingerprint": "c"})
+        facts = {"slide": slide, "channels": ["a", "b"], "mpp": 0.5, "scale": 2.0}
+        write_store(tmp_path / f"slides/{slide}.json", image, **facts)
+        cells_facts = {"fingerprint": "c", "n_cells": int(labels.max()), "first_ids": [1], "reach": 0}
+        write_store(
+            tmp_path / f"predictions/{slide}.json", np.full((1, 61, 47), 255, np.uint8),
+            labels=labels, name="cells", cells=cells_facts,
+        )  # fmt: skip
     return tmp_path
 
 
-def run(folder):
+@pytest.fixture
+def run(folder, dask_section):
+    return partial(measure, folder, dask_section)
+
+
+def measure(folder, dask_section):
     measure_cells.main(
         slides=["S1", "empty"],
         slides_folder=folder / "slides",
         predictions_folder=folder / "predictions",
         cells_folder=folder / "cells",
         manifest=folder / "batch.json",
+        dask=dask_section,
     )
 
 
@@ -44,8 +46,8 @@ def features(folder, slide):
     return json.loads(gzip.decompress((folder / f"cells/{slide}.geojson.gz").read_bytes()))["features"]
 
 
-def test_table_and_polygons_hold_the_same_cells(folder):
-    run(folder)
+def test_table_and_polygons_hold_the_same_cells(folder, run):
+    run()
     table = pd.read_parquet(folder / "cells/S1.parquet")
     assert table["cell"].tolist() == [f["properties"]["cell"] for f in features(folder, "S1")] == [1, 2]
     assert table["area"].tolist() == [70, 77]
@@ -54,8 +56,8 @@ def test_table_and_polygons_hold_the_same_cells(folder):
     assert set(json.loads((folder / "batch.json").read_text())) == {"S1", "empty"}
 
 
-def test_a_slide_without_cells_has_an_empty_table_of_the_same_columns(folder):
-    run(folder)
+def test_a_slide_without_cells_has_an_empty_table_of_the_same_columns(folder, run):
+    run()
     full, empty = (pd.read_parquet(folder / f"cells/{slide}.parquet") for slide in ("S1", "empty"))
     assert len(empty) == 0
     pd.testing.assert_series_equal(full.dtypes, empty.dtypes)
@@ -66,14 +68,16 @@ def times(folder):
     return {path.name: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()}
 
 
-def test_only_what_changed_is_done_again(folder):
-    run(folder)
+def test_only_what_changed_is_done_again(folder, run):
+    run()
     before = times(folder)
-    run(folder)
+    run()
     assert times(folder) == before
     manifest = folder / "predictions/S1.json"
-    stores.write_manifest(manifest, stores.read_manifest(manifest) | {"cells": {"fingerprint": "new"}})
-    run(folder)
+    facts = stores.read_manifest(manifest)
+    facts["cells"]["fingerprint"] = "new"
+    stores.write_manifest(manifest, facts)
+    run()
     assert {name for name, time in times(folder).items() if time != before[name]} == {
         "S1.parquet",
         "S1.geojson.gz",
@@ -81,10 +85,10 @@ def test_only_what_changed_is_done_again(folder):
 
 
 @pytest.mark.parametrize("name", ["S1.parquet", "S1.geojson.gz"])
-def test_a_lost_file_is_made_again_identically(folder, name):
-    run(folder)
+def test_a_lost_file_is_made_again_identically(folder, run, name):
+    run()
     path = folder / "cells" / name
     before = path.read_bytes()
     path.unlink()
-    run(folder)
+    run()
     assert path.read_bytes() == before

@@ -7,47 +7,40 @@ import pytest
 import predict_slides
 from slideunet.errors import DamagedDataError, InputError
 from slideunet.images import stores
-from slideunet.network import prediction
-from slideunet.network.weights import save_model
+from slideunet.network import block
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SLIDES = ["001", "NA"]
 
 
-def save(folder, network):
-    facts = {
-        "normalisation": "percentile",
-        "background": "dark",
-        "halo": 24,
-        "threshold": 0.5,
-        "precision": "fp32",
-    }
-    save_model(folder, network.state_dict(), facts | {"architecture": network.spec.as_dict()})
-
-
 @pytest.fixture
-def folder(tmp_path, convert_cells, random_network):
+def folder(tmp_path, convert_cells, random_network, save_network):
     for seed, slide in enumerate(SLIDES):
         convert_cells(tmp_path, slide, seed=seed, height=90, width=71)
-    save(tmp_path / "model", random_network())
+    save_network(tmp_path / "model", random_network())
     return tmp_path
 
 
-def run(folder, **changes):
-    parameters = {
-        "slides": SLIDES,
-        "precision": "auto",
-        "tile": "auto",
-        "ome_zarr": "0.5",
-        "threads": 2,
-    } | changes
+@pytest.fixture
+def run(folder, dask_section, prediction_section):
+    def start(slides=SLIDES, threads=2, **changes):
+        return predict(folder, dask_section, prediction_section | changes, slides, threads)
+
+    return start
+
+
+def predict(folder, dask_section, prediction_section, slides, threads):
     predict_slides.main(
         slides_folder=folder / "slides",
         model=folder / "model",
         predictions_folder=folder / "predictions",
         manifest=folder / "batch.json",
-        **parameters,
+        slides=slides,
+        prediction=prediction_section,
+        dask=dask_section,
+        ome_zarr="0.5",
+        threads=threads,
     )
     return stores.read_manifest(folder / "batch.json")
 
@@ -57,11 +50,11 @@ def pixels(folder, slide="001"):
 
 
 def times(folder):
-    return {path.name: path.stat().st_mtime_ns for path in (folder / "predictions").iterdir()}
+    return {path.name: path.stat().st_mtime_ns for path in (folder / "predictions").glob("[!.]*")}
 
 
-def test_a_batch_is_predicted(folder):
-    batch = run(folder)
+def test_a_batch_is_predicted(folder, run):
+    batch = run()
     assert list(batch) == SLIDES
     for slide in SLIDES:
         facts = stores.read_manifest(folder / "predictions" / f"{slide}.json")
@@ -70,58 +63,58 @@ def test_a_batch_is_predicted(folder):
     assert not np.array_equal(pixels(folder, "001"), pixels(folder, "NA"))
 
 
-def test_what_is_up_to_date_is_left_alone_without_opening_the_network(folder, monkeypatch):
-    batch, before = run(folder), times(folder)
-    monkeypatch.setattr(prediction, "open_network", lambda model: 1 / 0)
-    assert run(folder, tile=32) == batch
+def test_what_is_up_to_date_is_left_alone_without_opening_the_network(folder, run, monkeypatch):
+    batch, before = run(), times(folder)
+    monkeypatch.setattr(block, "open_engine", lambda *args, **options: 1 / 0)
+    assert run(tile=64) == batch
     assert times(folder) == before
     with pytest.raises(ZeroDivisionError):
-        run(folder, precision="bf16")
+        run(precision="bf16")
 
 
-def test_without_anything_to_do_torch_is_not_loaded(folder):
-    run(folder)
+def test_without_anything_to_do_torch_is_not_loaded(folder, run, dask_section, prediction_section):
+    run()
     code = (
         f"import sys; sys.path[:0] = {[path for path in sys.path if path]!r}\n"
         "from pathlib import Path\n"
         "import predict_slides\n"
         f"folder = Path({str(folder)!r})\n"
         f"predict_slides.main(slides={SLIDES!r}, slides_folder=folder / 'slides', model=folder / 'model',"
-        " predictions_folder=folder / 'predictions', manifest=folder / 'batch.json', precision='auto',"
-        " tile='auto', ome_zarr='0.5')\n"
+        " predictions_folder=folder / 'predictions', manifest=folder / 'batch.json', ome_zarr='0.5',"
+        f" prediction={prediction_section!r}, dask={dask_section!r})\n"
         "print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
 
-def test_the_tile_does_not_change_the_prediction(folder):
-    run(folder)
+def test_the_tile_does_not_change_the_prediction(folder, run):
+    run()
     expected = pixels(folder)
     for path in (folder / "predictions").glob("*.json"):
         path.unlink()
-    run(folder, tile=20, threads=1)
+    run(tile=20, threads=1)
     np.testing.assert_array_equal(pixels(folder), expected)
 
 
 def test_one_changed_slide_is_predicted_alone_and_another_model_predicts_all(
-    folder, convert_cells, random_network
+    folder, run, convert_cells, random_network, save_network
 ):
-    run(folder)
+    run()
     before = times(folder)
     convert_cells(folder, "NA", seed=5, height=90, width=71)
-    run(folder)
+    run()
     after = times(folder)
     assert {name for name in after if after[name] != before[name]} == {"NA.json", "NA.zarr"}
-    save(folder / "model", random_network(seed=1))
-    run(folder)
+    save_network(folder / "model", random_network(seed=1))
+    run()
     assert all(time != after[name] for name, time in times(folder).items())
 
 
-def test_problems_are_explained(folder):
+def test_problems_are_explained(folder, run):
     with pytest.raises(DamagedDataError, match=r"absent\.json is missing"):
-        run(folder, slides=["absent"])
+        run(slides=["absent"])
     (folder / "model/model.json").unlink()
     with pytest.raises(InputError, match=r"model\.weights: there is no"):
-        run(folder)
+        run()
     assert not (folder / "batch.json").exists()

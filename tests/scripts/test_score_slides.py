@@ -1,5 +1,6 @@
 import json
 import os
+from functools import partial
 
 import numpy as np
 import pytest
@@ -7,34 +8,29 @@ from skimage.measure import label
 
 import score_slides
 from slideunet.errors import DamagedDataError
-from slideunet.images import omezarr
-from slideunet.images.stores import new_store, read_manifest, write_manifest
+from slideunet.images.stores import read_manifest, write_manifest
 from slideunet.scoring.slides import Score, score_slide
 
 THRESHOLD = 0.4
 
 
-def write_store(manifest, pixels, name, labels, **facts):
-    with new_store(manifest) as partial:
-        omezarr.write_image(partial, pixels, channels=["a"] * len(pixels), mpp=None)
-        if labels is not None:
-            omezarr.write_labels(partial / "labels" / name, labels, mpp=None)
-            omezarr.list_labels(partial / "labels")
-    write_manifest(manifest, {"shape": list(pixels.shape), "fingerprint": manifest.stem, **facts})
+@pytest.fixture
+def write_slide(write_store):
+    return partial(write, write_store)
 
 
-def write_slide(folder, slide, *, labelled=True, seed=0):
+def write(write_store, folder, slide, *, labelled=True, seed=0):
     random = np.random.default_rng(seed)
     truth = label(random.random((75, 61)) < 0.2, connectivity=1).astype(np.uint32)
     cells = np.roll(truth, 1, axis=1)
     image = (random.normal(50, 9, (1, *truth.shape)) + 90 * (truth > 0)).astype(np.uint16)
     probability = np.where(cells > 0, 230, 20).astype(np.uint8)[None]
     n_objects = int(truth.max()) if labelled else None
-    write_store(
-        folder / "slides" / f"{slide}.json", image, "truth", truth if labelled else None, n_objects=n_objects
-    )
+    labels = truth if labelled else None
+    write_store(folder / "slides" / f"{slide}.json", image, labels=labels, n_objects=n_objects)
     facts = {"fingerprint": "c", "n_cells": int(cells.max()), "threshold": THRESHOLD}
-    write_store(folder / "predictions" / f"{slide}.json", probability, "cells", cells, cells=facts)
+    prediction = folder / "predictions" / f"{slide}.json"
+    write_store(prediction, probability, labels=cells, name="cells", cells=facts)
     return image, truth, probability, cells
 
 
@@ -52,7 +48,7 @@ def scores(folder, slide):
     return json.loads((folder / "metrics" / f"{slide}.json").read_text())
 
 
-def test_writes_what_the_library_counts_on_whole_arrays(tmp_path):
+def test_writes_what_the_library_counts_on_whole_arrays(tmp_path, write_slide):
     arrays = write_slide(tmp_path, "S1")
     run(tmp_path, ["S1"])
     written, expected = scores(tmp_path, "S1"), score_slide(*arrays, threshold=THRESHOLD)
@@ -63,7 +59,7 @@ def test_writes_what_the_library_counts_on_whole_arrays(tmp_path):
     assert len(written["instances"]["tp"]) == 10
 
 
-def test_slides_without_truth_are_passed_over(tmp_path):
+def test_slides_without_truth_are_passed_over(tmp_path, write_slide):
     write_slide(tmp_path, "S1")
     write_slide(tmp_path, "P1", labelled=False)
     run(tmp_path, ["P1", "S1"])
@@ -71,7 +67,7 @@ def test_slides_without_truth_are_passed_over(tmp_path):
     assert list(read_manifest(tmp_path / "metrics" / "batches" / "b1.json")) == ["S1"]
 
 
-def test_only_what_changed_is_scored_again(tmp_path):
+def test_only_what_changed_is_scored_again(tmp_path, write_slide):
     for slide in ("S1", "S2"):
         write_slide(tmp_path, slide)
     run(tmp_path, ["S1", "S2"])
@@ -87,7 +83,7 @@ def test_only_what_changed_is_scored_again(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["", "{", '{"fingerprint": 3}'])
-def test_a_damaged_score_is_replaced(tmp_path, damage):
+def test_a_damaged_score_is_replaced(tmp_path, write_slide, damage):
     write_slide(tmp_path, "S1")
     run(tmp_path, ["S1"])
     good = scores(tmp_path, "S1")
@@ -96,7 +92,7 @@ def test_a_damaged_score_is_replaced(tmp_path, damage):
     assert scores(tmp_path, "S1") == good
 
 
-def test_a_missing_prediction_is_named_and_the_others_are_scored(tmp_path):
+def test_a_missing_prediction_is_named_and_the_others_are_scored(tmp_path, write_slide):
     for slide in ("S1", "S2"):
         write_slide(tmp_path, slide)
     (tmp_path / "predictions" / "S1.json").unlink()

@@ -29,7 +29,8 @@ def cohort(tmp_path):
 def run(rows, manifests, tmp_path, **changes):
     table = tmp_path / "split.tsv"
     choices = {"val": 0.25, "test": 0.25, "seed": 0, "model": None} | changes
-    split_slides.main(rows=rows, manifests=manifests, split_table=table, **choices)
+    slides = [path.stem for path in manifests]
+    split_slides.main(rows=rows, slides=slides, slides_folder=tmp_path, split_table=table, **choices)
     return pd.read_csv(table, sep="\t", dtype=str, keep_default_na=False)
 
 

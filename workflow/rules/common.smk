@@ -23,6 +23,7 @@ MODEL = RUN.weights or Path("results/model")
 
 wildcard_constraints:
     batch="|".join(RUN.batches),
+    part=r"\d+",
 
 
 def get_batch_files(wildcards):
@@ -33,17 +34,34 @@ def get_batch_rows(wildcards):
     return RUN.rows(wildcards.batch, ["slide", "image", "labels", "mpp"])
 
 
-def get_batch_slides(wildcards):
-    return list(RUN.batches[wildcards.batch])
-
-
 def get_batch_threads(wildcards):
     # Small slides run in parallel as batches, a large one by itself.
-    return workflow.cores if wildcards.batch.startswith("large-") else 1
+    return get_cores() if is_large(wildcards.batch) else 1
+
+
+def get_worker_threads(wildcards):
+    # Elsewhere than here, the workers have CPUs of their own.
+    return get_batch_threads(wildcards) if CONFIG["dask"]["cluster"] == "local" else 1
+
+
+def is_large(batch):
+    return batch.startswith("large-")
 
 
 def get_batches(rule):
     return expand(f"results/batches/{{batch}}/{rule}.json", batch=RUN.batches)
+
+
+def get_parts(wildcards):
+    """The parts of a large slide, as far as it is to be predicted in parts."""
+    parts = CONFIG["prediction"]["parts"]
+    if parts == 1 or not is_large(wildcards.batch):
+        return []
+    return expand(
+        "results/batches/{batch}/predict_part-{part}.json",
+        batch=wildcards.batch,
+        part=range(parts),
+    )
 
 
 def get_history(wildcards):
@@ -56,9 +74,38 @@ def get_command():
     return "snakemake --cores all" + (f" --configfile {files}" if files else "")
 
 
+def get_cores():
+    """CPUs of one job: those that SLURM gave, not all that the node has."""
+    given = os.environ.get("SLURM_CPUS_PER_TASK") if workflow.remote_exec else None
+    return min(workflow.cores, int(given or workflow.cores))
+
+
+def get_runtime(minutes):
+    """More time with every attempt."""
+    return lambda wildcards, attempt: minutes * attempt
+
+
 def get_memory(megabytes):
     """More memory with every attempt, for slides that are larger than most."""
     return lambda wildcards, attempt: megabytes * 2 ** (attempt - 1)
+
+
+def get_block_memory(wildcards, attempt, threads):
+    """A worker holds a block with its margin and what is computed of it; there is one per thread."""
+    return (2000 + 2000 * threads) * 2 ** (attempt - 1)
+
+
+def end_with_account():
+    """A run whose slides were not all done is no success, although its report is there."""
+    # Loads zarr, which every job would wait for at the top of this file.
+    from slideunet import quarantine
+
+    print(f"\nThe report: {Path('results/report/report.html').absolute()}")
+    code, account = quarantine.account(quarantine.read(Path("results/quarantine")))
+    if code:
+        print(f"\n{account}", file=sys.stderr, flush=True)
+        workflow.persistence.unlock()
+        os._exit(code)
 
 
 def end_with_exit_code():

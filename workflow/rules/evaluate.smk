@@ -9,15 +9,13 @@ rule score_slides:
         "logs/score_slides/{batch}.log",
     benchmark:
         "benchmarks/score_slides/{batch}.tsv"
-    retries: 1
     conda:
         "../../envs/imaging.yaml"
     threads: 1
     resources:
         mem_mb=get_memory(4000),
-        runtime=240,
+        runtime=get_runtime(240),
     params:
-        slides=get_batch_slides,
         slides_folder="results/slides",
         predictions_folder="results/predictions",
         metrics_folder="results/metrics",
@@ -55,13 +53,14 @@ rule build_report:
     threads: 1
     resources:
         mem_mb=get_memory(4000),
-        runtime=60,
+        runtime=get_runtime(60),
     params:
         sheet=RUN.sheet_path,
         slides_folder="results/slides",
         predictions_folder="results/predictions",
         metrics_folder="results/metrics",
         history="results/model/history.csv" if TRAINED_HERE else None,
+        quarantine_folder="results/quarantine",
         config=CONFIG,
         command=get_command(),
         title=CONFIG["report"]["title"],

@@ -1,7 +1,36 @@
 # From a model to probabilities, cells and their measurements.
+rule predict_part:
+    input:
+        slides="results/batches/{batch}/convert_slides.json",
+        model=MODEL / "model.json",
+    output:
+        manifest="results/batches/{batch}/predict_part-{part}.json",
+    log:
+        "logs/predict_part/{batch}-{part}.log",
+    benchmark:
+        "benchmarks/predict_part/{batch}-{part}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: get_worker_threads
+    resources:
+        mem_mb=get_block_memory,
+        runtime=get_runtime(480),
+    params:
+        slides_folder="results/slides",
+        predictions_folder="results/predictions",
+        prediction=CONFIG["prediction"],
+        dask=CONFIG["dask"],
+        ome_zarr=CONFIG["data"]["ome_zarr"],
+    message:
+        "Predicting part {wildcards.part} of batch {wildcards.batch}"
+    script:
+        "../scripts/predict_part.py"
+
+
 rule predict_slides:
     input:
         slides="results/batches/{batch}/convert_slides.json",
+        parts=get_parts,
         model=MODEL / "model.json",
     output:
         manifest="results/batches/{batch}/predict_slides.json",
@@ -9,19 +38,17 @@ rule predict_slides:
         "logs/predict_slides/{batch}.log",
     benchmark:
         "benchmarks/predict_slides/{batch}.tsv"
-    retries: 1
     conda:
         "../../envs/torch.yaml"
-    threads: get_batch_threads
+    threads: get_worker_threads
     resources:
-        mem_mb=get_memory(4000),
-        runtime=480,
+        mem_mb=get_block_memory,
+        runtime=get_runtime(480),
     params:
-        slides=get_batch_slides,
         slides_folder="results/slides",
         predictions_folder="results/predictions",
-        precision=CONFIG["prediction"]["precision"],
-        tile=CONFIG["prediction"]["tile"],
+        prediction=CONFIG["prediction"],
+        dask=CONFIG["dask"],
         ome_zarr=CONFIG["data"]["ome_zarr"],
     message:
         "Predicting batch {wildcards.batch}"
@@ -39,19 +66,18 @@ rule label_cells:
         "logs/label_cells/{batch}.log",
     benchmark:
         "benchmarks/label_cells/{batch}.tsv"
-    retries: 1
     conda:
         "../../envs/imaging.yaml"
-    threads: 1
+    threads: get_worker_threads
     resources:
-        mem_mb=get_memory(4000),
-        runtime=240,
+        mem_mb=get_block_memory,
+        runtime=get_runtime(240),
     params:
-        slides=get_batch_slides,
         predictions_folder="results/predictions",
         threshold=CONFIG["prediction"]["threshold"],
         method=CONFIG["cells"]["method"],
         min_area=CONFIG["cells"]["min_area"],
+        dask=CONFIG["dask"],
         ome_zarr=CONFIG["data"]["ome_zarr"],
     message:
         "Separating the cells of batch {wildcards.batch}"
@@ -69,18 +95,17 @@ rule measure_cells:
         "logs/measure_cells/{batch}.log",
     benchmark:
         "benchmarks/measure_cells/{batch}.tsv"
-    retries: 1
     conda:
         "../../envs/imaging.yaml"
-    threads: 1
+    threads: get_worker_threads
     resources:
-        mem_mb=get_memory(4000),
-        runtime=240,
+        mem_mb=get_block_memory,
+        runtime=get_runtime(240),
     params:
-        slides=get_batch_slides,
         slides_folder="results/slides",
         predictions_folder="results/predictions",
         cells_folder="results/cells",
+        dask=CONFIG["dask"],
     message:
         "Measuring the cells of batch {wildcards.batch}"
     script:

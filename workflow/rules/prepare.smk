@@ -15,7 +15,7 @@ if RUN.made:
         threads: 1
         resources:
             mem_mb=get_memory(1000),
-            runtime=10,
+            runtime=get_runtime(10),
         message:
             "Drawing the demo cohort"
         script:
@@ -32,18 +32,22 @@ rule check_inputs:
         "logs/check_inputs.log",
     benchmark:
         "benchmarks/check_inputs.tsv"
+    retries: 0
     conda:
         "../../envs/imaging.yaml"
-    threads: workflow.cores
+    threads: get_cores()
     resources:
         mem_mb=get_memory(2000),
-        runtime=60,
+        runtime=get_runtime(60),
     params:
         **CONFIG["split"],
         rows=RUN.sheet.to_dict("records"),
         batches=RUN.batches,
         channels=CONFIG["data"]["channels"],
+        mpp=CONFIG["data"]["mpp"],
         weights=RUN.weights,
+        required=RUN.required,
+        quarantine_folder="results/quarantine",
     message:
         "Checking all images and labels"
     script:
@@ -62,17 +66,19 @@ rule convert_slides:
         "logs/convert_slides/{batch}.log",
     benchmark:
         "benchmarks/convert_slides/{batch}.tsv"
-    retries: 1
     conda:
         "../../envs/imaging.yaml"
     threads: get_batch_threads
     resources:
         mem_mb=get_memory(2000),
-        runtime=240,
+        runtime=get_runtime(240),
     params:
         rows=get_batch_rows,
+        required=RUN.required,
         slides_folder="results/slides",
+        quarantine_folder="results/quarantine",
         channels=CONFIG["data"]["channels"],
+        mpp=CONFIG["data"]["mpp"],
         ome_zarr=CONFIG["data"]["ome_zarr"],
     message:
         "Converting batch {wildcards.batch} to OME-Zarr"
@@ -94,7 +100,7 @@ rule split_slides:
     threads: 1
     resources:
         mem_mb=get_memory(1000),
-        runtime=10,
+        runtime=get_runtime(10),
     params:
         **CONFIG["split"],
         rows=RUN.sheet[["slide", "group", "stratum", "split", "labels"]].to_dict(

@@ -16,13 +16,12 @@ if TRAINED_HERE:
             "logs/train_unet.log",
         benchmark:
             "benchmarks/train_unet.tsv"
-        retries: 1
         conda:
             "../../envs/torch.yaml"
-        threads: workflow.cores
+        threads: get_cores()
         resources:
             mem_mb=get_memory(6000),
-            runtime=1440,
+            runtime=get_runtime(1440),
         params:
             slides_folder="results/slides",
             model=CONFIG["model"],

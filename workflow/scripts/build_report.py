@@ -9,14 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from slideunet import __version__
+from slideunet import __version__, quarantine
 from slideunet.images.stores import read_manifest, write_atomically
 from slideunet.logs import log_to
 from slideunet.report.page import Run, render_page, summary_of
 from slideunet.report.results import load_results
 from slideunet.report.tables import metrics_table
 
-REPORTED = ("torch", "numpy", "scipy", "scikit-image", "zarr", "pandas")
+REPORTED = ("torch", "openvino", "numpy", "scipy", "scikit-image", "zarr", "pandas")
 
 
 def main(
@@ -34,6 +34,7 @@ def main(
     page: Path,
     table: Path,
     summary: Path,
+    quarantine_folder: Path,
     command: str = "snakemake --cores all",
     date: str | None = None,
 ) -> None:
@@ -59,6 +60,8 @@ def main(
         Columns by which the test results are broken down.
     page, table, summary : Path
         The outputs.
+    quarantine_folder : Path
+        Of the slides that were set aside.
     command : str
         Printed as the way to repeat the run.
     date : str or None
@@ -81,6 +84,7 @@ def main(
         by=by,
         sheet_sha256=hashlib.sha256(sheet.read_bytes()).hexdigest() if sheet else None,
         versions=versions(),
+        quarantined={slide: one.problems for slide, one in quarantine.read(quarantine_folder).items()},
     )
     write_atomically(table, metrics_table(results, by).to_csv(index=False, lineterminator="\n"))
     write_atomically(summary, json.dumps(summary_of(run, results), indent=1, allow_nan=False) + "\n")
@@ -109,6 +113,7 @@ if __name__ == "__main__":
             model=Path(snakemake.input.model),
             history=Path(snakemake.params.history) if snakemake.params.history else None,
             config=dict(snakemake.params.config),
+            quarantine_folder=Path(snakemake.params.quarantine_folder),
             command=snakemake.params.command,
             title=snakemake.params.title,
             by=list(snakemake.params.by),

@@ -2,14 +2,22 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from slideunet import quarantine
 from slideunet.errors import InputError
 from slideunet.images.stores import write_atomically
-from slideunet.inputs.checks import Channels, check_slides, check_table, cohort_problems, cohort_warnings
+from slideunet.inputs.checks import (
+    Channels,
+    SlideCheck,
+    check_slides,
+    check_table,
+    cohort_problems,
+    cohort_warnings,
+)
 from slideunet.inputs.split import split_groups
 from slideunet.logs import log_to
 
@@ -19,10 +27,13 @@ def main(
     rows: Sequence[Mapping[str, str]],
     batches: Mapping[str, Sequence[str]],
     channels: Channels,
+    mpp: float | None,
     weights: Path | None,
     val: float,
     test: float,
     seed: int,
+    required: Collection[str],
+    quarantine_folder: Path,
     threads: int,
     table: Path,
 ) -> None:
@@ -35,27 +46,45 @@ def main(
     batches : mapping
         Batch id to slide ids, for the table.
     channels : None, "grey", "rgb" or list of int
+    mpp : float or None
+        Micrometres per pixel of the working grid.
     weights : Path or None
         Folder of a trained model.
     val, test, seed
         Of the split, so that too few groups are told before anything is converted.
+    required : collection of str
+        Slides that the run cannot do without; another one that has a problem is set aside.
+    quarantine_folder : Path
+        Where it is written down which these are.
     threads : int
     table : Path
         Written: slide, batch, height, width, channels, dtype, mpp, labelled, warnings.
     """
     sheet = pd.DataFrame(rows)
-    checks = check_slides(sheet, channels, threads)
-    problems = [f"slide {check.slide}: {problem}" for check in checks for problem in check.problems]
+    checks = check_slides(sheet, channels, mpp, threads)
+    damaged = [check for check in checks if check.problems]
+    # When nothing is left, there is no run that could go on.
+    fatal = [check for check in damaged if check.slide in required or len(damaged) == len(checks)]
+    problems = [f"slide {check.slide}: {problem}" for check in fatal for problem in check.problems]
     problems += _split_problems(sheet, val=val, test=test, seed=seed, training=weights is None)
     problems += cohort_problems(checks, _channels_of(weights) if weights else None)
     if problems:
         raise InputError(problems)
+    _set_aside(damaged, quarantine_folder)
     for warning in [f"slide {check.slide}: {text}" for check in checks for text in check.warnings]:
         logging.warning(warning)
     for warning in cohort_warnings(checks):
         logging.warning(warning)
     batch_of = {slide: batch for batch, slides in batches.items() for slide in slides}
     write_atomically(table, check_table(checks, sheet, batch_of).to_csv(sep="\t", index=False))
+
+
+def _set_aside(damaged: Sequence[SlideCheck], folder: Path) -> None:
+    quarantine.release(folder, quarantine.read(folder))
+    for check in damaged:
+        error = InputError(f"slide {check.slide}: {problem}" for problem in check.problems)
+        logging.warning(f"Set aside: {error}")
+        quarantine.put(folder, check.slide, error)
 
 
 def _split_problems(
@@ -86,10 +115,13 @@ if __name__ == "__main__":
             rows=snakemake.params.rows,
             batches=snakemake.params.batches,
             channels=snakemake.params.channels,
+            mpp=snakemake.params.mpp,
             weights=snakemake.params.weights and Path(snakemake.params.weights),
             val=snakemake.params.val,
             test=snakemake.params.test,
             seed=snakemake.params.seed,
+            required=snakemake.params.required,
+            quarantine_folder=Path(snakemake.params.quarantine_folder),
             threads=snakemake.threads,
             table=Path(snakemake.output.table),
         )

@@ -1,17 +1,16 @@
 """Separate and number the cells of the predicted slides of a batch."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from slideunet import __version__
-from slideunet.batch import each_slide, finish_batch
-from slideunet.cells.numbering import number_by_blocks
-from slideunet.cells.separation import SEPARATION_VERSION, Method, separate
-from slideunet.fingerprint import fingerprint
-from slideunet.images import stores
+from slideunet.batch import each_slide, finish_batch, read_batch
+from slideunet.cells.labelling import cells_fingerprint, label_slide
+from slideunet.cells.separation import Method
+from slideunet.clusters import Workers
 from slideunet.images.omezarr import Version
+from slideunet.images.stores import read_manifest
 from slideunet.logs import log_to
 from slideunet.network.facts import read_model_facts
 
@@ -26,6 +25,9 @@ def main(
     min_area: int,
     ome_zarr: Version,
     manifest: Path,
+    dask: Mapping[str, Any],
+    threads: int = 1,
+    memory_mb: int = 4000,
 ) -> None:
     """Write `labels/cells` into the prediction of every slide, then the batch manifest.
 
@@ -44,23 +46,31 @@ def main(
     ome_zarr : "0.5" or "0.4"
     manifest : Path
         Of the batch.
+    dask : mapping
+        This section of the configuration.
+    threads, memory_mb : int
+        What this job may use.
     """
     cut = float(read_model_facts(model)["threshold"] if threshold == "tuned" else threshold)
+    with Workers(dask, threads, memory_mb) as workers:
 
-    def label(slide: str, prediction: Path) -> bool:
-        known = stores.read_manifest(prediction)
-        facts: dict[str, Any] = {"threshold": cut, "method": method, "min_area": min_area}
-        wanted = fingerprint(
-            prediction=known["fingerprint"], code=[__version__, SEPARATION_VERSION], version=ome_zarr, **facts
-        )
-        if known.get("cells", {}).get("fingerprint") == wanted:
-            return False
-        cells = number_by_blocks(separate(stores.open_image_store(prediction)[0], cut, method, min_area))
-        facts |= {"fingerprint": wanted, "n_cells": int(cells.max(initial=0))}
-        stores.put_labels(prediction, "cells", cells, mpp=known["mpp"], version=ome_zarr, facts=facts)
-        return True
+        def label(slide: str, prediction: Path) -> bool:
+            known = read_manifest(prediction)
+            wanted = cells_fingerprint(known, cut, method, min_area, ome_zarr)
+            if known.get("cells", {}).get("fingerprint") == wanted:
+                return False
+            label_slide(
+                prediction,
+                wanted,
+                threshold=cut,
+                method=method,
+                min_area=min_area,
+                version=ome_zarr,
+                client=workers.client_for(known["shape"]),
+            )
+            return True
 
-    done = each_slide({slide: predictions_folder / f"{slide}.json" for slide in slides}, label)
+        done = each_slide({slide: predictions_folder / f"{slide}.json" for slide in slides}, label)
     logging.info(f"Cells of {sum(done.values())} of {len(done)} slides separated, the others were up to date")
     finish_batch(manifest, predictions_folder, done)
 
@@ -68,7 +78,7 @@ def main(
 if __name__ == "__main__":
     with log_to(snakemake.log[0]):
         main(
-            slides=snakemake.params.slides,
+            slides=read_batch(Path(snakemake.input.predictions)),
             predictions_folder=Path(snakemake.params.predictions_folder),
             model=Path(snakemake.input.model).parent,
             threshold=snakemake.params.threshold,
@@ -76,4 +86,7 @@ if __name__ == "__main__":
             min_area=snakemake.params.min_area,
             ome_zarr=snakemake.params.ome_zarr,
             manifest=Path(snakemake.output.manifest),
+            dask=snakemake.params.dask,
+            threads=snakemake.threads,
+            memory_mb=snakemake.resources.mem_mb,
         )

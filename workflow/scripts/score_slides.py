@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from slideunet import __version__
-from slideunet.batch import each_slide, finish_batch
+from slideunet.batch import each_slide, finish_batch, read_batch
 from slideunet.fingerprint import fingerprint
 from slideunet.images.stores import open_image_store, open_label_store, read_manifest, write_manifest
 from slideunet.logs import log_to
@@ -96,7 +96,7 @@ def is_current(path: Path, known: str) -> bool:
 if __name__ == "__main__":
     with log_to(snakemake.log[0]):
         main(
-            slides=list(snakemake.params.slides),
+            slides=read_batch(Path(snakemake.input.cells)),
             slides_folder=Path(snakemake.params.slides_folder),
             predictions_folder=Path(snakemake.params.predictions_folder),
             metrics_folder=Path(snakemake.params.metrics_folder),

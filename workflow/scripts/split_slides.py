@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from slideunet.batch import read_batch
 from slideunet.images.stores import read_manifest, write_atomically
 from slideunet.inputs.seen import mark_seen
 from slideunet.inputs.split import split_groups
@@ -16,7 +17,8 @@ from slideunet.network.facts import learned_contents
 def main(
     *,
     rows: Sequence[Mapping[str, str]],
-    manifests: Sequence[Path],
+    slides: Sequence[str],
+    slides_folder: Path,
     val: float,
     test: float,
     seed: int,
@@ -29,8 +31,10 @@ def main(
     ----------
     rows : sequence of mapping
         slide, group, stratum, split and labels of every slide.
-    manifests : sequence of Path
-        One per slide, in any order.
+    slides : sequence of str
+        Those that were converted; the others are not divided.
+    slides_folder : Path
+        Where their manifests lie.
     val, test : float
         Shares of the labelled slides.
     seed : int
@@ -40,13 +44,14 @@ def main(
     split_table : Path
         Written: slide, group, stratum, split, n_objects, content.
     """
-    facts = pd.DataFrame([read_manifest(path) for path in manifests])[["slide", "n_objects", "content"]]
+    manifests = [read_manifest(slides_folder / f"{slide}.json") for slide in slides]
+    facts = pd.DataFrame(manifests)[["slide", "n_objects", "content"]]
     facts["n_objects"] = facts["n_objects"].astype("Int64")
-    slides = pd.DataFrame(rows).merge(facts, on="slide", validate="one_to_one")
-    slides["labelled"] = slides["labels"] != ""
+    known = pd.DataFrame(rows).merge(facts, on="slide", validate="one_to_one")
+    known["labelled"] = known["labels"] != ""
     if model is not None:
-        slides = mark_seen(slides, learned_contents(model))
-    split = split_groups(slides, val=val, test=test, seed=seed, training=model is None)
+        known = mark_seen(known, learned_contents(model))
+    split = split_groups(known, val=val, test=test, seed=seed, training=model is None)
     for side, count in split["split"].value_counts().items():
         logging.info(f"{side}: {count} slides")
     write_atomically(split_table, split.to_csv(sep="\t", index=False))
@@ -56,9 +61,8 @@ if __name__ == "__main__":
     with log_to(snakemake.log[0]):
         main(
             rows=snakemake.params.rows,
-            manifests=[
-                Path(snakemake.params.slides_folder, f"{row['slide']}.json") for row in snakemake.params.rows
-            ],
+            slides=[slide for batch in snakemake.input.batches for slide in read_batch(Path(batch))],
+            slides_folder=Path(snakemake.params.slides_folder),
             val=snakemake.params.val,
             test=snakemake.params.test,
             seed=snakemake.params.seed,

@@ -49,6 +49,11 @@ def each_slide(slides: Mapping[str, Work], do: Callable[[str, Work], bool]) -> d
     return done
 
 
+def read_batch(batch: Path) -> list[str]:
+    """Return the slides that an earlier stage has finished: those of the batch that are not set aside."""
+    return list(read_manifest(batch))
+
+
 def finish_batch(batch: Path, folder: Path, slides: Iterable[str]) -> None:
     """Write the manifest of a batch: the fingerprint of every slide in it.
 

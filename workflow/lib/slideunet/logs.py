@@ -2,11 +2,14 @@
 
 import contextlib
 import errno
+import io
 import logging
 import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+
+from tqdm import tqdm
 
 from slideunet.errors import MachineError, SlideunetError
 
@@ -42,6 +45,43 @@ def log_to(path: str | Path) -> Iterator[None]:
         _trace(path)
         logging.error(f"{type(error).__name__}: {error}. This is a bug; the traceback is in {path}.")
         _leave(code_file, EXIT_CODE_BUG)
+
+
+def progress_line(total: int, *, unit: str, done: int = 0, label: str | None = None) -> tqdm:
+    """Return a progress bar that writes a line about amount, time left and speed every ten seconds.
+
+    Parameters
+    ----------
+    total, done : int
+        In units; `done` is what an earlier run has finished.
+    unit : str
+        E.g. "step" or "px".
+    label : str, optional
+        What it is about.
+    """
+    return tqdm(
+        total=total,
+        initial=done,
+        desc=label,
+        unit=unit,
+        unit_scale=unit == "px",
+        mininterval=10.0,
+        file=_LogLines(),
+        ncols=120,
+        ascii=" =",
+    )
+
+
+class _LogLines(io.TextIOBase):
+    """A file that turns tqdm's line, which is written over and over, into lines of the log.
+
+    Snakemake passes on the output of a job line by line, so nothing else would be seen while it runs.
+    """
+
+    def write(self, text: str) -> int:
+        if text.strip():
+            logging.info(text.strip())
+        return len(text)
 
 
 def _configure(path: Path) -> None:

@@ -39,6 +39,8 @@ def measure(
     channels: Sequence[str],
     mpp: float | None,
     scale: float = 1.0,
+    origin: tuple[int, int] = (0, 0),
+    slide_shape: tuple[int, int] | None = None,
 ) -> pd.DataFrame:
     """Measure every cell.
 
@@ -56,6 +58,10 @@ def measure(
         Micrometres per pixel of the working grid.
     scale : float
         Original full-resolution pixels per pixel of the working grid.
+    origin : tuple of int
+        Position (y, x) of the first pixel in the slide, when the arrays are a part of it.
+    slide_shape : (height, width), optional
+        Of the whole slide; that of the arrays when not given.
 
     Returns
     -------
@@ -75,14 +81,13 @@ def measure(
     _check_shapes(labels, image, probability, channels)
     cells = _Cells(labels)
     columns: dict[str, np.ndarray] = {"cell": cells.ids.astype(np.uint32)}
-    columns |= _places(cells, mpp, scale)
+    columns |= _places(cells, mpp, scale, origin)
     columns |= _shapes(cells, mpp)
     for name, pixels in zip(distinct_names(channels), image, strict=True):
         columns |= {f"{kind}_{name}": values for kind, values in _intensities(cells, pixels).items()}
     columns["mean_probability"] = _intensities(cells, probability)["mean"] / 255
-    columns["touches_border"] = (cells.box[:, :2] == 0).any(axis=1) | (cells.box[:, 2:] == labels.shape).any(
-        axis=1
-    )
+    first, last = cells.box[:, :2] + origin, cells.box[:, 2:] + origin
+    columns["touches_border"] = (first == 0).any(axis=1) | (last == (slide_shape or labels.shape)).any(axis=1)
     return pd.DataFrame(columns)
 
 
@@ -150,11 +155,13 @@ def _check_shapes(
         raise ValueError(f"{len(channels)} channel names were given for {len(image)} channels")
 
 
-def _places(cells: _Cells, mpp: float | None, scale: float) -> dict[str, np.ndarray]:
+def _places(cells: _Cells, mpp: float | None, scale: float, origin: tuple[int, int]) -> dict[str, np.ndarray]:
     rows, columns = np.unravel_index(cells.pixels, cells.labels.shape)
-    centre = np.stack([cells.mean(rows), cells.mean(columns)], axis=1) + 0.5
+    # Whole numbers are summed, so a part of a slide gives the very centre that the whole would.
+    centre = np.stack([cells.mean(rows + origin[0]), cells.mean(columns + origin[1])], axis=1) + 0.5
     um = np.nan if mpp is None else mpp
-    values = np.concatenate([centre * scale, centre * um, cells.box * float(scale)], axis=1)
+    box = (cells.box + np.tile(origin, 2)) * float(scale)
+    values = np.concatenate([centre * scale, centre * um, box], axis=1)
     return dict(zip(_PLACE, values.T, strict=True))
 
 

@@ -8,7 +8,7 @@ import json
 import math
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,9 @@ Polygon = list[Ring]
 _DIGITS = 3  # of a coordinate, when the scale is not a whole number: a thousandth of a pixel
 
 
-def outlines(labels: np.ndarray, scale: float = 1.0) -> dict[int, list[Polygon]]:
+def outlines(
+    labels: np.ndarray, scale: float = 1.0, origin: tuple[int, int] = (0, 0)
+) -> dict[int, list[Polygon]]:
     """Trace every cell exactly, along the edges of its pixels.
 
     Parameters
@@ -34,6 +36,8 @@ def outlines(labels: np.ndarray, scale: float = 1.0) -> dict[int, list[Polygon]]
         0 = background.
     scale : float
         Original full-resolution pixels per pixel of the array.
+    origin : tuple of int
+        Position (y, x) of the array's first pixel in the slide, when it is a part of it.
 
     Returns
     -------
@@ -52,21 +56,16 @@ def outlines(labels: np.ndarray, scale: float = 1.0) -> dict[int, list[Polygon]]
         )
     traced: dict[int, list[Polygon]] = {}
     for geometry, cell in shapes(labels.astype(np.int32), mask=labels != 0, connectivity=4):
-        rings = [_scaled(ring, scale) for ring in geometry["coordinates"]]
+        rings = [_scaled(ring, scale, origin) for ring in geometry["coordinates"]]
         traced.setdefault(int(cell), []).append(rings)
     return dict(sorted(traced.items()))
 
 
-def write_geojson(path: Path, slide: str, polygons: dict[int, list[Polygon]], table: pd.DataFrame) -> None:
-    """Write the cells as a gzipped GeoJSON FeatureCollection of QuPath detections.
-
-    The features are streamed one by one. The bytes depend on the cells alone, and the file is whole or
-    absent.
+def feature_lines(slide: str, polygons: dict[int, list[Polygon]], table: pd.DataFrame) -> Iterator[str]:
+    """Yield each cell as the text of a GeoJSON feature, a QuPath detection, in the order of the ids.
 
     Parameters
     ----------
-    path : Path
-        Ends in `.geojson.gz`.
     slide : str
         Id of the slide; with the cell's id it makes the feature's UUID, the same in every run.
     polygons : dict of int to list of polygon
@@ -84,22 +83,38 @@ def write_geojson(path: Path, slide: str, polygons: dict[int, list[Polygon]], ta
         raise ValueError(
             f"slide {slide}: {len(table)} measured cells and {len(polygons)} outlines do not correspond"
         )
+    for feature in _features(slide, polygons, table):
+        yield json.dumps(feature, separators=(",", ":"), allow_nan=False)
+
+
+def write_geojson(path: Path, lines: Iterable[str]) -> None:
+    """Write features, each the text of one, as a gzipped GeoJSON FeatureCollection.
+
+    They are streamed one by one. The bytes depend on the cells alone, and the file is whole or absent.
+
+    Parameters
+    ----------
+    path : Path
+        Ends in `.geojson.gz`.
+    lines : iterable of str
+        From `feature_lines`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with partial.open("wb") as file:
         # Neither name nor time goes into the header: equal cells give equal bytes.
         with gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=6, mtime=0) as packed:
             packed.write(b'{"type":"FeatureCollection","features":[\n')
-            for position, feature in enumerate(_features(slide, polygons, table)):
-                text = json.dumps(feature, separators=(",", ":"), allow_nan=False)
-                packed.write((",\n" if position else "").encode() + text.encode())
+            for position, line in enumerate(lines):
+                packed.write((",\n" if position else "").encode() + line.encode())
             packed.write(b"\n]}\n")
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
 
 
-def _scaled(ring: Ring, scale: float) -> Ring:
+def _scaled(ring: Ring, scale: float, origin: tuple[int, int]) -> Ring:
+    ring = [(x + origin[1], y + origin[0]) for x, y in ring]
     if float(scale).is_integer():
         return [(int(x * scale), int(y * scale)) for x, y in ring]
     return [(round(x * scale, _DIGITS), round(y * scale, _DIGITS)) for x, y in ring]

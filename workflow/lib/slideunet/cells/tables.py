@@ -1,24 +1,40 @@
 """The table of cells as a Parquet file that says what it was made from."""
 
-import io
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-
-from slideunet.images.stores import write_atomically
 
 _KEY = b"slideunet.fingerprint"
 
 
-def write_table(path: Path, table: pd.DataFrame, fingerprint: str) -> None:
-    """Write a table atomically as Parquet (zstd), with a fingerprint in the metadata of its schema."""
-    columns = pa.Table.from_pandas(table, preserve_index=False)
-    columns = columns.replace_schema_metadata({**(columns.schema.metadata or {}), _KEY: fingerprint.encode()})
-    buffer = io.BytesIO()
-    pq.write_table(columns, buffer, compression="zstd")
-    write_atomically(path, buffer.getvalue())
+def join_tables(path: Path, parts: Iterable[Path], fingerprint: str) -> None:
+    """Write the rows of several Parquet files as one, with a fingerprint in the metadata of its schema.
+
+    Parameters
+    ----------
+    path : Path
+        Whole or absent; compressed with zstd.
+    parts : iterable of Path
+        Of the same columns, in the order of their rows; one is in memory at a time.
+    fingerprint : str
+    """
+    paths = list(parts)
+    schema = pq.read_schema(paths[0])
+    schema = schema.with_metadata({**(schema.metadata or {}), _KEY: fingerprint.encode()})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with partial.open("wb") as file:
+        with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+            for part in paths:
+                rows = pq.read_table(part)
+                if rows.num_rows or len(paths) == 1:
+                    writer.write_table(rows.replace_schema_metadata(schema.metadata))
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
 
 
 def table_fingerprint(path: Path) -> str | None:

@@ -10,17 +10,11 @@ import numpy.typing as npt
 import zarr
 
 from slideunet.errors import InputError
+from slideunet.images.damage import explain_damage
+from slideunet.images.file_pixels import Box, FilePixels, describe_place, enlarge_chunks, lazy_array
+from slideunet.images.levels import pyramid_levels
 from slideunet.images.scale import square_pixel, to_micrometres
-from slideunet.images.source import (
-    FilePixels,
-    Index,
-    Stored,
-    check_decode,
-    check_size,
-    enlarge_chunks,
-    explain_damage,
-    lazy_array,
-)
+from slideunet.images.source import Stored, check_decode, check_size
 
 VERSIONS = ("0.4", "0.5")
 METADATA_FILES = ("zarr.json", ".zgroup", ".zarray")
@@ -45,8 +39,8 @@ def read_metadata(path: Path) -> Mapping[str, Any]:
     return ome if isinstance(ome, dict) else {}
 
 
-def open_ngff(path: Path, max_pixels: int) -> Stored:
-    """Open level 0 of an OME-Zarr image; its path is taken from the metadata and nothing is listed.
+def open_ngff(path: Path, max_pixels: int, level: int = 0) -> Stored:
+    """Open one level of an OME-Zarr image; its path is taken from the metadata and nothing is listed.
 
     Chunks that are absent hold the array's fill value, as the Zarr specification says.
 
@@ -56,6 +50,8 @@ def open_ngff(path: Path, max_pixels: int) -> Stored:
         Folder of the image group.
     max_pixels : int
         Largest number of values in one chunk.
+    level : int
+        Place in the metadata's list; 0 is the full resolution.
 
     Returns
     -------
@@ -71,18 +67,23 @@ def open_ngff(path: Path, max_pixels: int) -> Stored:
     image = _only_image(path)
     with explain_damage(path, "the OME-Zarr metadata are incomplete"):
         axes = [axis["name"].lower() for axis in image["axes"]]
-        level = image["datasets"][0]
-        array = _open_array(path, level["path"])
+        arrays = [_open_array(path, dataset["path"]) for dataset in image["datasets"]]
+        array, name = arrays[level], image["datasets"][level]["path"]
         _check_axes(path, axes, array.shape)
         check_size(path, array.shape, array.dtype.itemsize, None)
         check_decode(path, array.chunks, max_pixels)
-        mpp = _pixel_size(path, axes, image, level)
-    read = partial(_read, level=level["path"])
+        mpp = _pixel_size(path, axes, image, image["datasets"][0])
+    read = partial(_read, level=name)
     chunks = enlarge_chunks(array.chunks, array.shape, "".join(axes))
     pixels = lazy_array(FilePixels(path, array.shape, np.dtype(array.dtype).newbyteorder("="), read), chunks)
     pixels = pixels[tuple(0 if axis in "tz" else slice(None) for axis in axes)]
     pixels = pixels if "c" in axes else pixels[None]
-    return Stored(pixels=pixels, channels=_channel_names(path, pixels.shape[0]), mpp=mpp)
+    return Stored(
+        pixels=pixels,
+        channels=_channel_names(path, pixels.shape[0]),
+        mpp=mpp,
+        levels=pyramid_levels([one.shape[-2:] for one in arrays]),
+    )
 
 
 def _only_image(path: Path) -> dict[str, Any]:
@@ -106,14 +107,21 @@ def _only_image(path: Path) -> dict[str, Any]:
 
 
 def _open_array(path: Path, level: str) -> zarr.Array:
-    array = zarr.open_group(path, mode="r")[level]
+    try:
+        array = zarr.open_group(path, mode="r")[level]
+    except KeyError as error:
+        raise InputError(
+            f"{path}: the metadata list the level {level}, which is not there. The image was copied "
+            "incompletely. Copy or export it again."
+        ) from error
     if not isinstance(array, zarr.Array):
         raise InputError(f"{path}: level {level} is not an array. The metadata are damaged. Export it again.")
     return array
 
 
-def _read(path: Path, index: Index, level: str) -> npt.NDArray[Any]:
-    return np.asarray(_open_array(path, level)[index])
+def _read(path: Path, box: Box, level: str) -> npt.NDArray[Any]:
+    with explain_damage(path, f"level {level}, the pixels {describe_place(box)} cannot be decoded"):
+        return np.asarray(_open_array(path, level)[box])
 
 
 def _check_axes(path: Path, axes: list[str], shape: tuple[int, ...]) -> None:

@@ -4,7 +4,9 @@ The only module that knows the keys of the format: https://ngff.openmicroscopy.o
 Arrays are opened by the path that the multiscales metadata gives, never by listing a folder.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,15 +15,116 @@ import numcodecs
 import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.errors import ContainsGroupError
 
-from slideunet.images.pixels import Pixels, WritablePixels
-from slideunet.images.pyramid import halve_image, halve_labels, level_shapes
+from slideunet.images.blocks import BLOCK, LEVELS, Region, block_count, blocks
+from slideunet.images.pyramid import Halve, halve, halved_image, halved_labels, level_shapes
 
 CHUNK = 512
 Version = Literal["0.4", "0.5"]
-Halve = Callable[[Pixels, WritablePixels], None]
 
 _RGB = ("FF0000", "00FF00", "0000FF")
+
+
+def create_image(
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    *,
+    channels: Sequence[str],
+    mpp: float | None,
+    version: Version = "0.5",
+    name: str | None = None,
+) -> None:
+    """Create an image pyramid without pixels; `write_block` and `finish_levels` fill it.
+
+    Parameters
+    ----------
+    path : Path
+        The folder to make.
+    shape : (c, y, x)
+    dtype : numpy.dtype
+    channels : sequence of str
+        Their names.
+    mpp : float or None
+        Micrometres per pixel of level 0.
+    version : "0.5" (zarr v3) or "0.4" (zarr v2)
+    name : str, optional
+        Of the image; that of the folder when not given.
+    """
+    shapes = _create_levels(path, shape, np.dtype(dtype), version)
+    axes = [{"name": "c", "type": "channel"}, *_space_axes(mpp)]
+    _set_metadata(
+        zarr.open_group(path, mode="r+"),
+        version,
+        {
+            "multiscales": [_multiscales(name or path.name.split(".zarr")[0], axes, shapes, mpp, version)],
+            "omero": {"channels": _omero_channels(channels, np.dtype(dtype))},
+        },
+    )
+
+
+def create_labels(
+    path: Path,
+    shape: tuple[int, ...],
+    *,
+    mpp: float | None,
+    version: Version = "0.5",
+    name: str | None = None,
+    levels: int | None = None,
+    first_level: int = 0,
+) -> None:
+    """Create a label pyramid (y, x) of uint32 without pixels.
+
+    Parameters
+    ----------
+    path, shape, mpp, version, name
+        As `create_image`; `mpp` is that of the image.
+    levels : int, optional
+        How many; all when not given.
+    first_level : int
+        Level of the image that the first of these is as large as.
+    """
+    shapes = _create_levels(path, shape, np.dtype(np.uint32), version, levels)
+    image_label: dict[str, Any] = {"source": {"image": "../../"}}
+    if version == "0.4":
+        image_label["version"] = "0.4"
+    _set_metadata(
+        zarr.open_group(path, mode="r+"),
+        version,
+        {
+            "multiscales": [
+                _multiscales(name or path.name, _space_axes(mpp), shapes, mpp, version, first_level)
+            ],
+            "image-label": image_label,
+        },
+    )
+
+
+def write_block(levels: Sequence[zarr.Array], region: Region, pixels: np.ndarray) -> None:
+    """Write one block into every level that is made inside it.
+
+    Parameters
+    ----------
+    levels : sequence of zarr.Array
+        From `open_levels(path, "r+")`.
+    region : (rows, columns)
+        From `blocks.block_at`.
+    pixels : ndarray (c, h, w), or labels (h, w)
+    """
+    rows, columns = region
+    for level, array in enumerate(levels[: LEVELS + 1]):
+        top, left = rows.start >> level, columns.start >> level
+        height, width = pixels.shape[-2:]
+        array[..., top : top + height, left : left + width] = pixels
+        pixels = _halved(array)(pixels)
+
+
+def finish_levels(path: Path) -> None:
+    """Make the levels that are too small for blocks, when all blocks are written."""
+    levels = open_levels(path, "r+")
+    for source, target in itertools.pairwise(levels[LEVELS:]):
+        halve(source, target, _halved(target))
 
 
 def write_image(
@@ -32,37 +135,9 @@ def write_image(
     mpp: float | None,
     version: Version = "0.5",
 ) -> int:
-    """Write an image pyramid.
-
-    Parameters
-    ----------
-    path : Path
-        The folder to make.
-    pixels : array (c, y, x)
-        Read once, chunk by chunk.
-    channels : sequence of str
-        Their names.
-    mpp : float or None
-        Micrometres per pixel of level 0.
-    version : "0.5" (zarr v3) or "0.4" (zarr v2)
-
-    Returns
-    -------
-    int
-        The number of levels; each halves the one before by the mean of 2 x 2 pixels.
-    """
-    group = zarr.create_group(path, zarr_format=_zarr_format(version))
-    shapes = _write_levels(group, pixels, version, halve_image)
-    axes = [{"name": "c", "type": "channel"}, *_space_axes(mpp)]
-    _set_metadata(
-        group,
-        version,
-        {
-            "multiscales": [_multiscales(path.name.split(".zarr")[0], axes, shapes, mpp, version)],
-            "omero": {"channels": _omero_channels(channels, pixels.dtype)},
-        },
-    )
-    return len(shapes)
+    """Write an image pyramid block by block and return the number of levels; see `create_image`."""
+    create_image(path, pixels.shape, pixels.dtype, channels=channels, mpp=mpp, version=version)
+    return _fill(path, pixels)
 
 
 def write_labels(
@@ -72,22 +147,14 @@ def write_labels(
     mpp: float | None,
     version: Version = "0.5",
     name: str | None = None,
+    levels: int | None = None,
+    first_level: int = 0,
 ) -> int:
     """Write a label pyramid (y, x) of uint32, by nearest neighbour, and return its number of levels."""
-    group = zarr.create_group(path, zarr_format=_zarr_format(version))
-    shapes = _write_levels(group, labels, version, halve_labels)
-    image_label: dict[str, Any] = {"source": {"image": "../../"}}
-    if version == "0.4":
-        image_label["version"] = "0.4"
-    _set_metadata(
-        group,
-        version,
-        {
-            "multiscales": [_multiscales(name or path.name, _space_axes(mpp), shapes, mpp, version)],
-            "image-label": image_label,
-        },
+    create_labels(
+        path, labels.shape, mpp=mpp, version=version, name=name, levels=levels, first_level=first_level
     )
-    return len(shapes)
+    return _fill(path, labels)
 
 
 def write_label_image(
@@ -106,8 +173,10 @@ def list_labels(folder: Path) -> None:
     names = sorted(
         child.name for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")
     )
-    group = zarr.open_group(folder, mode="a", zarr_format=_zarr_format(version))
-    _set_metadata(group, version, {"labels": names})
+    # Another part of the slide may make the same group at this moment.
+    with contextlib.suppress(ContainsGroupError):
+        zarr.create_group(folder, zarr_format=_zarr_format(version))
+    _set_metadata(zarr.open_group(folder, mode="r+"), version, {"labels": names})
 
 
 def open_level(path: Path, level: int) -> zarr.Array:
@@ -118,16 +187,36 @@ def open_level(path: Path, level: int) -> zarr.Array:
     FileNotFoundError, KeyError, IndexError
         When the group, its multiscales or the level is not there.
     """
-    datasets = metadata(path)["multiscales"][0]["datasets"]
-    return zarr.open_array(path / datasets[level]["path"], mode="r")
+    return zarr.open_array(level_paths(path)[level], mode="r")
 
 
-def arrays(path: Path) -> list[zarr.Array]:
-    """Open every array of an image, its label images included, or of a label image."""
-    own = [open_level(path, level) for level in range(len(metadata(path)["multiscales"][0]["datasets"]))]
+def open_levels(path: Path, mode: Literal["r", "r+"] = "r") -> list[zarr.Array]:
+    """Open every level of an image or label image, full resolution first; errors as `open_level`."""
+    # Black chunks are written too, so that one that is missing is one that was lost.
+    whole = {"write_empty_chunks": True}
+    return [zarr.open_array(level, mode=mode).with_config(whole) for level in level_paths(path)]
+
+
+def level_paths(path: Path) -> list[Path]:
+    """Return the folder of every level of an image or label image; errors as `open_level`."""
+    return [path / dataset["path"] for dataset in metadata(path)["multiscales"][0]["datasets"]]
+
+
+def arrays(path: Path) -> dict[Path, zarr.Array]:
+    """Open every array of an image, its label images included, or of a label image, by its folder."""
+    found = dict(zip(level_paths(path), open_levels(path), strict=True))
     folder = path / "labels"
-    names = metadata(folder).get("labels", []) if folder.is_dir() else []
-    return own + [array for name in names for array in arrays(folder / name)]
+    for name in metadata(folder).get("labels", []) if folder.is_dir() else []:
+        found |= arrays(folder / name)
+    return found
+
+
+def chunk_files(array: zarr.Array) -> Iterator[str]:
+    """Yield the name of every file that an array has when it is complete, relative to its folder."""
+    written = array.shards or array.chunks
+    counts = (-(-length // side) for length, side in zip(array.shape, written, strict=True))
+    for place in itertools.product(*(range(count) for count in counts)):
+        yield array.metadata.encode_chunk_key(place)
 
 
 def metadata(path: Path) -> dict[str, Any]:
@@ -136,31 +225,44 @@ def metadata(path: Path) -> dict[str, Any]:
     return attributes.get("ome", attributes)
 
 
-def _write_levels(
-    group: zarr.Group, pixels: da.Array | np.ndarray, version: Version, halve: Halve
+def _fill(path: Path, pixels: da.Array | np.ndarray) -> int:
+    levels = open_levels(path, "r+")
+    for _, region in blocks(pixels.shape):
+        write_block(levels, region, np.asarray(pixels[(..., *region)]))
+    finish_levels(path)
+    return len(levels)
+
+
+def _halved(array: zarr.Array) -> Halve:
+    return halved_labels if array.ndim == 2 else halved_image
+
+
+def _create_levels(
+    path: Path, shape: tuple[int, ...], dtype: np.dtype, version: Version, levels: int | None = None
 ) -> list[tuple[int, ...]]:
-    shapes = level_shapes(pixels.shape)
-    source: Any = pixels
-    for level, shape in enumerate(shapes):
-        target = _create_array(group, str(level), shape, pixels.dtype, version)
-        if level == 0:
-            _store(source, target)
-        else:
-            halve(source, target)
-        source = target
+    group = zarr.create_group(path, zarr_format=_zarr_format(version))
+    shapes = level_shapes(shape)[:levels]
+    for level, level_shape in enumerate(shapes):
+        # A slide of one block has few files as it is; elsewhere a block is one file on each level.
+        shard = BLOCK >> level if block_count(shape) > 1 and level <= LEVELS else CHUNK
+        _create_array(group, str(level), level_shape, dtype, version, shard)
     return shapes
 
 
 def _create_array(
-    group: zarr.Group, name: str, shape: tuple[int, ...], dtype: np.dtype, version: Version
+    group: zarr.Group, name: str, shape: tuple[int, ...], dtype: np.dtype, version: Version, shard: int
 ) -> zarr.Array:
-    """Create an array whose damaged chunks are noticed: zstd with a checksum, every chunk written."""
+    """Create an array whose damaged chunks are noticed: zstd with a checksum."""
     compressors: Any = (ZstdCodec(level=1), Crc32cCodec())
     options: dict[str, Any] = {"dimension_names": ["c", "y", "x"][-len(shape) :]}
+    chunks = tuple(min(CHUNK, side) for side in shape[-2:])
     if version == "0.4":
         compressors = numcodecs.Zstd(level=1, checksum=True)
         options = {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
-    chunks = tuple(min(CHUNK, side) for side in shape[-2:])
+    elif shard > CHUNK:
+        # Whole chunks are kept in the last shards too, so an array may be narrower than its chunks.
+        chunks = (CHUNK, CHUNK)
+        options["shards"] = (*shape[:-2], shard, shard)
     return group.create_array(
         name,
         shape=shape,
@@ -168,29 +270,25 @@ def _create_array(
         chunks=(*shape[:-2], *chunks),
         compressors=compressors,
         fill_value=0,
-        config={"write_empty_chunks": True},
         **options,
     )
 
 
-def _store(pixels: da.Array | np.ndarray, target: zarr.Array) -> None:
-    if isinstance(pixels, np.ndarray):
-        target[...] = pixels
-        return
-    da.store(pixels.rechunk(target.chunks), target, lock=False)
-
-
 def _multiscales(
-    name: str, axes: list[dict], shapes: list[tuple[int, ...]], mpp: float | None, version: Version
+    name: str,
+    axes: list[dict],
+    shapes: list[tuple[int, ...]],
+    mpp: float | None,
+    version: Version,
+    first: int = 0,
 ) -> dict:
+    sizes = [(mpp or 1.0) * 2 ** (first + level) for level in range(len(shapes))]
     datasets = [
         {
             "path": str(level),
-            "coordinateTransformations": [
-                {"type": "scale", "scale": [1.0] * (len(axes) - 2) + [(mpp or 1.0) * 2**level] * 2}
-            ],
+            "coordinateTransformations": [{"type": "scale", "scale": [1.0] * (len(axes) - 2) + [size] * 2}],
         }
-        for level in range(len(shapes))
+        for level, size in enumerate(sizes)
     ]
     known = {"name": name, "axes": axes, "datasets": datasets}
     return {"version": "0.4"} | known if version == "0.4" else known

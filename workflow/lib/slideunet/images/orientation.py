@@ -7,6 +7,11 @@ FLIPPED_Y = (3, 4, 7, 8)
 FLIPPED_X = (2, 3, 6, 7)
 
 
+def is_transposed(orientation: int) -> bool:
+    """Whether an Orientation tag exchanges rows and columns."""
+    return orientation in TRANSPOSED
+
+
 def turn_upright(pixels: da.Array, orientation: int) -> da.Array:
     """Turn an image as its Orientation tag asks (TIFF 6.0, p. 36), lazily.
 
@@ -22,7 +27,7 @@ def turn_upright(pixels: da.Array, orientation: int) -> da.Array:
     dask.array.Array
         (c, y, x) as it is to be seen.
     """
-    if orientation in TRANSPOSED:
+    if is_transposed(orientation):
         pixels = pixels.swapaxes(1, 2)
     if orientation in FLIPPED_Y:
         pixels = pixels[:, ::-1, :]

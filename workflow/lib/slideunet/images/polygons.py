@@ -1,42 +1,75 @@
 """Outlines of cells in GeoJSON, as QuPath exports them, drawn into a label image."""
 
-import gzip
-import json
-import math
-from collections.abc import Iterator
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from rasterio import Affine
 from rasterio.enums import MergeAlg
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.features import rasterize
 
 from slideunet.errors import InputError
+from slideunet.images.blocks import BLOCK
+from slideunet.images.geojson import Geometry, read_features, read_geometry
+from slideunet.images.squares import Squares, squares
 
-GZIP = b"\x1f\x8b"
-MAX_BYTES = 2**30
-"""Most bytes of JSON that are read: about two million outlines."""
 PLACES_SHOWN = 3
 
-Ring = list[tuple[float, float]]
-Geometry = dict[str, Any]
+# Cells have no place on Earth.
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 
-def is_geojson(path: Path) -> bool:
-    """Whether a file is GeoJSON, possibly compressed by gzip, judged by its first character."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(2)
-        with gzip.open(path) if start == GZIP else path.open("rb") as file:
-            text = file.read(64)
-    except (OSError, EOFError):
-        return path.name.lower().endswith((".geojson.gz", ".json.gz"))
-    return text.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
+@dataclass(frozen=True)
+class Drawing(Squares):
+    """Polygons that are drawn when they are asked for; where they overlap, the later one is on top.
+
+    Attributes
+    ----------
+    geometries : list of (geometry, number)
+        Coordinates in pixels of the full resolution.
+    boxes : numpy.ndarray
+        (polygons, 4) smallest y and x and largest y and x of each.
+    scale : float
+        Pixels of the full resolution per pixel that is drawn.
+    """
+
+    geometries: list[tuple[Geometry, int]]
+    boxes: npt.NDArray[np.float64]
+    scale: float
+
+    def make(self, rows: slice, columns: slice) -> npt.NDArray[np.uint32]:
+        """Draw one square."""
+        return self._draw(rows, columns, self._inside(rows, columns), "uint32", MergeAlg.replace)
+
+    def cover(self, rows: slice, columns: slice) -> npt.NDArray[np.uint16]:
+        """Count the polygons that every pixel of a square lies in."""
+        ones = [(geometry, 1) for geometry, _ in self._inside(rows, columns)]
+        return self._draw(rows, columns, ones, "uint16", MergeAlg.add)
+
+    def _inside(self, rows: slice, columns: slice) -> list[tuple[Geometry, int]]:
+        """Polygons of which the box touches a square."""
+        top, left, bottom, right = self.boxes.T / self.scale
+        near = (top < rows.stop) & (bottom > rows.start) & (left < columns.stop) & (right > columns.start)
+        return [self.geometries[i] for i in np.flatnonzero(near)]
+
+    def _draw(
+        self, rows: slice, columns: slice, shapes: list[tuple[Geometry, int]], dtype: str, merge: MergeAlg
+    ) -> npt.NDArray[Any]:
+        size = rows.stop - rows.start, columns.stop - columns.start
+        if not shapes:
+            return np.zeros(size, dtype)
+        place = Affine.scale(self.scale) @ Affine.translation(columns.start, rows.start)
+        return rasterize(shapes, size, fill=0, transform=place, dtype=dtype, merge_alg=merge)
 
 
-def open_polygons(path: Path, shape: tuple[int, int]) -> tuple[npt.NDArray[np.uint32], list[str]]:
-    """Draw the polygons of a GeoJSON file.
+def open_polygons(
+    path: Path, shape: tuple[int, int], scale: float = 1.0, working_shape: tuple[int, int] | None = None
+) -> tuple[Drawing, npt.NDArray[np.int64], list[str]]:
+    """Read the polygons of a GeoJSON file.
 
     Coordinates are (x, y) in pixels of the full-resolution image, its top left corner being (0, 0): pixel (0,
     0) covers [0, 1) x [0, 1) and its centre is (0.5, 0.5). A pixel belongs to a polygon when its centre lies
@@ -48,12 +81,18 @@ def open_polygons(path: Path, shape: tuple[int, int]) -> tuple[npt.NDArray[np.ui
     path : Path
         FeatureCollection, list of features, or one feature; Polygon and MultiPolygon, with holes.
     shape : tuple[int, int]
-        (y, x) of the image.
+        (y, x) of the image at full resolution.
+    scale : float
+        Pixels of the full resolution per pixel that is drawn.
+    working_shape : tuple[int, int] or None
+        (y, x) that are drawn; None: `shape`.
 
     Returns
     -------
-    labels : numpy.ndarray
+    labels : Drawing
         (y, x) uint32; id = place of the feature in the file, from 1.
+    present : numpy.ndarray
+        The ids that have a pixel, sorted.
     warnings : list[str]
         Overlaps, polygons that end outside the image, and polygons of which no pixel is left.
 
@@ -63,17 +102,16 @@ def open_polygons(path: Path, shape: tuple[int, int]) -> tuple[npt.NDArray[np.ui
         Not GeoJSON; geometries other than polygons; polygons that are invalid, empty or outside the image
         (all in one message).
     """
-    features = _features(path, _load(path))
-    _check_kinds(path, features)
-    geometries, problems, clipped = [], [], 0
+    features = read_features(path)
+    geometries, boxes, problems = [], [], []
     for number, feature in enumerate(features, start=1):
         try:
-            geometry, crosses = _geometry(feature, shape)
+            geometry, box = read_geometry(feature, shape)
         except ValueError as error:
             problems.append(f"feature {number}: {error}")
             continue
         geometries.append((geometry, number))
-        clipped += crosses
+        boxes.append(box)
     if problems:
         shown = "; ".join(problems[:PLACES_SHOWN])
         raise InputError(
@@ -81,121 +119,29 @@ def open_polygons(path: Path, shape: tuple[int, int]) -> tuple[npt.NDArray[np.ui
             f"{'; ...' if len(problems) > PLACES_SHOWN else ''}. No cell is left out silently. "
             "Correct or delete them; coordinates are x, y in pixels of the full-resolution image."
         )
-    return _draw(geometries, shape, clipped)
+    table = np.array(boxes, np.float64).reshape(-1, 4)
+    drawing = Drawing(working_shape or shape, BLOCK, geometries, table, scale)
+    present, remarks = _look(drawing)
+    crossing = (table[:, :2] < 0).any(axis=1) | (table[:, 2:] > shape).any(axis=1)
+    if crossing.any():
+        remarks.append(f"{crossing.sum()} polygons reach beyond the image and are cut at its border")
+    return drawing, present, remarks
 
 
-def _draw(
-    geometries: list[tuple[Geometry, int]], shape: tuple[int, int], clipped: int
-) -> tuple[npt.NDArray[np.uint32], list[str]]:
-    if not geometries:
-        return np.zeros(shape, np.uint32), []
-    labels = rasterize(geometries, shape, fill=0, dtype="uint32", merge_alg=MergeAlg.replace)
-    cover = rasterize([(g, 1) for g, _ in geometries], shape, fill=0, dtype="uint16", merge_alg=MergeAlg.add)
-    shared = int((cover > 1).sum())
-    lost = len(geometries) - len(np.unique(labels[labels > 0]))
-    warnings = []
+def _look(drawing: Drawing) -> tuple[npt.NDArray[np.int64], list[str]]:
+    """Draw everything once, square by square, and find what is hidden or shared."""
+    seen = np.zeros(len(drawing.geometries) + 1, bool)
+    shared = 0
+    for rows, columns in squares(drawing.shape, drawing.side):
+        seen[np.unique(drawing.make(rows, columns))] = True
+        shared += int((drawing.cover(rows, columns) > 1).sum())
+    present = np.flatnonzero(seen[1:]) + 1
+    remarks = []
     if shared:
-        warnings.append(f"{shared} pixels lie in more than one polygon; the later polygon has them")
-    if lost:
-        warnings.append(
-            f"{lost} of {len(geometries)} polygons have no pixel: too small to hold the centre of "
-            "one, "
-            "or hidden by later polygons"
+        remarks.append(f"{shared} pixels lie in more than one polygon; the later polygon has them")
+    if len(present) < len(drawing.geometries):
+        remarks.append(
+            f"{len(drawing.geometries) - len(present)} of {len(drawing.geometries)} polygons have no pixel: "
+            "too small to hold the centre of one, or hidden by later polygons"
         )
-    if clipped:
-        warnings.append(f"{clipped} polygons reach beyond the image and are cut at its border")
-    return labels, warnings
-
-
-def _load(path: Path) -> object:
-    """Parse the file, refusing what is too large before it is held in memory."""
-    try:
-        with path.open("rb") as probe:
-            compressed = probe.read(2) == GZIP
-        with gzip.open(path) if compressed else path.open("rb") as file:
-            text = file.read(MAX_BYTES + 1)
-        if len(text) <= MAX_BYTES:
-            return json.loads(text.decode("utf-8-sig"))
-    except (OSError, EOFError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"{path}: is not readable GeoJSON ({type(error).__name__}: {error}). It is truncated or "
-            "damaged. Export it again."
-        ) from error
-    raise InputError(
-        f"{path}: has more than {MAX_BYTES:,} bytes of JSON. Use a label image (TIFF or OME-Zarr) instead."
-    )
-
-
-def _features(path: Path, document: object) -> list[object]:
-    if isinstance(document, list):
-        return document
-    if isinstance(document, dict) and isinstance(document.get("features"), list):
-        return document["features"]
-    if isinstance(document, dict) and document.get("type") in ("Feature", "Polygon", "MultiPolygon"):
-        return [document]
-    raise InputError(
-        f"{path}: is JSON but not GeoJSON with features. A FeatureCollection of polygons is expected. "
-        "In QuPath: File > Export objects as GeoJSON."
-    )
-
-
-def _check_kinds(path: Path, features: list[object]) -> None:
-    """Refuse a mixture of QuPath's annotations (regions) with its detections or cells."""
-    kinds = [_properties(feature).get("objectType") for feature in features]
-    regions = sum(kind == "annotation" for kind in kinds)
-    cells = sum(kind in ("cell", "detection") for kind in kinds)
-    if regions and cells:
-        raise InputError(
-            f"{path}: holds {regions} annotations beside {cells} cells or detections. Regions would be "
-            "drawn as cells. "
-            "Export only the objects that are cells."
-        )
-
-
-def _properties(feature: object) -> dict[str, Any]:
-    properties = feature.get("properties") if isinstance(feature, dict) else None
-    return properties if isinstance(properties, dict) else {}
-
-
-def _geometry(feature: object, shape: tuple[int, int]) -> tuple[Geometry, bool]:
-    """Return a feature's geometry, rings closed, and whether it leaves the image; ValueError for a fault."""
-    geometry = feature.get("geometry", feature) if isinstance(feature, dict) else None
-    kind = geometry.get("type") if isinstance(geometry, dict) else None
-    if not isinstance(geometry, dict) or kind not in ("Polygon", "MultiPolygon"):
-        raise ValueError(f"is {kind or 'without geometry'}, not a Polygon or MultiPolygon")
-    parts = [geometry.get("coordinates")] if kind == "Polygon" else geometry.get("coordinates")
-    if not isinstance(parts, list) or not parts:
-        raise ValueError("is empty")
-    polygons = [list(_rings(part)) for part in parts]
-    x, y = np.array([point for rings in polygons for point in rings[0]]).T
-    height, width = shape
-    if x.max() <= 0 or y.max() <= 0 or x.min() >= width or y.min() >= height:
-        raise ValueError(f"lies outside the image, near x {x.mean():.1f}, y {y.mean():.1f}")
-    crosses = x.min() < 0 or y.min() < 0 or x.max() > width or y.max() > height
-    return {"type": "MultiPolygon", "coordinates": polygons}, bool(crosses)
-
-
-def _rings(polygon: object) -> Iterator[Ring]:
-    """Yield the outline and the holes of a polygon, closed."""
-    if not isinstance(polygon, list) or not polygon:
-        raise ValueError("is empty")
-    for ring in polygon:
-        points = [_point(point) for point in ring] if isinstance(ring, list) else []
-        if not points:
-            raise ValueError("has an empty ring")
-        if len(set(points)) < 3 or _area(points) == 0:
-            raise ValueError(f"has a ring without area, near x {points[0][0]:g}, y {points[0][1]:g}")
-        yield points if points[0] == points[-1] else [*points, points[0]]
-
-
-def _point(point: object) -> tuple[float, float]:
-    numbers = point[:2] if isinstance(point, list) else []
-    if len(numbers) != 2 or not all(isinstance(v, int | float) and math.isfinite(v) for v in numbers):
-        raise ValueError(f"has the coordinates {str(point)[:60]}, not two finite numbers")
-    return float(numbers[0]), float(numbers[1])
-
-
-def _area(points: Ring) -> float:
-    """Twice the signed area by the shoelace formula, relative to the first point to keep precision."""
-    x, y = (np.array(points) - points[0]).T
-    return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
+    return present, remarks

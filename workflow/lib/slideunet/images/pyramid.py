@@ -1,15 +1,16 @@
-"""Pyramid levels: each halves the one before, block by block, in memory that does not grow with the slide."""
+"""Pyramid levels: each halves the one before, by the mean for images and by nearest neighbour for labels."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from slideunet.images.blocks import Region
 from slideunet.images.pixels import Pixels, WritablePixels
 
 SMALLEST_LEVEL = 256
-_BLOCK = 2048
+_REGION = 2048
 
-Region = tuple[slice, slice]
+Halve = Callable[[np.ndarray], np.ndarray]
 
 
 def level_shapes(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -32,42 +33,47 @@ def level_shapes(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     return shapes
 
 
-def halve_image(source: Pixels, target: WritablePixels) -> None:
-    """Fill `target` with the mean of 2 x 2 pixels of `source`; an odd last row or column is repeated.
+def halved_image(pixels: np.ndarray) -> np.ndarray:
+    """Return the mean of 2 x 2 pixels of an image (c, y, x); an odd last row or column is repeated.
 
-    Parameters
-    ----------
-    source, target : array-like (c, y, x)
-        Integers are rounded half up; `target` has half the size, rounded up.
+    Integers are rounded half up; floats are summed in float64.
     """
-    for rows, columns in regions(target.shape[-2:], _BLOCK):
-        block = np.asarray(source[..., _double(rows), _double(columns)])
-        odd = [(0, 0)] * (block.ndim - 2) + [(0, side % 2) for side in block.shape[-2:]]
-        block = np.pad(block, odd, mode="edge")
-        target[..., rows, columns] = _mean_of_four(block)
+    odd = [(0, 0)] * (pixels.ndim - 2) + [(0, side % 2) for side in pixels.shape[-2:]]
+    whole = np.pad(pixels, odd, mode="edge") if any(after for _, after in odd) else pixels
+    four = [whole[..., row::2, column::2] for row in (0, 1) for column in (0, 1)]
+    wide = _SUM[pixels.dtype.kind, pixels.dtype.itemsize]
+    total = np.add(four[0], four[1], dtype=wide)
+    for quarter in four[2:]:
+        np.add(total, quarter, out=total)
+    if pixels.dtype.kind == "f":
+        return (total / 4).astype(pixels.dtype)
+    total += 2
+    total >>= 2
+    return total.astype(pixels.dtype)
 
 
-def halve_labels(source: Pixels, target: WritablePixels) -> None:
-    """Fill `target` (y, x) with every second pixel of `source`: ids are never mixed."""
-    for rows, columns in regions(target.shape, _BLOCK):
-        target[rows, columns] = np.asarray(source[_double(rows), _double(columns)])[::2, ::2]
+# The narrowest type that holds the sum of four: the sums are what a pyramid costs.
+_SUM = {("u", 1): np.uint16, ("u", 2): np.uint32, ("u", 4): np.uint64, ("f", 4): np.float64}
 
 
-def regions(shape: tuple[int, ...], block: int) -> Iterator[Region]:
-    """Cut a plane (y, x) into blocks in raster order, the last ones smaller."""
+def halved_labels(labels: np.ndarray) -> np.ndarray:
+    """Return every second pixel of labels (y, x): ids are never mixed."""
+    return labels[::2, ::2]
+
+
+def halve(source: Pixels, target: WritablePixels, halved: Halve) -> None:
+    """Fill a level from the one above it, in memory that does not grow with the slide."""
+    for rows, columns in regions(target.shape[-2:], _REGION):
+        target[..., rows, columns] = halved(np.asarray(source[..., _double(rows), _double(columns)]))
+
+
+def regions(shape: tuple[int, ...], side: int) -> Iterator[Region]:
+    """Cut a plane (y, x) into squares in raster order, the last ones smaller."""
     height, width = shape
-    for top in range(0, height, block):
-        for left in range(0, width, block):
-            yield slice(top, min(top + block, height)), slice(left, min(left + block, width))
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            yield slice(top, min(top + side, height)), slice(left, min(left + side, width))
 
 
 def _double(part: slice) -> slice:
     return slice(2 * part.start, 2 * part.stop)
-
-
-def _mean_of_four(block: np.ndarray) -> np.ndarray:
-    *planes, height, width = block.shape
-    four = block.reshape(*planes, height // 2, 2, width // 2, 2)
-    if np.issubdtype(block.dtype, np.integer):
-        return ((four.sum(axis=(-3, -1), dtype=np.uint64) + 2) // 4).astype(block.dtype)
-    return four.mean(axis=(-3, -1), dtype=np.float64).astype(block.dtype)

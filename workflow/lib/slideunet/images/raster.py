@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,12 @@ import numpy.typing as npt
 from PIL import ExifTags, Image
 
 from slideunet.errors import InputError
+from slideunet.images.damage import explain_damage
+from slideunet.images.file_pixels import CHUNK, Box, FilePixels, lazy_array
+from slideunet.images.opened import LARGE, keep_large, stamp
 from slideunet.images.orientation import turn_upright
 from slideunet.images.scale import from_resolution
-from slideunet.images.source import (
-    FilePixels,
-    Index,
-    Stored,
-    check_decode,
-    check_size,
-    explain_damage,
-    lazy_array,
-)
+from slideunet.images.source import Stored, check_decode, check_size, count_values
 
 CHANNELS = {
     "1": ("grey",),
@@ -41,6 +36,9 @@ _limit_lock = threading.Lock()
 def open_raster(path: Path, max_pixels: int) -> Stored:
     """Open a PNG or JPEG by its header; the pixels are decoded, all at once, when they are asked for.
 
+    Neither format can be decoded in part. A large image is kept in memory, decoded, until another one is
+    asked for, so that reading it piece by piece does not decode it for every piece.
+
     Exif orientation is honoured. 16-bit colour PNGs keep their 16 bits. Several frames (animated PNG), CMYK
     and colour-keyed transparency are refused.
 
@@ -49,12 +47,12 @@ def open_raster(path: Path, max_pixels: int) -> Stored:
     path : Path
         The file.
     max_pixels : int
-        Largest number of pixels that is accepted.
+        Largest number of values (pixels times channels) that is accepted.
 
     Returns
     -------
     Stored
-        One chunk (c, y, x), uint8, uint16 or (1-bit files) bool.
+        (c, y, x), uint8, uint16 or (1-bit files) bool.
 
     Raises
     ------
@@ -67,15 +65,18 @@ def open_raster(path: Path, max_pixels: int) -> Stored:
         dtype = np.dtype(bool if image.mode == "1" else np.uint16 if deep else np.uint8)
         shape = (image.height, image.width) + ((len(names),) if len(names) > 1 else ())
         check_size(path, shape, dtype.itemsize, path.stat().st_size)
-        check_decode(path, shape[:2], max_pixels)
+        check_decode(path, shape, max_pixels)
         palette = _palette(image)
         # Asked for the Exif data that a PNG does not have, Pillow decodes the whole image in search of it.
         has_exif = image.format != "PNG" or "exif" in image.info
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1) if has_exif else 1
         x_dpi, y_dpi = (float(r) for r in image.info.get("dpi", (0, 0)))
         lossy = image.format != "PNG"
-    read = _decode_deep_png if deep else partial(_decode, max_pixels=max_pixels)
-    array = lazy_array(FilePixels(path, shape, dtype, read), shape)
+    decode = _decode_deep_png if deep else partial(_decode, max_pixels=max_pixels)
+    read = partial(_read, values=count_values(shape), decode=decode)
+    side = 2 * CHUNK if count_values(shape) >= LARGE else LARGE
+    chunks = (min(shape[0], side), min(shape[1], side), *shape[2:])
+    array = lazy_array(FilePixels(path, shape, dtype, read), chunks)
     return Stored(
         pixels=turn_upright(array.transpose(2, 0, 1) if array.ndim == 3 else array[None], orientation),
         channels=names,
@@ -132,7 +133,7 @@ def _pillow(path: Path, max_pixels: int) -> Iterator[Image.Image]:
             image = Image.open(path, formats=["PNG", "JPEG"])
         except Image.DecompressionBombError as error:
             raise InputError(
-                f"{path}: more than {2 * max_pixels:,} pixels would be decoded at once, the limit is "
+                f"{path}: more than {2 * max_pixels:,} values would be decoded at once, the limit is "
                 f"{max_pixels:,}. "
                 "Save it as tiled TIFF or OME-Zarr."
             ) from error
@@ -142,11 +143,15 @@ def _pillow(path: Path, max_pixels: int) -> Iterator[Image.Image]:
         yield image
 
 
-def _decode(path: Path, index: Index, max_pixels: int) -> npt.NDArray[Any]:
+def _read(path: Path, box: Box, values: int, decode: Callable[[Path], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    return keep_large((path, stamp(path)), values, partial(decode, path))[box]
+
+
+def _decode(path: Path, max_pixels: int) -> npt.NDArray[Any]:
     with _pillow(path, max_pixels) as image:
-        return np.asarray(image)[index]
+        return np.asarray(image)
 
 
-def _decode_deep_png(path: Path, index: Index) -> npt.NDArray[Any]:
+def _decode_deep_png(path: Path) -> npt.NDArray[Any]:
     # Pillow reduces 16-bit colour to 8 bits without a word.
-    return np.asarray(imagecodecs.png_decode(path.read_bytes()))[index]
+    return np.asarray(imagecodecs.png_decode(path.read_bytes()))

@@ -1,14 +1,17 @@
 """Open any supported image as a lazy (c, y, x) array, choose its channels, check that it decodes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import dask.array as da
 import numpy as np
 
 from slideunet.errors import InputError, MachineError
+from slideunet.images.companions import check_companions
 from slideunet.images.intensities import to_source
 from slideunet.images.ngff import is_zarr, open_ngff
+from slideunet.images.openslide_reader import find_maker, open_slide
 from slideunet.images.raster import open_raster
 from slideunet.images.source import MAX_PIXELS, Source, Stored
 from slideunet.images.tiff import open_tiff
@@ -24,11 +27,15 @@ OTHERS = {
     b"BM": "a BMP: save it as PNG",
     b"\x89HDF": "an HDF5 file: export the image as TIFF or OME-Zarr",
     b"%PDF": "a PDF: export the image as TIFF or PNG",
+    b"ZISRAWFILE": "a Zeiss CZI that OpenSlide does not read, as of fluorescence: export it as OME-TIFF",
+    b"\x70\0\0\0": "a Leica LIF: export the image as OME-TIFF",
+    b"\xda\xce\xbe\x0a": "a Nikon ND2: export the image as OME-TIFF",
+    b"\xd0\xcf\x11\xe0": "a compound file, such as Zeiss ZVI or Olympus OIB: export it as OME-TIFF",
 }
 
 
 def open_image(path: Path, max_pixels: int = MAX_PIXELS) -> Source:
-    """Open a PNG, JPEG, TIFF, OME-TIFF or OME-Zarr image by its headers.
+    """Open a PNG, JPEG, TIFF, OME-TIFF, slide or OME-Zarr image at full resolution, by its headers.
 
     The kind is told from the content, not from the name. Pixels are decoded when they are computed;
     `InputError` is raised then as well (`check_pixels` does it at once). dtypes: uint8, uint16 and float32
@@ -62,20 +69,28 @@ def open_image(path: Path, max_pixels: int = MAX_PIXELS) -> Source:
     return to_source(open_stored(path, max_pixels), path)
 
 
-def open_stored(path: Path, max_pixels: int = MAX_PIXELS) -> Stored:
-    """Open an image as its file stores it, values uninterpreted; parameters and errors as `open_image`."""
+def open_stored(path: Path, max_pixels: int = MAX_PIXELS, level: int = 0) -> Stored:
+    """Open one level of an image as its file stores it, values uninterpreted.
+
+    `level` is the `index` of one of the `levels` that level 0 is found to have; the rest as `open_image`.
+    """
     path = Path(path)
     if path.is_dir():
         if not is_zarr(path):
             raise InputError(
-                f"{path}: is a folder without Zarr metadata. Give an image file or an OME-Zarr folder."
+                f"{path}: is a folder without Zarr metadata. Give an image file, one of the .dcm files of a "
+                "DICOM slide, or an OME-Zarr folder."
             )
-        return open_ngff(path, max_pixels)
+        return open_ngff(path, max_pixels, level)
     start = _first_bytes(path)
+    check_companions(path)
+    # Before JPEG and TIFF: an MRXS begins like a JPEG, an SVS or NDPI like a TIFF.
+    if find_maker(path):
+        return open_slide(path, max_pixels, level)
     if start.startswith(RASTER):
         return open_raster(path, max_pixels)
     if start.startswith(TIFF):
-        return open_tiff(path, max_pixels)
+        return open_tiff(path, max_pixels, level)
     raise InputError(f"{path}: is not an image that can be read, it is {_guess(start)}.")
 
 
@@ -104,11 +119,11 @@ def choose_channels(source: Source, channels: str | Sequence[int] | None) -> Sou
         return source
     count = len(source.channels)
     if channels == "grey":
-        return source if count == 1 else Source(_mean(source.pixels), ("grey",), source.mpp)
+        return source if count == 1 else replace(source, pixels=_mean(source.pixels), channels=("grey",))
     if channels == "rgb" and count in (1, 3):
         pixels = da.concatenate([source.pixels] * 3) if count == 1 else source.pixels
         names = ("red", "green", "blue") if count == 1 else source.channels
-        return Source(pixels, names, source.mpp)
+        return replace(source, pixels=pixels, channels=names)
     present = ", ".join(f"{i} = {name}" for i, name in enumerate(source.channels))
     if isinstance(channels, str):
         raise InputError(
@@ -121,7 +136,7 @@ def choose_channels(source: Source, channels: str | Sequence[int] | None) -> Sou
             f"channels {chosen} are asked for, but the image has {count}: {present}. "
             f"Choose one or more numbers from 0 to {count - 1}."
         )
-    return Source(source.pixels[chosen], tuple(source.channels[i] for i in chosen), source.mpp)
+    return replace(source, pixels=source.pixels[chosen], channels=tuple(source.channels[i] for i in chosen))
 
 
 def check_pixels(source: Source) -> None:
@@ -171,5 +186,5 @@ def _guess(start: bytes) -> str:
     if not any(start):
         return "filled with zeros, as an interrupted copy leaves it: copy it again"
     if all(byte >= 32 or byte in b"\t\r\n\f" for byte in start):
-        return "a text file: give PNG, JPEG, TIFF or OME-Zarr"
-    return "of an unknown or damaged format: give PNG, JPEG, TIFF or OME-Zarr"
+        return "a text file: give PNG, JPEG, TIFF, OME-Zarr or a slide that OpenSlide reads"
+    return "of an unknown or damaged format: give PNG, JPEG, TIFF, OME-Zarr or a slide that OpenSlide reads"

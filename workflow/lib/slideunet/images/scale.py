@@ -19,8 +19,10 @@ MICROMETRES = {
 """Micrometres per unit, by the lower-case names that OME-XML, OME-Zarr and ImageJ use."""
 
 PLAUSIBLE = (0.01, 10.0)
-"""Range in micrometres per pixel in which a bare resolution tag is believed."""
+"""Range in micrometres per pixel in which a bare resolution tag, or one statement alone, is believed."""
 ANISOTROPY = 0.01
+CONTRADICTION = 2.0
+"""Two statements that differ by this factor do not mean the same size."""
 
 
 def to_micrometres(value: float, unit: str | None) -> float | None:
@@ -91,3 +93,56 @@ def from_resolution(path: Path, y: float, x: float, unit: str) -> float | None:
     if not all(PLAUSIBLE[0] <= size <= PLAUSIBLE[1] for size in sizes):
         return None
     return square_pixel(path, *sizes)
+
+
+def settle_pixel_size(
+    path: Path, from_file: float | None, from_sheet: float | None
+) -> tuple[float | None, tuple[str, ...]]:
+    """Decide between the pixel size of the file and that of the sheet, which goes first.
+
+    Parameters
+    ----------
+    path : Path
+        For messages.
+    from_file, from_sheet : float or None
+        Micrometres per pixel.
+
+    Returns
+    -------
+    mpp : float or None
+        The size to use; None when neither says one.
+    warnings : tuple[str, ...]
+        That the two differ by a factor of 2 or more.
+
+    Raises
+    ------
+    InputError
+        The size lies outside of `PLAUSIBLE`, as after a mistake of the unit, and the other one does not
+        confirm it.
+    """
+    mpp = from_file if from_sheet is None else from_sheet
+    factor = 1.0 if mpp is None or from_file is None else max(mpp, from_file) / min(mpp, from_file)
+    confirmed = from_file is not None and from_sheet is not None and factor < CONTRADICTION
+    if mpp is not None and not confirmed and not PLAUSIBLE[0] <= mpp <= PLAUSIBLE[1]:
+        raise InputError(_implausible(path, mpp, "the column mpp" if from_sheet else "the file"))
+    if factor < CONTRADICTION:
+        return mpp, ()
+    return mpp, (
+        f"{path.name} states {from_file:g} micrometres per pixel, the column mpp of the sheet {mpp:g}; "
+        "one of them is wrong. The column is used.",
+    )
+
+
+def _implausible(path: Path, mpp: float, owner: str) -> str:
+    guesses = {1e-3: "nanometres", 1e3: "millimetres"}
+    meant = [unit for factor, unit in guesses.items() if PLAUSIBLE[0] <= mpp * factor <= PLAUSIBLE[1]]
+    guess = f" It looks like {meant[0]} given as micrometres." if meant else ""
+    remedy = (
+        "Correct the column, or leave it empty: measurements are then in pixels."
+        if owner == "the column mpp"
+        else "Write the true size into the column mpp of the sample sheet (the same value, if it is right)."
+    )
+    return (
+        f"{path}: {owner} states {mpp:g} micrometres per pixel, outside of {PLAUSIBLE[0]:g} to "
+        f"{PLAUSIBLE[1]:g}.{guess} Areas and the resolution would be wrong by orders of magnitude. {remedy}"
+    )

@@ -1,14 +1,13 @@
 """The store protocol: an OME-Zarr beside a small manifest, which exists only when the store is complete.
 
-A store is built under a `.partial` name, checked, moved to its final name, and only then is its manifest
-written. A reader opens a store through its manifest, so a store that a killed job left behind is never read.
+A reader opens a store through its manifest, so a store that a killed job left behind is never read.
+`slideunet.images.building` makes them.
 """
 
-import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ import zarr
 
 from slideunet.errors import DamagedDataError
 from slideunet.images import omezarr
+from slideunet.images.blocks import block_at, block_count, blocks, blocks_inside, digest
+from slideunet.images.pixels import Pixels
 
 _REMEDY = "Delete the store with its manifest and run again with --forcerun on the rule that made it."
 
@@ -78,22 +79,10 @@ def is_current(manifest: Path, fingerprint: str) -> bool:
         return False
 
 
-@contextlib.contextmanager
-def new_store(manifest: Path) -> Iterator[Path]:
-    """Give the path of an empty partial store and move it to its final name when the block succeeds.
-
-    The old manifest goes first and the new one is written by the caller last: at no instant does a manifest
-    speak of a store that is not whole.
-    """
-    final = store_path(manifest)
-    partial = final.with_name(final.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    yield partial
-    check_complete(partial)
+def discard_store(manifest: Path) -> None:
+    """Remove a store: its manifest first, so that at no instant one speaks of a store that is not whole."""
     manifest.unlink(missing_ok=True)
-    shutil.rmtree(final, ignore_errors=True)
-    partial.rename(final)
+    shutil.rmtree(store_path(manifest), ignore_errors=True)
 
 
 def put_labels(
@@ -109,7 +98,7 @@ def put_labels(
     partial = store_path(manifest) / "labels" / f".{name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     omezarr.write_labels(partial, labels, name=name, mpp=mpp, version=version)
-    replace_labels(manifest, name, partial, facts)
+    replace_labels(manifest, name, partial, facts | {"blocks": block_digests(labels)})
 
 
 def replace_labels(manifest: Path, name: str, partial: Path, facts: dict[str, Any]) -> None:
@@ -145,10 +134,15 @@ def check_complete(path: Path) -> None:
     Raises
     ------
     DamagedDataError
-        Naming the array and the number of chunks.
+        Naming the array and its missing chunks.
     """
-    for array in omezarr.arrays(path):
-        _check_chunks(array, f"{path}/{array.path}")
+    for folder, array in omezarr.arrays(path).items():
+        _check_chunks(array, folder)
+
+
+def block_digests(pixels: Pixels) -> list[str]:
+    """Return the digest of every block of pixels (..., y, x)."""
+    return [digest(np.asarray(pixels[(..., *region)])) for _, region in blocks(pixels.shape)]
 
 
 @dataclass(frozen=True)
@@ -160,10 +154,14 @@ class StoredPixels:
     array : zarr.Array
     name : str
         What a message calls it: its path.
+    digests : tuple of str
+        Of its blocks: whoever reads a whole block has it checked, so that chunks that are whole but in the
+        wrong place are noticed. Empty for the lower levels.
     """
 
     array: zarr.Array
     name: str
+    digests: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -181,46 +179,91 @@ class StoredPixels:
         Raises
         ------
         DamagedDataError
-            When a chunk is truncated or does not match its checksum.
+            When a chunk is truncated or does not match its checksum, or a whole block is another than was
+            written.
         """
         try:
-            return np.asarray(self.array[index])
+            pixels = np.asarray(self.array[index])
         except (ValueError, RuntimeError) as error:
             raise DamagedDataError(f"{self.name} cannot be read at {index} ({error}). {_REMEDY}") from error
+        if self.digests:
+            self._check(index, pixels)
+        return pixels
+
+    def _check(self, index: Any, pixels: np.ndarray) -> None:  # noqa: ANN401
+        window = _window(index, self.shape)
+        if window is None:
+            return
+        rows, columns = window
+        for block in blocks_inside(self.shape, rows, columns):
+            inner_rows, inner_columns = block_at(self.shape, block)
+            inside = pixels[
+                ...,
+                inner_rows.start - rows[0] : inner_rows.stop - rows[0],
+                inner_columns.start - columns[0] : inner_columns.stop - columns[0],
+            ]
+            if digest(inside) != self.digests[block]:
+                raise DamagedDataError(
+                    f"{self.name}: block {block} (rows {inner_rows.start} to {inner_rows.stop}, columns "
+                    f"{inner_columns.start} to {inner_columns.stop}) is not what was written. {_REMEDY}"
+                )
+
+
+def _window(index: Any, shape: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]] | None:  # noqa: ANN401
+    """Return the rows and columns that an index means, when it takes all channels and plain slices."""
+    given = index if isinstance(index, tuple) else (index,)
+    if Ellipsis in given:
+        place = given.index(Ellipsis)
+        given = given[:place] + (slice(None),) * (len(shape) - len(given) + 1) + given[place + 1 :]
+    given += (slice(None),) * (len(shape) - len(given))
+    *planes, rows, columns = given
+    whole = all(plane == slice(None) or n == 1 for plane, n in zip(planes, shape, strict=False))
+    if not whole or not all(isinstance(part, slice) and part.step in (None, 1) for part in (rows, columns)):
+        return None
+    spans = [part.indices(side)[:2] for part, side in zip((rows, columns), shape[-2:], strict=True)]
+    return spans[0], spans[1]
 
 
 def open_image_store(manifest: Path, level: int = 0) -> StoredPixels:
     """Open the image of a complete store: (c, y, x)."""
     facts = read_manifest(manifest)
-    array = _open(store_path(manifest), level)
-    if level == 0 and list(array.shape) != facts["shape"]:
+    pixels = _open(store_path(manifest), level, facts.get("blocks", ()))
+    if level == 0 and list(pixels.shape) != facts.get("shape"):
         raise DamagedDataError(
-            f"{store_path(manifest)} has shape {list(array.shape)}, its manifest says {facts['shape']}: "
+            f"{store_path(manifest)} has shape {list(pixels.shape)}, its manifest says {facts.get('shape')}: "
             f"they do not belong together. {_REMEDY}"
         )
-    return array
+    return pixels
 
 
 def open_label_store(manifest: Path, name: str, level: int = 0) -> StoredPixels:
-    """Open a label image ("truth" or "cells") of a complete store: (y, x) of uint32."""
-    read_manifest(manifest)
-    return _open(store_path(manifest) / "labels" / name, level)
+    """Open a label image ("truth", "cells" or "tissue") of a complete store: (y, x) of uint32."""
+    facts = read_manifest(manifest).get(name) or {}
+    return _open(store_path(manifest) / "labels" / name, level, facts.get("blocks", ()))
 
 
-def _open(path: Path, level: int) -> StoredPixels:
+def _open(path: Path, level: int, digests: Sequence[str]) -> StoredPixels:
     try:
+        folder = omezarr.level_paths(path)[level]
         array = omezarr.open_level(path, level)
     except (FileNotFoundError, KeyError, IndexError, ValueError) as error:
         raise DamagedDataError(
             f"{path} cannot be opened ({error}) although its manifest exists. {_REMEDY}"
         ) from error
-    _check_chunks(array, f"{path}/{level}")
-    return StoredPixels(array, f"{path}/{level}")
+    if level == 0 and len(digests) != (count := block_count(array.shape)):
+        raise DamagedDataError(
+            f"{path} has blocks: {count}, its manifest knows {len(digests)}: they do not belong together. "
+            f"{_REMEDY}"
+        )
+    _check_chunks(array, folder)
+    return StoredPixels(array, str(folder), tuple(digests) if level == 0 else ())
 
 
-def _check_chunks(array: zarr.Array, name: str) -> None:
-    missing = array.nchunks - array.nchunks_initialized
+def _check_chunks(array: zarr.Array, folder: Path) -> None:
+    expected = list(omezarr.chunk_files(array))
+    missing = [name for name in expected if not (folder / name).is_file()]
     if missing:
         raise DamagedDataError(
-            f"{name}: {missing} of {array.nchunks} chunks are missing; they would read as black. {_REMEDY}"
+            f"{folder}: {len(missing)} of {len(expected)} chunks are missing, the first is {missing[0]}. "
+            f"They would read as black. {_REMEDY}"
         )

@@ -1,49 +1,34 @@
 """TIFF files: plain, BigTIFF, OME-TIFF, ImageJ, and the slide formats that tifffile reads."""
 
-import os
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
 import tifffile
-import zarr
 
 from slideunet.errors import InputError
-from slideunet.images.orientation import turn_upright
-from slideunet.images.source import (
-    CHUNK,
-    FilePixels,
-    Index,
-    Stored,
-    check_decode,
-    check_size,
-    enlarge_chunks,
-    explain_damage,
-    lazy_array,
-)
-from slideunet.images.tiff_metadata import check_tags, name_channels, pixel_size
+from slideunet.images.damage import explain_damage
+from slideunet.images.file_pixels import CHUNK, FilePixels, enlarge_chunks, lazy_array
+from slideunet.images.levels import pyramid_levels
+from slideunet.images.orientation import is_transposed, turn_upright
+from slideunet.images.source import Stored, check_decode, check_size
+from slideunet.images.tiff_checks import check_axes, check_colour_model, check_compression
+from slideunet.images.tiff_decoding import layout_of, read_segments, read_whole, shape_of, shape_of_pages
+from slideunet.images.tiff_metadata import check_tags, main_series, name_channels, pixel_size
 from slideunet.images.tiff_segments import check_segments
+from slideunet.images.tiff_uncompressed import read_uncompressed, uncompressed_planes
 
 PHOTOMETRIC = tifffile.PHOTOMETRIC
 JPEG = (6, 7)
-COLOUR_TRANSFORMING = (*JPEG, 22610, 33003, 33004, 33005, 33007, 34712)
-"""Compressions (JPEG and JPEG 2000 families) whose decoders turn YCbCr into RGB."""
-AXIS_NAMES = {
-    "Z": "Z, a focus stack",
-    "T": "T, a time series",
-    "I": "I, pages that nothing relates to each other",
-}
 
 
-def open_tiff(path: Path, max_pixels: int) -> Stored:
+def open_tiff(path: Path, max_pixels: int, level: int = 0) -> Stored:
     """Open a TIFF by its headers; tiles and strips are decoded when they are asked for.
 
-    The first series at full resolution is taken. Several pages are channels only where the metadata (OME,
-    ImageJ, tifffile) say so. Every tile and strip must lie inside the file: absent ones would be read as
-    black.
+    The first series is taken. Several pages are channels only where the metadata (OME, ImageJ, tifffile) say
+    so. Every tile and strip must lie inside the file: absent ones would be read as black.
 
     Parameters
     ----------
@@ -51,6 +36,8 @@ def open_tiff(path: Path, max_pixels: int) -> Stored:
         The file.
     max_pixels : int
         Largest number of values in one compressed tile or strip.
+    level : int
+        Of the pyramid: sub-IFDs, or smaller pages of the same picture. 0 is the full resolution.
 
     Returns
     -------
@@ -61,24 +48,28 @@ def open_tiff(path: Path, max_pixels: int) -> Stored:
     ------
     InputError
         A header cannot be read; focus stack or time series; several images; absent or truncated tiles; a
-        colour model other than grey, RGB, YCbCr in JPEG, or palette; a declared size beyond the limits;
-        pixels that are not square.
+        colour model other than grey, RGB, YCbCr in JPEG, or palette; a compression that cannot be decoded; a
+        declared size beyond the limits; pixels that are not square.
     """
     with explain_damage(path, "the TIFF headers cannot be read"), tifffile.TiffFile(path) as tif:
-        series = _main_series(path, tif)
+        # Before the series, which cannot be made of a page without pixels.
+        check_size(path, (tif.pages.first.imagelength, tif.pages.first.imagewidth), 1, None)
+        series = main_series(path, tif)
         page = series.keyframe
         check_tags(path, tif, page)
-        _check_colour_model(path, page)
         check_size(path, series.shape, series.dtype.itemsize, path.stat().st_size)
-        check_segments(path, series)
-        axes = _check_axes(path, series)
-        pixels = _lazy_series(path, series, axes.lower(), max_pixels)
-        names = name_channels(tif, axes, pixels.shape[0], page)
+        check_colour_model(path, page)
+        check_compression(path, series.levels[level].keyframe)
+        check_segments(path, series, level)
+        axes = check_axes(path, series)
         orientation = page.tags.valueof("Orientation", 1)
+        pixels = lazy_level(path, series, level, max_pixels)
+        names = name_channels(tif, axes, pixels.shape[0], page)
         return Stored(
             pixels=turn_upright(pixels, orientation),
             channels=names,
             mpp=pixel_size(path, tif, page),
+            levels=pyramid_levels([_upright_shape(one, orientation) for one in series.levels]),
             palette=_palette(page),
             alpha=names[-1] == "alpha",
             white=_white(path, page),
@@ -86,90 +77,50 @@ def open_tiff(path: Path, max_pixels: int) -> Stored:
         )
 
 
-def _main_series(path: Path, tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
-    """Return the first series, unless another one (no thumbnail of a slide format) is as large."""
-    first, *others = tif.series
-    is_slide = any(getattr(tif, f"is_{kind}") for kind in ("svs", "ndpi", "scn", "bif", "philips", "qpi"))
-    rivals = [series for series in others if series.size >= first.size]
-    if rivals and not is_slide:
-        raise InputError(
-            f"{path}: holds {len(tif.series)} images, {len(rivals)} of them as large as the first. "
-            "Which one is meant is unclear. Save each image to its own file."
+def lazy_level(path: Path, series: tifffile.TiffPageSeries, level: int, max_pixels: int) -> da.Array:
+    """Return one level of the main series as a lazy array, not yet turned upright.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    series : tifffile.TiffPageSeries
+        Of the open file.
+    level : int
+        Which of `series.levels`.
+    max_pixels : int
+        Largest number of values in one compressed tile or strip.
+
+    Returns
+    -------
+    dask.array.Array
+        (c, y, x) in whole tiles or strips, in the file's dtype.
+    """
+    one = series.levels[level]
+    dtype = np.dtype(one.dtype).newbyteorder("=")
+    shape = shape_of(one)
+    if shape != shape_of_pages(one):
+        check_decode(path, shape, max_pixels)
+        return lazy_array(
+            FilePixels(path, shape, dtype, partial(read_whole, level=level, shape=shape)), shape
         )
-    return first
+    planes = uncompressed_planes(one)
+    if planes:
+        separate, _, height, width, samples = one.keyframe.shaped
+        stored = dtype.newbyteorder(one.keyframe.parent.byteorder)  # dtype has the machine's
+        pages = (separate, height, width, samples)
+        read = partial(read_uncompressed, planes=planes, shape=pages, stored=stored)
+        chunks = (samples, min(height, CHUNK), min(width, CHUNK))
+        return lazy_array(FilePixels(path, shape, dtype, read), chunks)
+    layout = layout_of(series, level)
+    check_decode(path, (*layout.segment, layout.samples), max_pixels)
+    whole_tiles = enlarge_chunks((layout.samples, *layout.segment), shape, "cyx")
+    return lazy_array(FilePixels(path, shape, dtype, partial(read_segments, level=level)), whole_tiles)
 
 
-def _check_axes(path: Path, series: tifffile.TiffPageSeries) -> str:
-    """Return the axes of a series, refusing any that is longer than 1 besides C, Y, X and S."""
-    axes: str = series.axes
-    lengths = dict(zip(axes, series.shape, strict=True))
-    extra = [
-        AXIS_NAMES.get(axis, axis) + f" ({n} planes)"
-        for axis, n in lengths.items()
-        if n > 1 and axis not in "CYXS"
-    ]
-    if extra:
-        raise InputError(
-            f"{path}: has the axis {' and the axis '.join(extra)}. Only one plane with channels can be used. "
-            "Export one plane or a projection; if the pages are channels, save them as OME-TIFF with axes "
-            "CYX."
-        )
-    if {"C", "S"} <= set(axes):
-        raise InputError(
-            f"{path}: has {lengths['C']} channels of {lengths['S']} samples each. "
-            "Which of them are colours is unclear. Save it as RGB, or as OME-TIFF with axes CYX."
-        )
-    return axes
-
-
-def _check_colour_model(path: Path, page: tifffile.TiffPage) -> None:
-    photometric, compression = page.photometric, page.compression
-    if photometric == PHOTOMETRIC.YCBCR and compression in COLOUR_TRANSFORMING:
-        return
-    known = (PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB, PHOTOMETRIC.PALETTE)
-    if photometric not in known and not (photometric == PHOTOMETRIC.MASK and page.samplesperpixel == 1):
-        raise InputError(
-            f"{path}: its colour model (photometric interpretation "
-            f"{getattr(photometric, 'name', photometric)}) is not "
-            "supported. Colours would be wrong. Save it as grey or RGB."
-        )
-
-
-def _lazy_series(path: Path, series: tifffile.TiffPageSeries, axes: str, max_pixels: int) -> da.Array:
-    """Return the lazy (c, y, x) array of a series with the given lower-case axes."""
-    shape = tuple(series.shape)
-    dtype = np.dtype(series.dtype).newbyteorder("=")
-    if series.dataoffset is not None:
-        chunks = tuple(
-            min(n, CHUNK) if axis in "yx" else n if axis == "s" else 1
-            for axis, n in zip(axes, shape, strict=True)
-        )
-        stored = dtype.newbyteorder(series.keyframe.parent.byteorder)  # series.dtype has the machine's
-        read = partial(_read_contiguous, offset=series.dataoffset, shape=shape, stored=stored)
-    else:
-        with series.aszarr(level=0) as store:
-            own = zarr.open_array(store).chunks
-        check_decode(path, own, max_pixels)
-        chunks = enlarge_chunks(own, shape, axes)
-        read = partial(_read_segments)
-    array = lazy_array(FilePixels(path, shape, dtype, read), chunks)
-    # What is left of the other axes has one plane.
-    array = array[tuple(slice(None) if axis in "cyxs" else 0 for axis in axes)]
-    axes = "".join(axis for axis in axes if axis in "cyxs").replace("s", "c")
-    return array.transpose([axes.index(a) for a in "cyx"]) if "c" in axes else array[None]
-
-
-def _read_contiguous(
-    path: Path, index: Index, offset: int, shape: tuple[int, ...], stored: np.dtype
-) -> npt.NDArray[Any]:
-    """Read a part of uncompressed pixels in one piece, which tifffile would hand out as one strip."""
-    return np.array(np.memmap(path, stored, "r", offset, shape)[index])
-
-
-def _read_segments(path: Path, index: Index) -> npt.NDArray[Any]:
-    # Through Zarr, because TiffFile.asarray shifts all that follows a damaged tile.
-    with tifffile.imread(os.fspath(path), aszarr=True, series=0, level=0) as store:
-        return np.asarray(zarr.open_array(store)[index])
+def _upright_shape(series: tifffile.TiffPageSeries, orientation: int) -> tuple[int, int]:
+    _, height, width = shape_of(series)
+    return (width, height) if is_transposed(orientation) else (height, width)
 
 
 def _palette(page: tifffile.TiffPage) -> npt.NDArray[np.unsignedinteger] | None:

@@ -16,6 +16,19 @@ COLOURS = ("red", "green", "blue")
 ALPHA = (tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA)
 
 
+def main_series(path: Path, tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
+    """Return the first series, unless another one (no thumbnail of a slide format) is as large."""
+    first, *others = tif.series
+    is_slide = any(getattr(tif, f"is_{kind}") for kind in ("svs", "ndpi", "scn", "bif", "philips", "qpi"))
+    rivals = [series for series in others if series.size >= first.size]
+    if rivals and not is_slide:
+        raise InputError(
+            f"{path}: holds {len(tif.series)} images, {len(rivals)} of them as large as the first. "
+            "Which one is meant is unclear. Save each image to its own file."
+        )
+    return first
+
+
 def check_tags(path: Path, tif: tifffile.TiffFile, page: tifffile.TiffPage) -> None:
     """Refuse a file that lists tags which cannot be read: tifffile leaves them out and goes on.
 

@@ -1,5 +1,6 @@
-"""Whether the tiles and strips that a TIFF lists are there; absent ones would be read as black."""
+"""Whether the tiles and strips that a TIFF lists are there, and are what they are said to be."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,15 @@ import tifffile
 
 from slideunet.errors import InputError
 
+JPEG = (6, 7, 34892, 33007)
+JPEG_2000 = (33003, 33004, 33005, 34712)
+SIZ = b"\xff\x4f\xff\x51"
+"""How a JPEG 2000 codestream begins; 4 bytes on: width, height and first column and row of its image."""
+ROOM = 4
+"""A tile may be encoded with this many times its pixels: NDPI and others pad tiles to whole blocks."""
 
-def check_segments(path: Path, series: tifffile.TiffPageSeries) -> None:
+
+def check_segments(path: Path, series: tifffile.TiffPageSeries, level: int = 0) -> None:
     """Refuse a file in which a tile or strip is absent or ends beyond the end of the file, before decoding.
 
     Parameters
@@ -16,13 +24,16 @@ def check_segments(path: Path, series: tifffile.TiffPageSeries) -> None:
     path : Path
         For the message.
     series : tifffile.TiffPageSeries
-        All its planes are looked at, their headers only.
+        All planes of the level are looked at, their headers only.
+    level : int
+        Which of `series.levels`.
 
     Raises
     ------
     InputError
         Says how many tiles or strips are absent or cut off, and which is the first.
     """
+    series = series.levels[level]
     if series.dataoffset is not None:
         size = series.keyframe.parent.filehandle.size
         if series.dataoffset + series.nbytes > size:
@@ -38,29 +49,82 @@ def check_segments(path: Path, series: tifffile.TiffPageSeries) -> None:
             "They would be read as black. Put all files of the OME-TIFF into one folder."
         )
     for number, page in enumerate(pages):
-        _check_page(path, number, page)
+        _check_page(path, f"plane {number} of level {level}" if level else f"plane {number}", page)
 
 
-def _check_page(path: Path, number: int, page: tifffile.TiffPage | tifffile.TiffFrame) -> None:
+def check_encoded_size(path: Path, compression: int, data: bytes, segment: tuple[int, int]) -> None:
+    """Refuse a tile whose own header declares far more pixels than a tile has: it would fill the memory.
+
+    Only JPEG and JPEG 2000 have such headers; the other decoders stop at the size of a tile.
+
+    Parameters
+    ----------
+    path : Path
+        For the message.
+    compression : int
+        Number of the compression.
+    data : bytes
+        The encoded tile or strip.
+    segment : tuple[int, int]
+        (y, x) of a tile or strip.
+
+    Raises
+    ------
+    InputError
+        It looks like a decompression bomb.
+    """
+    height, width = _encoded_size(compression, data)
+    if height * width > ROOM * (segment[0] + 64) * (segment[1] + 64):
+        raise InputError(
+            f"{path}: a tile of {segment[0]} x {segment[1]} pixels (y x x) declares {height} x {width} in "
+            "its own header. It looks like a decompression bomb. Export the image again."
+        )
+
+
+def _encoded_size(compression: int, data: bytes) -> tuple[int, int]:
+    """Height and width that a JPEG or JPEG 2000 stream declares; (0, 0) where there is nothing to read."""
+    if compression in JPEG:
+        try:
+            _, height, width, _ = tifffile.tifffile.jpeg_shape(data)
+        except (ValueError, struct.error):  # the decoder will say what is wrong
+            return 0, 0
+        return height, width
+    start = data.find(SIZ, 0, 512) if compression in JPEG_2000 else -1
+    if start < 0 or len(data) < start + 24:
+        return 0, 0
+    right, bottom, left, top = struct.unpack(">4I", data[start + 8 : start + 24])
+    return bottom - top, right - left
+
+
+def _check_page(path: Path, name: str, page: tifffile.TiffPage | tifffile.TiffFrame) -> None:
     offsets = np.asarray(page.dataoffsets, np.int64)
     counts = np.asarray(page.databytecounts, np.int64)
     expected = int(np.prod(page.keyframe.chunked))
     if len(offsets) != len(counts) or len(counts) < expected:
         raise InputError(
-            f"{path}: plane {number} lists {len(offsets)} offsets and {len(counts)} sizes for {expected} "
+            f"{path}: {name} lists {len(offsets)} offsets and {len(counts)} sizes for {expected} "
             "tiles or strips. "
             "The file is damaged. Copy or export it again."
         )
     absent = (offsets == 0) | (counts == 0)
     if absent.any():
         raise InputError(
-            f"{path}: {absent.sum()} of {len(counts)} tiles or strips of plane {number} are absent "
-            f"(the first is number {absent.argmax()}). They would be read as black. Export the image again."
+            f"{path}: {absent.sum()} of {len(counts)} tiles or strips of {name} are absent "
+            f"(the first is {_name(page, int(absent.argmax()))}). They would be read as black. "
+            "Export the image again."
         )
     beyond = offsets + counts > page.parent.filehandle.size
     if beyond.any():
         raise InputError(
-            f"{path}: the file is truncated: {beyond.sum()} of {len(counts)} tiles or strips of plane "
-            f"{number} end beyond it "
-            f"(the first is number {beyond.argmax()}). Copy it again."
+            f"{path}: the file is truncated: {beyond.sum()} of {len(counts)} tiles or strips of "
+            f"{name} end beyond it "
+            f"(the first is {_name(page, int(beyond.argmax()))}). Copy it again."
         )
+
+
+def _name(page: tifffile.TiffPage | tifffile.TiffFrame, number: int) -> str:
+    """Name a tile or strip by its number and its first pixel."""
+    key = page.keyframe
+    height, width = (key.tilelength, key.tilewidth) if key.is_tiled else (key.rowsperstrip, key.imagewidth)
+    across, down = -(-key.imagewidth // width), -(-key.imagelength // height)
+    return f"number {number}, at y {number // across % down * height}, x {number % across * width}"

@@ -2,22 +2,25 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import dask.array as da
 import numpy as np
 import numpy.typing as npt
-from skimage.measure import label as connected_components
-from skimage.segmentation import relabel_sequential
 
 from slideunet.errors import InputError
+from slideunet.images.blocks import BLOCK
+from slideunet.images.components import find_components
+from slideunet.images.geojson import is_geojson
+from slideunet.images.label_images import AtCentres, Renumbered, StoredIds, present_ids
 from slideunet.images.ngff import is_zarr, read_metadata
-from slideunet.images.polygons import is_geojson, open_polygons
+from slideunet.images.pixels import Pixels
+from slideunet.images.polygons import open_polygons
 from slideunet.images.readers import open_stored
 from slideunet.images.source import Stored
 
 BYTE_IDS = 255
-CONNECTIVITY = 2
-"""Pixels that touch at a corner belong together; else single pixels at a slanted border become cells."""
+WHOLE = 2**26
+"""Pixels up to which labels are given as an array in memory; others are made when they are asked for."""
 
 
 @dataclass(frozen=True)
@@ -26,18 +29,23 @@ class Truth:
 
     Attributes
     ----------
-    labels : numpy.ndarray
-        (y, x) uint32, 0 = background, ids 1..n without gaps.
+    labels : numpy.ndarray or dask.array.Array
+        (y, x) uint32, 0 = background, ids 1..count without gaps. Lazy for images of more than 64 Mpx.
     warnings : tuple[str, ...]
         What was accepted but deserves a look.
+    count : int
+        The number of cells.
     """
 
-    labels: npt.NDArray[np.uint32]
+    labels: npt.NDArray[np.uint32] | da.Array
     warnings: tuple[str, ...]
+    count: int
 
 
-def open_truth(path: Path, shape: tuple[int, int]) -> Truth:
-    """Read the labels of one image and check them.
+def open_truth(
+    path: Path, shape: tuple[int, int], *, scale: float = 1.0, working_shape: tuple[int, int] | None = None
+) -> Truth:
+    """Read the labels of one image and check them, in memory that does not grow with the image.
 
     A label image (PNG, TIFF, OME-Zarr) has an id per cell: integers of any width, or floats with whole
     values; the indices of a palette count as ids, and so do the stored values where zero means white. A mask
@@ -50,13 +58,18 @@ def open_truth(path: Path, shape: tuple[int, int]) -> Truth:
     path : Path
         File, or folder of an OME-Zarr.
     shape : tuple[int, int]
-        (y, x) of the image that the labels belong to.
+        (y, x) of the image that the labels belong to, at full resolution.
+    scale : float
+        Pixels of the full resolution per pixel of the working resolution (`resampling.open_at`).
+    working_shape : tuple[int, int] or None
+        (y, x) of the image at the working resolution; None: `shape`.
 
     Returns
     -------
     Truth
-        (y, x) uint32 ids, renumbered without gaps in the order of the original ids, and warnings. No cell at
-        all is a warning.
+        (y, x) uint32 ids at the working resolution, renumbered without gaps in the order of the original ids,
+        and warnings. Label images are taken at the centre of every working pixel, polygons are drawn anew.
+        No cell at all is a warning, and so are cells that are too small to be seen at that resolution.
 
     Raises
     ------
@@ -65,20 +78,43 @@ def open_truth(path: Path, shape: tuple[int, int]) -> Truth:
         everywhere; one value in many places that is not one of a mask; 8 bits that were too few for the
         number of cells.
     """
-    path = Path(path)
+    path, working_shape = Path(path), working_shape or shape
     if path.is_file() and is_geojson(path):
-        labels, warnings = open_polygons(path, shape)
-        return Truth(*_renumber(labels, warnings))
+        return _truth(working_shape, *open_polygons(path, shape, scale, working_shape))
     stored = open_stored(_find_label_group(path) if path.is_dir() else path)
     _check_form(path, stored, shape)
-    ids, warnings = _interpret(path, _whole_numbers(path, stored.pixels[0].compute()))
+    ids, present, warnings = _interpret(path, StoredIds(path, stored.pixels[0]))
     if stored.white is not None:
         # ImageJ (inverting look-up table) and tifffile (bool) write it so; both mean the stored value.
         warnings = [
             "zero is declared to mean white (MinIsWhite); values other than 0 are taken as cells",
             *warnings,
         ]
-    return Truth(*_renumber(ids, warnings))
+    if working_shape != shape:
+        # Squares that are small enough for the labels of a block of the full resolution.
+        ids = AtCentres(working_shape, max(int(BLOCK / scale), 1), ids, scale)
+        kept = present_ids(ids, BLOCK)
+        if len(kept) < len(present):
+            lost = len(present) - len(kept)
+            warnings.append(f"{lost} of {len(present)} cells are too small for the working resolution")
+        present = kept
+    return _truth(working_shape, ids, present, warnings)
+
+
+def _truth(
+    shape: tuple[int, int], ids: Pixels, present: npt.NDArray[np.integer], warnings: list[str]
+) -> Truth:
+    """Make ids 1..n in their order, in memory where the image is small."""
+    if len(present) == 0:
+        warnings = [*warnings, "mask without a single cell"]
+    elif int(present[-1]) != len(present):
+        gaps = f"ids have gaps ({len(present)} ids up to {present[-1]}): renumbered 1 to {len(present)}"
+        warnings = [*warnings, gaps]
+    lazy = Renumbered(shape, BLOCK, ids, present)
+    if shape[0] * shape[1] <= WHOLE:
+        return Truth(lazy[:, :], tuple(warnings), len(present))
+    empty = np.empty((0, 0), np.uint32)
+    return Truth(da.from_array(lazy, chunks=BLOCK, name=False, meta=empty), tuple(warnings), len(present))
 
 
 def _find_label_group(path: Path) -> Path:
@@ -120,52 +156,36 @@ def _check_form(path: Path, stored: Stored, shape: tuple[int, int]) -> None:
         )
 
 
-def _whole_numbers(path: Path, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return values (y, x) as non-negative integers or refuse them."""
-    if values.dtype.kind not in "buif":
-        raise InputError(f"{path}: labels of type {values.dtype} are not ids. Export integers.")
-    if values.dtype == bool:
-        return values.astype(np.uint8)
-    with np.errstate(invalid="ignore"):
-        bad = (values < 0) | (values >= 2**63)
-        if values.dtype.kind == "f":
-            bad |= ~np.isfinite(values) | (values != np.rint(values))
-    if bad.any():
-        y, x = np.unravel_index(bad.argmax(), bad.shape)
+def _interpret(path: Path, ids: StoredIds) -> tuple[Pixels, npt.NDArray[np.integer], list[str]]:
+    """Tell a mask from a label image, and return (y, x) ids, those that are there, and warnings."""
+    components = find_components(ids, BLOCK)
+    present, places = np.unique(components.ids, return_counts=True)
+    count = len(components.ids)
+    if len(present) == 1 and not components.background:
         raise InputError(
-            f"{path}: {bad.sum()} values are negative, not whole or not finite, the first is {values[y, x]} "
-            f"at y {y}, x {x}. "
-            "Ids are whole numbers from 0 (background). Export a label image, not probabilities or distances."
-        )
-    return values.astype(np.int64) if values.dtype.kind == "f" else values
-
-
-def _interpret(path: Path, ids: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], list[str]]:
-    """Tell a mask from a label image, and return (y, x) ids with warnings."""
-    if ids.min() == ids.max() and ids.min() > 0:
-        raise InputError(
-            f"{path}: the label {ids.min()} is everywhere, there is no background. Inverted? "
+            f"{path}: the label {present[0]} is everywhere, there is no background. Inverted? "
             "Export it again with 0 as background."
         )
-    components, count = connected_components(ids, connectivity=CONNECTIVITY, return_num=True)
-    id_of_component = np.zeros(count + 1, ids.dtype)
-    id_of_component[components] = ids
-    present, places = np.unique(id_of_component[1:], return_counts=True)
     if len(present) == 1 and count > 1:
-        return components, [_mask_warning(path, ids.dtype, int(present[0]), count)]
+        warning = _mask_warning(path, ids.dtype, int(present[0]), count)
+        return components, np.arange(1, count + 1), [warning]
     scattered = present[places > 1]
     if not len(scattered):
-        return ids, []
-    _check_byte_overflow(path, ids, len(present), len(scattered))
-    return ids, [
-        f"{len(scattered)} of {len(present)} ids lie in several places (the first is "
-        f"{scattered[0]}); "
-        "each counts as one cell. If they are several cells, export them with ids of their own."
-    ]
+        return ids, present, []
+    _check_byte_overflow(path, present, len(scattered))
+    return (
+        ids,
+        present,
+        [
+            f"{len(scattered)} of {len(present)} ids lie in several places (the first is "
+            f"{scattered[0]}); "
+            "each counts as one cell. If they are several cells, export them with ids of their own."
+        ],
+    )
 
 
 def _mask_warning(path: Path, dtype: np.dtype, value: int, count: int) -> str:
-    if value not in (1, BYTE_IDS, np.iinfo(dtype).max):
+    if value not in (1, BYTE_IDS) and (dtype.kind not in "iu" or value != np.iinfo(dtype).max):
         raise InputError(
             f"{path}: the one id {value} lies in {count} places. Whether this is a mask or one cell is "
             "unclear. "
@@ -177,20 +197,9 @@ def _mask_warning(path: Path, dtype: np.dtype, value: int, count: int) -> str:
     )
 
 
-def _check_byte_overflow(path: Path, ids: npt.NDArray[Any], n_ids: int, n_scattered: int) -> None:
-    if ids.max() == BYTE_IDS and n_ids == BYTE_IDS:
+def _check_byte_overflow(path: Path, present: npt.NDArray[np.integer], n_scattered: int) -> None:
+    if len(present) == present[-1] == BYTE_IDS:
         raise InputError(
             f"{path}: all 255 ids of 8 bits are used, and {n_scattered} of them in several places. "
             "There were probably more cells than ids. Export the labels with 16 bits."
         )
-
-
-def _renumber(ids: npt.NDArray[Any], warnings: list[str]) -> tuple[npt.NDArray[np.uint32], tuple[str, ...]]:
-    """Make ids 1..n in their order, and add the warnings that hold for every kind of truth."""
-    labels, _, original = relabel_sequential(ids)
-    n_cells = len(original) - 1  # the background is counted even where there is none
-    if n_cells == 0:
-        warnings = [*warnings, "mask without a single cell"]
-    elif int(ids.max()) != n_cells:
-        warnings = [*warnings, f"ids have gaps ({n_cells} ids up to {ids.max()}): renumbered 1 to {n_cells}"]
-    return labels.astype(np.uint32), tuple(warnings)

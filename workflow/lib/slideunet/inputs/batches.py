@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from slideunet.images.companions import files_of
 from slideunet.inputs.sheet import normal_path
 
 LARGE = 256 * 1024**2
@@ -42,7 +43,9 @@ def assign_batches(sizes: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
 
 
 def image_sizes(sheet: pd.DataFrame, made: Iterable[Path] = ()) -> dict[str, int]:
-    """Return the bytes of each slide's image; a folder (OME-Zarr) is summed up until it counts as large.
+    """Return the bytes of each slide's image, of all its files.
+
+    A folder (OME-Zarr) is summed up until it counts as large.
 
     Parameters
     ----------
@@ -76,7 +79,7 @@ def _bytes(path: Path) -> int:
     if not path.exists():
         return 0
     if not path.is_dir():
-        return path.stat().st_size
+        return sum(file.stat().st_size for file in files_of(path))
     total = 0
     for file in path.rglob("*"):
         total += file.stat().st_size if file.is_file() else 0

@@ -12,6 +12,7 @@ import pandas as pd
 
 from slideunet.errors import SlideunetError
 from slideunet.images.readers import Source, choose_channels, open_image
+from slideunet.images.resampling import open_at
 from slideunet.images.truth import open_truth
 
 HEADER_ONLY = 64 * 1024**2
@@ -47,7 +48,7 @@ class SlideCheck:
     has_cells: bool | None = None
 
 
-def check_slide(row: Mapping[str, str], channels: Channels) -> SlideCheck:
+def check_slide(row: Mapping[str, str], channels: Channels, mpp: float | None = None) -> SlideCheck:
     """Open one slide, and up to 64 Mpx read all of its pixels and labels.
 
     Parameters
@@ -56,8 +57,13 @@ def check_slide(row: Mapping[str, str], channels: Channels) -> SlideCheck:
         slide, image, labels and mpp of the sheet.
     channels : None, "grey", "rgb" or list of int
         As in the configuration.
+    mpp : float, optional
+        Micrometres per pixel of the working grid.
     """
+    own = float(row["mpp"]) if row.get("mpp") else None
     try:
+        # Whether it can be brought to the working resolution; what is read and compared is the file itself.
+        working, _ = open_at(Path(row["image"]), own_mpp=own, working_mpp=mpp)
         source = choose_channels(open_image(Path(row["image"])), channels)
     except SlideunetError as error:
         return SlideCheck(row["slide"], problems=error.problems)
@@ -66,31 +72,34 @@ def check_slide(row: Mapping[str, str], channels: Channels) -> SlideCheck:
         slide=row["slide"],
         shape=cyx,
         dtype=str(source.pixels.dtype),
-        mpp=float(row["mpp"]) if row.get("mpp") else source.mpp,
+        mpp=own or source.mpp,
+        warnings=working.warnings,
     )
     if cyx[-2] * cyx[-1] > HEADER_ONLY:
         return found
     problems: list[str] = []
     try:
-        found = replace(found, warnings=_look(source, Path(row["image"])))
+        found = replace(found, warnings=found.warnings + _look(source, Path(row["image"])))
     except SlideunetError as error:
         problems += error.problems
     try:
         if row.get("labels"):
             truth = open_truth(Path(row["labels"]), cyx[-2:])
-            found = replace(
-                found, warnings=found.warnings + truth.warnings, has_cells=bool(truth.labels.any())
-            )
+            found = replace(found, warnings=found.warnings + truth.warnings, has_cells=truth.count > 0)
     except SlideunetError as error:
         problems += error.problems
     return replace(found, problems=tuple(problems))
 
 
-def check_slides(sheet: pd.DataFrame, channels: Channels, threads: int) -> list[SlideCheck]:
+def check_slides(
+    sheet: pd.DataFrame, channels: Channels, mpp: float | None, threads: int
+) -> list[SlideCheck]:
     """Check all slides of a sheet in parallel threads; the result is in the order of the sheet."""
     rows = sheet.to_dict("records")
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(lambda row: check_slide({str(k): v for k, v in row.items()}, channels), rows))
+        return list(
+            pool.map(lambda row: check_slide({str(k): v for k, v in row.items()}, channels, mpp), rows)
+        )
 
 
 def cohort_problems(checks: Sequence[SlideCheck], expected: int | None = None) -> list[str]:

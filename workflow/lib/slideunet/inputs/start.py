@@ -43,6 +43,14 @@ class Run:
     made: list[Path]
     weights: Path | None
 
+    @property
+    def required(self) -> list[str]:
+        """The slides that a run which trains cannot do without: those that are labelled and divided."""
+        if self.weights is not None:
+            return []
+        divided = (self.sheet["labels"] != "") & (self.sheet["split"] != "predict")
+        return list(self.sheet.loc[divided, "slide"])
+
     def rows(self, batch: str, columns: Sequence[str]) -> list[dict[str, str]]:
         """Return some columns of the rows of a batch."""
         own = self.sheet[self.sheet["slide"].isin(self.batches[batch])]

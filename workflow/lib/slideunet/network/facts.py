@@ -10,7 +10,8 @@ from slideunet.fingerprint import fingerprint
 from slideunet.images.stores import read_manifest
 
 Precision = Literal["fp32", "bf16"]
-FORMAT = 1  # Raise when predictions are made differently, so that old ones are made again.
+EngineName = Literal["openvino", "torch"]
+FORMAT = 1  # Raise when models are trained differently, so that old ones are trained again.
 
 _REQUIRED = ("architecture", "normalisation", "background", "halo", "threshold", "precision", "sha256")
 
@@ -61,34 +62,6 @@ def learned_contents(folder: Path) -> list[str]:
         f"model.weights: {folder / 'model.json'} does not say which slides the model has learned from "
         "(training.contents). A slide it knows would count as a success. Train it again with this version."
     )
-
-
-def prediction_fingerprint(image: Path, facts: Mapping[str, Any], precision: str, version: str) -> str:
-    """Return the digest of all that a prediction depends on; the tile size is not part of it.
-
-    Parameters
-    ----------
-    image : Path
-        Manifest of the slide.
-    facts : mapping
-        `model.json`.
-    precision : "fp32" or "bf16"
-    version : str
-        Of OME-Zarr.
-    """
-    model = {name: facts[name] for name in ("sha256", "architecture", "normalisation", "background", "halo")}
-    return fingerprint(
-        format=FORMAT,
-        image=read_manifest(image)["fingerprint"],
-        model=model,
-        precision=precision,
-        version=version,
-    )
-
-
-def choose_prediction_precision(facts: Mapping[str, Any], precision: str) -> Precision:
-    """Return the asked-for precision; "auto" is the one that the model was validated in, on every machine."""
-    return facts["precision"] if precision == "auto" else precision  # type: ignore[return-value]
 
 
 def training_fingerprint(

@@ -1,4 +1,4 @@
-"""Exact tiled prediction: the same probabilities, bit for bit, whatever the size of the tiles."""
+"""Exact tiled prediction with torch: the same logits, bit for bit, whatever the size of the tiles."""
 
 import contextlib
 import copy
@@ -15,6 +15,7 @@ from slideunet.images.normalisation import Normalisation
 from slideunet.images.pixels import Pixels
 from slideunet.images.tiling import Interval, Tile, tile_grid
 from slideunet.images.windows import read_mirrored
+from slideunet.network.convolutions import Convolution, least_core
 from slideunet.network.facts import Precision
 from slideunet.network.unet import DoubleConv, UNet, UNetSpec, channels_last, halo
 
@@ -47,10 +48,11 @@ def predict_tile(
     network: UNet, pixels: Pixels, normalisation: Normalisation, place: Tile, precision: Precision
 ) -> np.ndarray:
     """Return the logits (core height, core width) float32 of one tile; see `predict_tiles`."""
-    rows, columns = (_with_room(span, network.spec) for span in place.read)
-    return _logits(network, normalisation.apply(read_mirrored(pixels, (rows, columns))), precision)[
-        place.crop
-    ]
+    margin = place.core[0][0] - place.read[0][0]
+    rows, columns = (_with_room(span, network.spec, margin) for span in place.read)
+    block = normalisation.apply(read_mirrored(pixels, (rows, columns)))
+    height, width = (stop - start for start, stop in place.core)
+    return _logits(network, block, margin, precision)[:height, :width]
 
 
 def predict_tiles(
@@ -86,16 +88,15 @@ def predict_tiles(
         yield place, predict_tile(network, pixels, normalisation, place, precision)
 
 
-def _with_room(span: Interval, spec: UNetSpec) -> Interval:
-    """Lengthen what a tile reads until no convolution has `_SMALL` inputs or fewer.
-
-    The image has `channels` feature maps; the first convolution at the bottom has width 2^(depth - 1) of
-    them on 1 / 4^depth of the pixels. No other 3 x 3 convolution has fewer inputs than these two.
-    """
-    inputs_per_pixel = min(spec.channels, spec.width / 2 ** (spec.depth + 1))
-    side = math.isqrt(int(_SMALL / inputs_per_pixel)) + 1
+def _with_room(span: Interval, spec: UNetSpec, margin: int) -> Interval:
+    """Lengthen what a tile reads until its core has the least side that torch computes alike."""
     start, stop = span
-    return start, max(stop, start + side + -side % spec.multiple)
+    return start, max(stop, start + 2 * margin + least_core(spec, margin, large_enough))
+
+
+def large_enough(convolution: Convolution) -> bool:
+    """Tell whether torch uses the kernel for it that it uses for all larger ones."""
+    return convolution.inputs * convolution.side**2 > _SMALL
 
 
 def aligned(tile: int, network: UNet) -> int:
@@ -137,8 +138,8 @@ def choose_precision(
 
 
 @torch.inference_mode()
-def _logits(network: UNet, block: np.ndarray, precision: Precision) -> np.ndarray:
+def _logits(network: UNet, block: np.ndarray, margin: int, precision: Precision) -> np.ndarray:
     device = next(network.parameters()).device
     batch = torch.from_numpy(block)[None].to(device, memory_format=torch.channels_last)
     with reduced_precision(device, precision):
-        return network(batch)[0, 0].float().cpu().numpy()
+        return network(batch, margin)[0, 0].float().cpu().numpy()

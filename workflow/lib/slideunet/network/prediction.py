@@ -1,121 +1,159 @@
-"""Predicting a slide into its store: a lazy dask array of tiles, computed and written chunk by chunk."""
+"""Predicting a slide into its store, block by block, in this process or on the workers of a cluster."""
 
+import functools
 import logging
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import dask
-import dask.array as da
+import distributed
 import numpy as np
-import torch
 
 from slideunet import __version__
+from slideunet.clusters import work_through
+from slideunet.fingerprint import fingerprint
 from slideunet.images import omezarr, stores
-from slideunet.images.normalisation import Normalisation, normalisation
-from slideunet.images.pixels import Pixels
-from slideunet.images.tiling import tile_at, tile_spans
-from slideunet.network.facts import Precision
-from slideunet.network.inference import TILE, aligned, best_device, for_inference, predict_tile, to_uint8
-from slideunet.network.unet import UNet
-from slideunet.network.weights import load_model
-
-
-def open_network(model: Path) -> UNet:
-    """Load a model folder and make it ready for inference, on the GPU when there is one."""
-    network, _ = load_model(model)
-    return for_inference(network).to(best_device())
+from slideunet.images.blocks import block_at, block_count
+from slideunet.images.building import Building, building
+from slideunet.images.tissue_store import StoredMask, make_mask
+from slideunet.logs import progress_line
+from slideunet.network.block import Task, measure_halo, predict_block
+from slideunet.network.facts import read_model_facts
+from slideunet.network.plan import Part, Plan, engine_version
 
 
 def predict_slide(
-    network: UNet,
-    facts: dict[str, Any],
     image: Path,
+    model: Path,
     manifest: Path,
+    plan: Plan,
     *,
-    fingerprint: str,
-    precision: Precision,
-    tile: int | None,
-    version: omezarr.Version,
-    threads: int,
+    client: distributed.Client | None = None,
+    threads: int = 1,
+    part: Part | None = None,
 ) -> None:
-    """Predict one slide and write its store and manifest.
+    """Predict one slide, or one part of it, and write its store and manifest.
+
+    What an interrupted run has finished is kept. The result does not depend on tile, workers, parts or
+    threads.
 
     Parameters
     ----------
-    network : UNet
-        From `inference.for_inference`, on the device to use.
-    facts : dict
-        `model.json`.
     image, manifest : Path
         Manifest of the slide, and of the prediction to write.
-    fingerprint : str
-        From `facts.prediction_fingerprint`.
-    precision, tile, version, threads
-        tile is the side of the written core in pixels; None is 1024. The result depends on neither tile nor
-        threads.
+    model : Path
+        Its folder.
+    plan : Plan
+    client : distributed.Client, optional
+        Of the cluster that works; without it this process does.
+    threads : int
+        Of the engine in each process.
+    part : (number, parts), optional
+        Do this share of the blocks only and leave the store unfinished; who has no part finishes it.
     """
     start = time.perf_counter()
-    slide = stores.read_manifest(image)
-    constants = normalisation(slide["statistics"], facts["normalisation"], facts["background"])
-    probability = lazy_prediction(
-        network,
-        stores.open_image_store(image),
-        constants,
-        tile=aligned(tile or TILE, network),
-        halo=facts["halo"],
-        precision=precision,
+    slide, facts = stores.read_manifest(image), read_model_facts(model)
+    known = plan.fingerprint(image, facts)
+    # Blocks of two versions are never mixed, but a finished slide stays when a version changes.
+    versioned = fingerprint(known=known, code=__version__, engine=engine_version(plan.engine))
+    number = None if part is None else part[0]
+    with building(manifest, versioned, _creator(slide, plan.version), part=number) as store:
+        mask = make_mask(store.path, image, plan.tissue, facts["background"], plan.version)
+        task = Task(
+            # Workers of another cluster have a working directory of their own.
+            image=image.absolute(),
+            model=model.absolute(),
+            sha256=facts["sha256"],
+            store=store.path.absolute(),
+            engine=plan.engine,
+            precision=plan.precision,
+            threads=threads,
+            tile=plan.tile,
+            halo=plan.halo,
+        )
+        _work(store, task, slide, client, part or (0, 1))
+        if part is None:
+            told = _describe(slide, facts, plan, mask) | {"fingerprint": known}
+            told["halo_deviation"] = _judge_halo(task, slide, facts["threshold"], client)
+            store.finish(told | _speed(slide, time.perf_counter() - start))
+
+
+def _work(
+    store: Building, task: Task, slide: Mapping[str, Any], client: distributed.Client | None, part: Part
+) -> None:
+    """Do the blocks of a part that are not done, and tell speed and time left."""
+    number, parts = part
+    count = block_count(slide["shape"])
+    share = range(count * number // parts, count * (number + 1) // parts)
+    todo = store.todo(share)
+    if len(todo) < len(share):
+        logging.info(f"{slide['slide']}: going on, {len(share) - len(todo)} of {len(share)} blocks are done")
+    sizes = {index: _pixels(slide["shape"], index) for index in todo}
+    do = functools.partial(predict_block, task)
+    with progress_line(sum(sizes.values()), unit="px", label=slide["slide"]) as bar:
+        for index, facts in work_through(client, todo, do, name=functools.partial(_name, slide["slide"])):
+            store.record(index, facts)
+            bar.update(sizes[index])
+
+
+def _name(slide: str, index: int) -> str:
+    return f"slide {slide}, block {index}"
+
+
+def _judge_halo(
+    task: Task, slide: Mapping[str, Any], threshold: float, client: distributed.Client | None
+) -> dict[str, Any] | None:
+    """Tell what a halo that is not exact has changed, in the middle block; None for the exact one."""
+    if task.halo is None:
+        return None
+    middle = [block_count(slide["shape"]) // 2]
+    ((_, found),) = work_through(client, middle, functools.partial(measure_halo, task, threshold))
+    logging.warning(
+        f"{slide['slide']}: halo {task.halo} changes the probability by up to {found['largest']} of 255, "
+        f"and {found['crossing']:.5%} of the pixels change sides at the threshold (measured in one block)"
     )
-    with stores.new_store(manifest) as partial, dask.config.set(scheduler="threads", num_workers=threads):
-        omezarr.write_image(partial, probability, channels=["foreground"], mpp=slide["mpp"], version=version)
-    seconds = time.perf_counter() - start
-    speed = probability.size / seconds
+    return found
+
+
+def _pixels(shape: tuple[int, ...], index: int) -> int:
+    rows, columns = block_at(shape, index)
+    return (rows.stop - rows.start) * (columns.stop - columns.start)
+
+
+def _creator(slide: Mapping[str, Any], version: omezarr.Version) -> Callable[[Path], None]:
+    return functools.partial(
+        omezarr.create_image,
+        shape=(1, *slide["shape"][1:]),
+        dtype=np.dtype(np.uint8),
+        channels=["foreground"],
+        mpp=slide["mpp"],
+        version=version,
+        name=slide["slide"],
+    )
+
+
+def _describe(
+    slide: Mapping[str, Any], facts: Mapping[str, Any], plan: Plan, mask: StoredMask | None
+) -> dict[str, Any]:
+    return {
+        "slide": slide["slide"],
+        "shape": [1, *slide["shape"][1:]],
+        "model_sha256": facts["sha256"],
+        "engine": plan.engine,
+        "precision": plan.precision,
+        "halo": facts["halo"] if plan.halo is None else plan.halo,
+        "tissue": None if mask is None else mask.facts(tuple(slide["shape"])),
+        "mpp": slide["mpp"],
+        "scale": slide["scale"],
+        "versions": {"slideunet": __version__, plan.engine: engine_version(plan.engine)},
+    }
+
+
+def _speed(slide: Mapping[str, Any], seconds: float) -> dict[str, float]:
+    """Of this run: what an earlier one had finished makes it look faster."""
+    size = slide["shape"][1] * slide["shape"][2]
     logging.info(
-        f"{slide['slide']}: {probability.size / 1e6:.2f} Mpx in {seconds:.1f} s, {speed / 1e6:.2f} Mpx/s"
+        f"{slide['slide']}: {size / 1e6:.2f} Mpx in {seconds:.1f} s, {size / seconds / 1e6:.2f} Mpx/s"
     )
-    stores.write_manifest(
-        manifest,
-        {
-            "slide": slide["slide"],
-            "fingerprint": fingerprint,
-            "shape": list(probability.shape),
-            "model_sha256": facts["sha256"],
-            "precision": precision,
-            "mpp": slide["mpp"],
-            "scale": slide["scale"],
-            "seconds": round(seconds, 3),
-            "pixels_per_second": round(speed),
-            "versions": {"slideunet": __version__, "torch": torch.__version__},
-        },
-    )
-
-
-def lazy_prediction(
-    network: UNet, pixels: Pixels, constants: Normalisation, *, tile: int, halo: int, precision: Precision
-) -> da.Array:
-    """Return the foreground probability (1, y, x) uint8 of a slide as a lazy array with one chunk per tile.
-
-    Parameters
-    ----------
-    pixels : array-like (c, y, x)
-        Read tile by tile when the result is computed.
-    constants : Normalisation
-        Of the whole slide.
-    tile, halo : int
-        In pixels, multiples of 2^depth.
-    """
-    height, width = pixels.shape[-2:]
-    multiple = network.spec.multiple
-    chunks = [
-        tuple(stop - start for (start, stop), _ in tile_spans(length, tile, halo, multiple))
-        for length in (height, width)
-    ]
-
-    def compute(block_id: tuple[int, int, int]) -> np.ndarray:
-        # The number of threads inside an operation changes the last bits of a convolution, so it is always
-        # one; tiles are what runs in parallel. The setting belongs to the thread that makes it.
-        torch.set_num_threads(1)
-        place = tile_at((height, width), block_id[1:], tile, halo, multiple)
-        return to_uint8(predict_tile(network, pixels, constants, place, precision))[None]
-
-    return da.map_blocks(compute, dtype=np.uint8, chunks=((1,), *chunks), meta=np.empty((0, 0, 0), np.uint8))
+    return {"seconds": round(seconds, 3), "pixels_per_second": round(size / seconds)}

@@ -54,6 +54,13 @@ class Learner:
     average: AveragedModel
     optimiser: torch.optim.Optimizer
 
+    @property
+    def averaged(self) -> UNet:
+        """The network with the averaged weights."""
+        module = self.average.module
+        assert isinstance(module, UNet)
+        return module
+
 
 def start(learner: Learner, precision: Precision) -> Progress:
     """Return the progress of a training that has not begun."""
@@ -83,7 +90,7 @@ def close_epoch(progress: Progress, learner: Learner, row: dict[str, float], val
     progress.average = copy.deepcopy(learner.average.state_dict())
     progress.optimiser = learner.optimiser.state_dict()
     if dice > progress.best_dice or progress.epoch == 1:
-        progress.best = copy.deepcopy(learner.average.module.state_dict())
+        progress.best = copy.deepcopy(learner.averaged.state_dict())
         progress.best_epoch, progress.best_dice = progress.epoch, dice
         progress.best_threshold = validation.best_threshold()
 

@@ -1,6 +1,5 @@
 """The training loop: no callbacks, and after a kill it goes on from its last epoch to the same result."""
 
-import io
 import itertools
 import logging
 import time
@@ -14,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from slideunet.errors import InputError
+from slideunet.logs import progress_line
 from slideunet.network.facts import Precision
 from slideunet.network.inference import reduced_precision
 from slideunet.network.losses import build_loss
@@ -97,36 +97,17 @@ def fit(
     loss = build_loss(plan.loss, plan.loss_weights)
     steps = -(-len(dataset) // plan.batch_size)
     stream = iter(batches(dataset, plan.batch_size, range(progress.epoch, plan.epochs), workers))
-    with _bar(plan.epochs * steps, progress.epoch * steps) as bar:
+    with progress_line(plan.epochs * steps, unit="step", done=progress.epoch * steps) as bar:
         while progress.epoch < plan.epochs and not out_of_patience(progress, plan.patience):
             epoch = _Epoch(progress.epoch, steps, itertools.islice(stream, steps))
             row = _train_epoch(learner, loss, plan, epoch, bar)
             begun = time.perf_counter()
-            validation = validate(learner.average.module, val, loss, plan.precision)
+            validation = validate(learner.averaged, val, loss, plan.precision)
             row["validation_seconds"] = time.perf_counter() - begun
             close_epoch(progress, learner, row, validation)
             progress.save(state)
             logging.info(account(progress, plan.epochs))
     return progress
-
-
-class _LogLines(io.TextIOBase):
-    """A file that turns tqdm's line, which is written over and over, into lines of the log.
-
-    Snakemake passes on the output of a job line by line, so nothing else would be seen while it runs.
-    """
-
-    def write(self, text: str) -> int:
-        if text.strip():
-            logging.info(text.strip())
-        return len(text)
-
-
-def _bar(total: int, done: int) -> tqdm:
-    """Return the progress line: steps, time left, loss, Dice and speed, every ten seconds."""
-    return tqdm(
-        total=total, initial=done, unit="step", mininterval=10.0, file=_LogLines(), ncols=120, ascii=" ="
-    )
 
 
 def _train_epoch(

@@ -76,8 +76,23 @@ class UNet(nn.Module):
         self.decoder = nn.ModuleList(DoubleConv(2 * width, width) for width in reversed(widths[:-1]))
         self.head = nn.Conv2d(widths[0], 1, kernel_size=1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return foreground logits (n, 1, y, x)."""
+    def forward(self, x: torch.Tensor, margin: int = 0) -> torch.Tensor:
+        """Return foreground logits (n, 1, y, x), without a margin that is only context.
+
+        Parameters
+        ----------
+        x : tensor (n, channels, y, x)
+        margin : int
+            Pixels to leave out on every side, a multiple of 2^depth. The decoder computes of them only what
+            its own convolutions need; the values of the rest are those of the whole pass, bit for bit.
+
+        Raises
+        ------
+        ValueError
+            When `margin` is not a multiple of 2^depth.
+        """
+        if margin % self.spec.multiple:
+            raise ValueError(f"margin {margin} is not a multiple of {self.spec.multiple} (2^depth)")
         skips = []
         for level, block in enumerate(self.encoder):
             x = block(x)
@@ -86,9 +101,48 @@ class UNet(nn.Module):
             skips.append(x)
             x = self.pool(x)
         x = self.dropout(self.bottom(x))
-        for up, block, skip in zip(self.up, self.decoder, reversed(skips), strict=True):
-            x = block(torch.cat([skip, up(x)], dim=1))
-        return self.head(x)
+        kept = margin >> self.spec.depth
+        needed = reversed(decoder_margins(self.spec.depth))
+        for index, (skip, need) in enumerate(zip(reversed(skips), needed, strict=True)):
+            has, kept = 2 * kept, min(2 * kept, need)
+            skip = _crop(skip, (margin >> (self.spec.depth - 1 - index)) - kept)
+            x = self.decode(index, skip, x, has - kept)
+        return self.head(_crop(x, kept))
+
+    def decode(self, index: int, skip: torch.Tensor, x: torch.Tensor, crop: int) -> torch.Tensor:
+        """Return the maps of a decoder level, the deepest being 0.
+
+        Parameters
+        ----------
+        skip : tensor (n, width, y, x)
+            From the encoder.
+        x : tensor (n, 2 width, y / 2 + crop, x / 2 + crop)
+            From the level below.
+        crop : int
+            Pixels to leave out on every side of what is made of x.
+        """
+        return self.decoder[index](torch.cat([skip, _crop(self.up[index](x), crop)], dim=1))
+
+
+@functools.lru_cache
+def decoder_margins(depth: int) -> tuple[int, ...]:
+    """Return how many pixels around the output the input of each decoder level must have, in its own pixels.
+
+    Two 3 x 3 convolutions need 2 px more than they give; a 2 x 2 up-sampling needs half as many, rounded up.
+
+    Returns
+    -------
+    tuple of int
+        One per level, the full resolution first: 2, 3, 4, 4 ... at every depth.
+    """
+    margins = [2]
+    while len(margins) < depth:
+        margins.append(-(-margins[-1] // 2) + 2)
+    return tuple(margins[:depth])
+
+
+def _crop(x: torch.Tensor, margin: int) -> torch.Tensor:
+    return x[..., margin:-margin, margin:-margin] if margin else x
 
 
 def channels_last(network: UNet) -> UNet:

@@ -1,7 +1,7 @@
 """The report: everything above as one self-contained HTML page."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from slideunet.report import figures
 from slideunet.report.cases import Case, draw_case, ranked
+from slideunet.report.masks import draw_mask, masked, share_in_words
 from slideunet.report.pictures import CORRECT, FALSE, MISSED
 from slideunet.report.results import SlideResult, warnings_of
 from slideunet.report.tables import breakdown, scored, scores_of, split_overview, summarise
@@ -19,6 +20,8 @@ from slideunet.scoring.instances import THRESHOLDS
 NONE = "\N{EN DASH}"
 EXTREMES = 3
 UNLABELLED_SHOWN = 24
+MASKS_SHOWN = 24
+MASK_BYTES = 24_000
 PICTURE_BYTES = 11_000_000
 """Of all pictures together before base64, which adds a third."""
 
@@ -57,6 +60,8 @@ class Run:
         Of the sample sheet.
     versions : mapping
         Of the software that scored and reported.
+    quarantined : mapping
+        Slide to what was wrong with it, for slides that were set aside.
     """
 
     title: str
@@ -68,6 +73,7 @@ class Run:
     by: Sequence[str]
     sheet_sha256: str | None
     versions: Mapping[str, str]
+    quarantined: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def summary_of(run: Run, results: Sequence[SlideResult]) -> dict[str, Any]:
@@ -84,6 +90,7 @@ def summary_of(run: Run, results: Sequence[SlideResult]) -> dict[str, Any]:
             for split in dict.fromkeys(result.split for result in results)
         },
         "warnings": [f"slide {slide}: {text}" for slide, text in warnings_of(list(results))],
+        "quarantined": {slide: list(problems) for slide, problems in run.quarantined.items()},
         "sheet_sha256": run.sheet_sha256,
         "versions": dict(run.versions),
     }
@@ -98,11 +105,21 @@ def render_page(run: Run, results: Sequence[SlideResult]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "interval": _interval, "count": _count}
+    environment.filters |= {
+        "number": _number,
+        "interval": _interval,
+        "count": _count,
+        "skipped": share_in_words,
+    }
     template = environment.get_template("page.html.j2")
     style = files("slideunet").joinpath("report", "page.css").read_text(encoding="utf-8")
     return template.render(
-        style=style, run=run, results=results, **_numbers(run, results), **_pictures(results)
+        style=style,
+        run=run,
+        results=results,
+        **_numbers(run, results),
+        **_pictures(results),
+        **_masks(results),
     )
 
 
@@ -161,6 +178,14 @@ def _pictures(results: Sequence[SlideResult]) -> dict[str, Any]:
         "unlabelled": unlabelled,
         "unlabelled_cases": [draw_case(result, budget) for result in shown],
         "colours": {"correct": CORRECT, "missed": MISSED, "false": FALSE},
+    }
+
+
+def _masks(results: Sequence[SlideResult]) -> dict[str, Any]:
+    slides = masked(results)
+    return {
+        "masked": slides,
+        "masks": [(result, draw_mask(result, MASK_BYTES)) for result in slides[:MASKS_SHOWN]],
     }
 
 

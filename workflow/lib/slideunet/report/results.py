@@ -53,6 +53,12 @@ class SlideResult:
         """Predicted cells; 0 without a prediction."""
         return int(self.prediction["cells"]["n_cells"]) if self.prediction else 0
 
+    @property
+    def skipped(self) -> float | None:
+        """Share of the slide that a tissue mask left out; None without a mask."""
+        tissue = self.prediction.get("tissue") if self.prediction else None
+        return None if tissue is None else float(tissue["skipped"])
+
     def value_of(self, column: str) -> str:
         """The slide's value of a column of the split table or of the sheet; empty where it has none."""
         return str({"group": self.group, "stratum": self.stratum, **self.metadata}.get(column, ""))
@@ -105,7 +111,9 @@ def warnings_of(results: list[SlideResult]) -> list[tuple[str, str]]:
         found += [(result.slide, text) for text in result.facts.get("warnings", [])]
         if result.prediction is None:
             found.append((result.slide, "was not predicted"))
-        elif result.labelled and result.score is None:
+        elif result.skipped == 1:
+            found.append((result.slide, "no tissue found; set prediction.tissue: none to force prediction"))
+        if result.prediction is not None and result.labelled and result.score is None:
             found.append((result.slide, "has labels but was not scored"))
     return found
 

@@ -42,10 +42,10 @@ class Window:
         return Window(top, left, top + self.bottom - self.top, left + self.right - self.left)
 
 
-def coarse_level(shape: tuple[int, int]) -> int:
-    """Choose the pyramid level whose longer side is the largest that is at most 1024 px."""
+def coarse_level(shape: tuple[int, int], side: int = COARSE) -> int:
+    """Choose the pyramid level whose longer side is the largest that is at most `side` px."""
     level = 0
-    while max(shape) > COARSE << level:
+    while max(shape) > side << level:
         level += 1
     return level
 

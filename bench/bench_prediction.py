@@ -1,0 +1,189 @@
+"""Exact prediction against MONAI's sliding window and against the network alone: ratios of one run.
+
+    python bench/bench_prediction.py [--side 8192] [--precision bf16] [--preset light]
+
+All variants compute the same image with the same weights on the same two cores, and are repeated in turn.
+Writes bench/results/prediction.json.
+"""
+
+import argparse
+import itertools
+import json
+import multiprocessing
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "workflow/lib"))
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from monai.inferers import sliding_window_inference  # noqa: E402
+
+from slideunet.images.normalisation import Normalisation  # noqa: E402
+from slideunet.network.cores import predict_core  # noqa: E402
+from slideunet.network.engines import choose_engine, open_engine  # noqa: E402
+from slideunet.network.facts import Precision  # noqa: E402
+from slideunet.network.inference import for_inference, reduced_precision  # noqa: E402
+from slideunet.network.unet import PRESETS, UNet, UNetSpec  # noqa: E402
+from slideunet.network.weights import load_model, save_model  # noqa: E402
+
+CORES, BLOCK, BARE = 2, 4096, 2048
+CONSTANTS = Normalisation((0.0,), (255.0,))
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every variant works on."""
+
+    folder: Path
+    side: int
+    precision: Precision
+
+    def pixels(self) -> np.ndarray:
+        """Return the image (1, y, x) uint8, read when it is needed."""
+        return np.load(self.folder / "image.npy", mmap_mode="r")
+
+    def result(self) -> np.ndarray:
+        """Return the array (y, x) uint8 that is written to."""
+        return np.load(self.folder / "result.npy", mmap_mode="r+")
+
+
+def prepare(folder: Path, side: int, precision: Precision, preset: str) -> Job:
+    """Write a network with random weights and a random image."""
+    torch.manual_seed(0)
+    network = UNet(UNetSpec(channels=1, **PRESETS[preset])).eval()
+    facts = {
+        "normalisation": "unit",
+        "background": "dark",
+        "halo": 0,
+        "threshold": 0.5,
+        "precision": precision,
+    }
+    save_model(folder, network.state_dict(), facts | {"architecture": network.spec.as_dict()})
+    np.save(folder / "image.npy", np.random.default_rng(0).integers(0, 255, (1, side, side), dtype=np.uint8))
+    np.save(folder / "result.npy", np.zeros((side, side), np.uint8))
+    return Job(folder, side, precision)
+
+
+def squares(side: int, size: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Cut the image into squares of at most `size`."""
+    spans = [(start, min(start + size, side)) for start in range(0, side, size)]
+    return list(itertools.product(spans, spans))
+
+
+class Workers:
+    """Processes that keep their engine, as the workers of the workflow do."""
+
+    def __init__(self, job: Job, processes: int, threads: int) -> None:
+        self.job = job
+        context = multiprocessing.get_context("spawn")
+        ready = context.Barrier(processes + 1)
+        self.pool = context.Pool(processes, _open, (job, threads, ready))
+        ready.wait()
+
+    def ours(self) -> None:
+        """Predict block by block, context and writing included."""
+        size = min(BLOCK, -(-self.job.side // CORES))
+        self.pool.map(_predict, squares(self.job.side, size), chunksize=1)
+
+    def bare(self) -> None:
+        """Only run the network over the same pixels: no context, no writing."""
+        self.pool.map(_forward, squares(self.job.side, BARE), chunksize=1)
+
+
+_worker: dict[str, Any] = {}
+
+
+def _open(job: Job, threads: int, ready: Barrier) -> None:
+    engine = open_engine(job.folder, precision=job.precision, threads=threads)
+    _worker.update(engine=engine, pixels=job.pixels(), result=job.result())
+    # The first tile of a shape prepares kernels and memory.
+    _predict(((0, min(BARE, job.side)), (0, min(BARE, job.side))))
+    _forward(((0, min(BARE, job.side)), (0, min(BARE, job.side))))
+    ready.wait()
+
+
+def _predict(core: tuple[tuple[int, int], tuple[int, int]]) -> None:
+    rows, columns = (slice(*span) for span in core)
+    _worker["result"][rows, columns] = predict_core(_worker["engine"], _worker["pixels"], CONSTANTS, core)
+
+
+def _forward(core: tuple[tuple[int, int], tuple[int, int]]) -> None:
+    rows, columns = (slice(*span) for span in core)
+    _worker["engine"].foreground(_worker["pixels"][:, rows, columns], CONSTANTS, 0)
+
+
+def monai(network: torch.nn.Module, image: torch.Tensor, precision: str) -> None:
+    """Predict as MONAI's users do: windows of 512, overlap 0.25, Gaussian weights."""
+    with torch.inference_mode(), reduced_precision(torch.device("cpu"), precision):
+        sliding_window_inference(image, 512, 1, network, overlap=0.25, mode="gaussian")
+
+
+def variants(job: Job) -> dict[str, Callable[[], None]]:
+    """Return what is compared, by name."""
+    plain, _ = load_model(job.folder)
+    tuned = for_inference(plain)
+    image = torch.from_numpy(CONSTANTS.apply(job.pixels()))[None]
+    apart, together = Workers(job, CORES, 1), Workers(job, 1, CORES)
+    return {
+        "ours": apart.ours,
+        "ours, one process": together.ours,
+        "bare": apart.bare,
+        "MONAI": lambda: monai(tuned, image, job.precision),
+        "MONAI, default": lambda: monai(plain.eval(), image, "fp32"),
+    }
+
+
+def timed(work: dict[str, Callable[[], None]], repeats: int) -> dict[str, list[float]]:
+    """Return the seconds of every repeat; the variants take turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in work}
+    for _ in range(repeats):
+        for name, run in work.items():
+            start = time.perf_counter()
+            run()
+            seconds[name].append(round(time.perf_counter() - start, 3))
+            print(f"  {name}: {seconds[name][-1]:.1f} s", flush=True)
+    return seconds
+
+
+def main(side: int, precision: Precision, preset: str, repeats: int) -> None:
+    """Time all variants and print speeds and ratios."""
+    torch.set_num_threads(CORES)
+    with tempfile.TemporaryDirectory() as folder:
+        job = prepare(Path(folder), side, precision, preset)
+        seconds = timed(variants(job), repeats)
+    best = {name: min(times) for name, times in seconds.items()}
+    print(f"{side} x {side} px, {preset}, {precision}, {CORES} cores, engine {choose_engine('auto')}")
+    for name, value in best.items():
+        print(
+            f"{name:20} {side * side / value / 1e6:6.2f} Mpx/s   ours takes {best['ours'] / value:5.2f} of it"
+        )
+    ratios = {
+        "faster than MONAI (goal 2.5)": best["MONAI"] / best["ours"],
+        "time of the bare network (goal 1.25)": best["ours"] / best["bare"],
+        "faster than MONAI by default (goal 6)": best["MONAI, default"] / best["ours"],
+    }
+    for name, ratio in ratios.items():
+        print(f"{name:40} {ratio:5.2f}")
+    results = ROOT / "bench/results"
+    results.mkdir(exist_ok=True)
+    found = {"side": side, "preset": preset, "precision": precision, "seconds": seconds, "ratios": ratios}
+    (results / "prediction.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--side", type=int, default=8192)
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
+    parser.add_argument("--preset", choices=PRESETS, default="light")
+    parser.add_argument("--repeats", type=int, default=2)
+    main(**vars(parser.parse_args()))

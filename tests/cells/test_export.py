@@ -1,0 +1,89 @@
+import gzip
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import ndimage as ndi
+
+from slideunet.cells import blockwise, export
+from slideunet.cells.export import export_cells, export_fingerprint
+from slideunet.cells.labelling import label_slide
+from slideunet.cells.measurement import measure
+from slideunet.cells.outlines import feature_lines, outlines
+from slideunet.cells.tables import table_fingerprint
+from slideunet.images.stores import open_image_store, open_label_store
+
+
+@pytest.fixture
+def slide(tmp_path, write_store, small_blocks, monkeypatch):
+    """Manifests of a labelled slide of six blocks, its last ones without a cell."""
+    monkeypatch.setattr(blockwise, "BLOCK", small_blocks)
+    random = np.random.default_rng(1)
+    noise = ndi.gaussian_filter(random.normal(size=(700, 1100)), 4)
+    probability = (127 + 127 * noise / abs(noise).max()).astype(np.uint8)
+    probability[:, 1010:] = 0
+    image = write_store(
+        tmp_path / "slides/S1.json", random.integers(0, 255, (2, 700, 1100)).astype(np.uint8),
+        fingerprint="i", mpp=0.5, slide="S1", channels=["a", "a"], scale=2.0,
+    )  # fmt: skip
+    prediction = write_store(tmp_path / "predictions/S1.json", probability[None], fingerprint="p")
+    label_slide(prediction, "f" * 64, threshold=0.6, method="auto", min_area=10, version="0.5")
+    return image, prediction
+
+
+def run(slide, folder):
+    table, polygons = folder / "S1.parquet", folder / "S1.geojson.gz"
+    export_cells(*slide, table, polygons, export_fingerprint(*slide))
+    return table, polygons
+
+
+def test_blocks_give_the_table_and_the_polygons_of_the_whole_slide(slide, tmp_path):
+    table, polygons = run(slide, tmp_path / "cells")
+    cells = open_label_store(slide[1], "cells")[:]
+    image, probability = open_image_store(slide[0])[:], open_image_store(slide[1])[0]
+    whole = measure(cells, image, probability, ["a", "a"], 0.5, 2.0)
+    found = pd.read_parquet(table)
+    assert len(found) > 300
+    pd.testing.assert_frame_equal(found, whole, rtol=1e-9, atol=1e-9)
+    exact = ["cell", "y", "x", "y_min", "x_max", "area", "touches_border", "min_a", "max_a_2"]
+    pd.testing.assert_frame_equal(found[exact], whole[exact], check_exact=True)
+    read = json.loads(gzip.decompress(polygons.read_bytes()))["features"]
+    expected = [json.loads(line) for line in feature_lines("S1", outlines(cells, 2.0), found)]
+    assert read == expected
+    assert table_fingerprint(table) == export_fingerprint(*slide)
+    assert sorted(path.name for path in table.parent.iterdir()) == ["S1.geojson.gz", "S1.parquet"]
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_an_interrupted_export_goes_on_to_the_same_bytes(slide, tmp_path, monkeypatch):
+    expected = [path.read_bytes() for path in run(slide, tmp_path / "straight")]
+    original, calls = export.measure_block, []
+
+    def die(*args):
+        calls.append(args)
+        if len(calls) == 3:
+            raise Killed
+        return original(*args)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(export, "measure_block", die)
+        run(slide, tmp_path / "killed")
+    assert not (tmp_path / "killed/S1.parquet").exists()
+    again = []
+    monkeypatch.setattr(export, "measure_block", lambda *args: again.append(args) or original(*args))
+    assert [path.read_bytes() for path in run(slide, tmp_path / "killed")] == expected
+    assert len(again) == 4
+
+
+def test_a_slide_without_cells_has_an_empty_table_with_all_columns(tmp_path, write_store, slide):
+    empty = write_store(tmp_path / "empty/S1.json", np.zeros((1, 700, 1100), np.uint8), fingerprint="e")
+    label_slide(empty, "0" * 64, threshold=0.6, method="auto", min_area=10, version="0.5")
+    table, polygons = run((slide[0], empty), tmp_path / "cells")
+    full, _ = run(slide, tmp_path / "full")
+    assert len(pd.read_parquet(table)) == 0
+    assert pd.read_parquet(table).dtypes.equals(pd.read_parquet(full).dtypes)
+    assert json.loads(gzip.decompress(polygons.read_bytes()))["features"] == []

@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+from scipy import ndimage as ndi
+
+from slideunet.cells import blockwise, labelling
+from slideunet.cells.labelling import cells_fingerprint, label_slide
+from slideunet.cells.numbering import number_by_blocks
+from slideunet.cells.separation import separate
+from slideunet.errors import MachineError
+from slideunet.images import locks, omezarr, stores
+
+SIDE = 512
+
+
+@pytest.fixture
+def prediction(tmp_path, write_store, small_blocks, monkeypatch):
+    monkeypatch.setattr(blockwise, "BLOCK", small_blocks)
+    noise = ndi.gaussian_filter(np.random.default_rng(0).normal(size=(700, 1100)), 3)
+    probability = (127 + 127 * noise / abs(noise).max()).astype(np.uint8)
+    return write_store(tmp_path / "S1.json", probability[None], fingerprint="p", mpp=0.5)
+
+
+def label(prediction, fingerprint="f" * 64, **options):
+    given = {"threshold": 0.6, "method": "auto", "min_area": 10, "version": "0.5"} | options
+    return label_slide(prediction, fingerprint, **given)
+
+
+def expected(prediction, threshold=0.6):
+    return number_by_blocks(separate(stores.open_image_store(prediction)[0], threshold), SIDE)
+
+
+def test_the_cells_of_a_slide_of_several_blocks_are_those_of_the_whole(prediction):
+    facts = label(prediction)
+    cells = stores.open_label_store(prediction, "cells")[:]
+    np.testing.assert_array_equal(cells, expected(prediction))
+    told = stores.read_manifest(prediction)["cells"]
+    assert told == facts
+    assert told["n_cells"] == cells.max()
+    assert told["unfinished"] == 0
+    assert told["first_ids"][0] == 1
+    assert len(told["first_ids"]) == len(told["blocks"]) == 6
+    path = stores.store_path(prediction) / "labels"
+    assert omezarr.metadata(path)["labels"] == ["cells"]
+    assert [child.name for child in path.iterdir() if child.is_dir()] == ["cells"]
+    for level, array in enumerate(omezarr.open_levels(path / "cells")):
+        np.testing.assert_array_equal(array[:], cells[:: 2**level, :: 2**level])
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("stage", "nth"), [("separate_block", 1), ("separate_block", 3), ("number_block", 3), ("_number", 1)]
+)
+def test_an_interrupted_labelling_goes_on_to_the_same_result(prediction, monkeypatch, stage, nth):
+    original, calls = getattr(labelling, stage), []
+
+    def die(*args):
+        calls.append(args)
+        if len(calls) == nth:
+            raise Killed
+        return original(*args)
+
+    monkeypatch.setattr(labelling, stage, die)
+    with pytest.raises(Killed):
+        label(prediction)
+    monkeypatch.setattr(labelling, stage, original)
+    assert "cells" not in stores.read_manifest(prediction)
+    separated = []
+    separate_block = labelling.separate_block
+    monkeypatch.setattr(
+        labelling, "separate_block", lambda *args: separated.append(args) or separate_block(*args)
+    )
+    label(prediction)
+    assert len(separated) == (7 - nth if stage == "separate_block" else 0)
+    np.testing.assert_array_equal(stores.open_label_store(prediction, "cells")[:], expected(prediction))
+
+
+def test_other_parameters_start_again_and_sweep_what_was_left(prediction, monkeypatch):
+    def die(*args):
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(labelling, "number_block", die)
+        label(prediction, "a" * 64)
+    label(prediction, "b" * 64, threshold=0.55)
+    cells = stores.open_label_store(prediction, "cells")[:]
+    np.testing.assert_array_equal(cells, expected(prediction, 0.55))
+    assert not list((stores.store_path(prediction) / "labels").glob(".cells*"))
+
+
+def test_two_at_once_are_refused(prediction, monkeypatch):
+    monkeypatch.setattr(locks, "PATIENCE", 0.0)
+    with locks.locked(prediction.with_name(".S1.cells.lock")), pytest.raises(MachineError, match="pid"):
+        label(prediction)
+
+
+def test_the_fingerprint_depends_on_prediction_and_parameters():
+    def known(prediction="p", threshold=0.5, method="auto", min_area=10, version="0.5"):
+        return cells_fingerprint({"fingerprint": prediction}, threshold, method, min_area, version)
+
+    others = [known("q"), known(threshold=0.6), known(method="components"), known(min_area=9)]
+    assert len({known(), known(version="0.4"), *others}) == 6
+    assert known() == known()

@@ -1,0 +1,43 @@
+import dask
+import pytest
+
+from slideunet.clusters import ClusterSpec, SlurmWorkers
+from slideunet.clusters.settings import as_variables, dask_settings
+from slideunet.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("section", "spec"),
+    [
+        ({}, ClusterSpec()),
+        ({"cluster": "local", "workers": 3}, ClusterSpec()),
+        ({"cluster": {"address": "tcp://h:1"}}, ClusterSpec("address", "tcp://h:1")),
+        (
+            {"cluster": {"scheduler_file": "s.json"}, "wait_minutes": 2},
+            ClusterSpec("scheduler_file", "s.json", wait_s=120),
+        ),
+        (
+            {
+                "cluster": "slurm",
+                "slurm": {"queue": "long", "cores": 8, "directives": ["--constraint=avx512"]},
+            },
+            ClusterSpec("slurm", slurm=SlurmWorkers("long", cores=8, directives=("--constraint=avx512",))),
+        ),
+    ],
+)
+def test_the_configuration_says_where_the_workers_are(section, spec):
+    assert ClusterSpec.from_section(section) == spec
+
+
+@pytest.mark.parametrize("cluster", ["address", "pbs", {"local": 1}, {"adress": "tcp://h:1"}])
+def test_other_kinds_of_cluster_are_refused(cluster):
+    with pytest.raises(InputError, match="scheduler_file"):
+        ClusterSpec.from_section({"cluster": cluster})
+
+
+def test_workers_elsewhere_get_the_same_settings():
+    settings = dask_settings(2, 5, 90)
+    read = dask.config.collect_env(as_variables(settings))
+    for key, value in settings.items():
+        if not isinstance(value, dict):
+            assert dask.config.get(key, config=read) == value

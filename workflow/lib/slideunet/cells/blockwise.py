@@ -1,0 +1,204 @@
+"""Separating the cells of a slide block by block, with the result of doing it on the whole slide at once.
+
+A block is separated together with a margin around it. A component of the foreground that lies wholly inside
+such a window is separated there as it would be in the whole slide, for nothing outside it matters; where a
+component of the block reaches the window's edge, the margin is doubled. Cells are then known by their centre
+and their first pixel, which every block that sees them computes alike, and so get the same id from all.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage as ndi
+
+from slideunet.cells.separation import Method, foreground_cut, separate
+from slideunet.images.blocks import BLOCK, block_at, block_count
+from slideunet.images.pixels import Pixels
+
+MARGIN = 256
+LARGEST_MARGIN = 1024
+# The smoothed distance of a pixel looks three pixels away, and the distance there one pixel farther.
+_FRAME = 5
+
+
+@dataclass(frozen=True)
+class BlockCells:
+    """The cells that have pixels in one block.
+
+    Attributes
+    ----------
+    labels : ndarray (h, w) of uint32
+        Of the block; 1..n are the rows of `keys`, 0 is background.
+    keys : ndarray (n, 4) of int64
+        Block of the cell's centre, the centre's row and column (means of the pixels, rounded down) and the
+        flat index of its first pixel, all in the whole slide.
+    boxes : ndarray (n, 4) of int64
+        First row and column in the slide, and those after the last.
+    unfinished : int
+        Components that reach farther than the largest margin: these alone may be separated otherwise than in
+        the whole slide.
+    """
+
+    labels: np.ndarray
+    keys: np.ndarray
+    boxes: np.ndarray
+    unfinished: int
+
+
+def label_block(
+    probability: Pixels, index: int, threshold: float, method: Method = "auto", min_area: int = 10
+) -> BlockCells:
+    """Separate the cells that have pixels in one block of a slide.
+
+    Parameters
+    ----------
+    probability : array-like (y, x) of uint8
+        Of the whole slide; only the block and its margin are read.
+    index : int
+        Number of the block.
+    threshold, method, min_area
+        As in `separation.separate`.
+    """
+    core = block_at(probability.shape, index)
+    cut, margin = foreground_cut(threshold), MARGIN
+    while True:
+        window = _window(core, probability.shape, margin)
+        pixels = np.asarray(probability[window])
+        inner = _relative(core, window)
+        unfinished = _reaching_out(pixels >= cut, inner, _open_sides(window, probability.shape))
+        if not unfinished or margin >= LARGEST_MARGIN:
+            break
+        margin *= 2
+    origin = (window[0].start, window[1].start)
+    labels = separate(pixels, threshold, method, min_area, origin)
+    return _inside(labels, inner, origin, probability.shape[1], unfinished)
+
+
+def _window(core: tuple[slice, slice], shape: tuple[int, ...], margin: int) -> tuple[slice, slice]:
+    rows, columns = (
+        slice(max(part.start - margin, 0), min(part.stop + margin, side))
+        for part, side in zip(core, shape, strict=True)
+    )
+    return rows, columns
+
+
+def _relative(core: tuple[slice, slice], window: tuple[slice, slice]) -> tuple[slice, slice]:
+    rows, columns = (
+        slice(part.start - whole.start, part.stop - whole.start)
+        for part, whole in zip(core, window, strict=True)
+    )
+    return rows, columns
+
+
+def _open_sides(window: tuple[slice, slice], shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
+    """Yield the frame of a window along each side behind which the slide goes on."""
+    everything = slice(None)
+    rows, columns = window
+    if rows.start > 0:
+        yield slice(0, _FRAME), everything
+    if rows.stop < shape[0]:
+        yield slice(-_FRAME, None), everything
+    if columns.start > 0:
+        yield everything, slice(0, _FRAME)
+    if columns.stop < shape[1]:
+        yield everything, slice(-_FRAME, None)
+
+
+def _reaching_out(
+    foreground: np.ndarray, inner: tuple[slice, slice], sides: Iterator[tuple[slice, slice]]
+) -> int:
+    """Count the components of a window that have pixels in the block and at an open side."""
+    components, _ = ndi.label(foreground)
+    outer = [np.unique(components[side]) for side in sides]
+    if not outer:
+        return 0
+    reaching = np.intersect1d(np.concatenate(outer), np.unique(components[inner]))
+    return int(np.count_nonzero(reaching))
+
+
+def _inside(
+    labels: np.ndarray, inner: tuple[slice, slice], origin: tuple[int, int], width: int, unfinished: int
+) -> BlockCells:
+    """Describe the cells that have pixels in the block, and number them from 1."""
+    present = np.unique(labels[inner])
+    present = present[present > 0]
+    local = np.zeros(int(labels.max(initial=0)) + 1, np.uint32)
+    local[present] = np.arange(1, len(present) + 1)
+    numbered = local[labels]
+    rows, columns = np.nonzero(numbered)
+    index = numbered[rows, columns].astype(np.intp) - 1
+    rows, columns = rows + origin[0], columns + origin[1]
+    keys = _keys(index, rows, columns, width, len(present))
+    boxes = np.array(
+        [[part.start + first for part, first in zip(box, origin, strict=True)]
+         + [part.stop + first for part, first in zip(box, origin, strict=True)]
+         for box in ndi.find_objects(numbered.astype(np.int32))],
+        np.int64,
+    ).reshape(-1, 4)  # fmt: skip
+    return BlockCells(np.ascontiguousarray(numbered[inner]), keys, boxes, unfinished)
+
+
+def _keys(index: np.ndarray, rows: np.ndarray, columns: np.ndarray, width: int, count: int) -> np.ndarray:
+    area = np.bincount(index, minlength=count)
+    # Sums of whole numbers stay exact in float64 up to 2^53; dividing them as integers keeps the floor exact.
+    row, column = (
+        np.bincount(index, weights=values, minlength=count).astype(np.int64) // area
+        for values in (rows, columns)
+    )
+    # Pixels come in raster order, so the first of a cell is the first that is met.
+    _, first = np.unique(index, return_index=True)
+    across = -(-width // BLOCK)
+    return np.stack(
+        [row // BLOCK * across + column // BLOCK, row, column, rows[first] * width + columns[first]], axis=1
+    )
+
+
+def neighbours(shape: tuple[int, ...], index: int) -> list[int]:
+    """Return a block and those that touch it, corners included."""
+    across = -(-shape[-1] // BLOCK)
+    down = block_count(shape) // across
+    row, column = divmod(index, across)
+    return [
+        y * across + x
+        for y in range(max(row - 1, 0), min(row + 2, down))
+        for x in range(max(column - 1, 0), min(column + 2, across))
+    ]
+
+
+def keys_of_block(keys_seen: list[np.ndarray], index: int) -> np.ndarray:
+    """Return the keys of the cells whose centre lies in a block, in the order of their ids.
+
+    Parameters
+    ----------
+    keys_seen : list of ndarray (n, 4)
+        Of the block and all its neighbours.
+    """
+    seen = np.concatenate(keys_seen)
+    # np.unique sorts by block, then centre row, centre column and first pixel: the order of the contract.
+    return np.unique(seen[seen[:, 0] == index], axis=0)
+
+
+def ids_of_cells(keys: np.ndarray, ordered: dict[int, np.ndarray], first_ids: np.ndarray) -> np.ndarray:
+    """Return the ids (n,) of the cells with these keys.
+
+    Parameters
+    ----------
+    keys : ndarray (n, 4)
+    ordered : dict
+        Number of a block to its `keys_of_block`, for every block that is named in `keys`.
+    first_ids : ndarray (blocks,)
+        The id of the first cell of each block.
+    """
+    ids = np.zeros(len(keys), np.int64)
+    for block in np.unique(keys[:, 0]):
+        own = keys[:, 0] == block
+        ids[own] = first_ids[block] + _places(keys[own], ordered[int(block)])
+    return ids
+
+
+def _places(keys: np.ndarray, ordered: np.ndarray) -> np.ndarray:
+    """Return where each key stands in a sorted table that holds it."""
+    kind = np.dtype([(f"f{i}", np.int64) for i in range(keys.shape[1])])
+    flat, table = (np.ascontiguousarray(rows).view(kind).ravel() for rows in (keys, ordered))
+    return np.searchsorted(table, flat)

@@ -1,0 +1,159 @@
+"""Working through many tasks with few of them in flight, so that memory does not grow with their number."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+from distributed import Client, Future, KilledWorker, as_completed
+from distributed.comm.core import CommClosedError
+from distributed.protocol.pickle import dumps, loads
+from distributed.scheduler import NoValidWorkerError
+
+from slideunet.errors import MachineError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+_PER_THREAD = 3
+_ASK_EVERY_S = 5.0
+# A task is a path and some indices. What is larger is an array that was caught by accident.
+_MOST_BYTES = 64 * 1024
+
+
+def work_through(
+    client: Client | None,
+    tasks: Iterable[Task],
+    do: Callable[[Task], Result],
+    *,
+    window: int | None = None,
+    name: Callable[[Task], str] = str,
+) -> Iterator[tuple[Task, Result]]:
+    """Do something with every task, and yield each task with its result as soon as it is done.
+
+    Parameters
+    ----------
+    client : distributed.Client or None
+        None does the tasks here, one after the other.
+    tasks : iterable
+        Small things such as (absolute path, row, column); taken only when there is room for them.
+    do : callable
+        A function of an importable module, or a `functools.partial` of one with small arguments. It is
+        called again when its worker died, so twice has to be the same as once. Its result is small.
+    window : int, optional
+        Tasks in flight. The default is three per thread of all workers, so that none waits for its next.
+    name : callable
+        What a task is called in messages.
+
+    Yields
+    ------
+    tuple
+        Task and result, in the order in which they were done.
+
+    Raises
+    ------
+    MachineError
+        When a task ended one worker after the other, when no worker is left, or the scheduler is gone.
+    Exception
+        The first that `do` raised, unchanged. Tasks that have not begun are then cancelled.
+    ValueError
+        When a task together with `do` takes more than 64 KiB as a pickle.
+    """
+    if client is None:
+        for task in tasks:
+            yield task, do(task)
+        return
+    run, waiting, room = uuid.uuid4().hex, enumerate(tasks), _room(client, window)
+    flying: dict[object, tuple[Task, Future]] = {}
+    done = as_completed(loop=client.loop)
+
+    def fill() -> None:
+        size = room()
+        while len(flying) < size and (following := next(waiting, None)) is not None:
+            number, task = following
+            # Keys of one group: dask keeps most of them to itself, so that no worker hoards.
+            future = client.submit(_do, _pack(do, task), key=(f"bag-{run}", number), pure=False)
+            flying[future.key] = (task, future)
+            done.add(future)
+
+    try:
+        fill()
+        for future in done:
+            task, _ = flying.pop(future.key)
+            with _explained([task, *_failed(flying)], name):
+                result = future.result()
+            fill()
+            yield task, result
+    finally:
+        with suppress(CommClosedError, CancelledError, TimeoutError):
+            client.cancel([future for _, future in flying.values()])
+
+
+def _room(client: Client, window: int | None) -> Callable[[], int]:
+    """How many tasks may be in flight. Workers on SLURM come late, so it is asked again now and then."""
+    size, since = 0, -_ASK_EVERY_S
+
+    def room() -> int:
+        nonlocal size, since
+        if time.monotonic() - since >= _ASK_EVERY_S:
+            size, since = _PER_THREAD * max(1, sum(client.nthreads().values())), time.monotonic()
+        return size
+
+    return room if window is None else lambda: window
+
+
+def _failed(flying: Mapping[Any, tuple[Task, Future]]) -> list[Task]:
+    """Tasks that waited at a worker while another one ended it: dask counts them as failed too."""
+    return [task for task, future in flying.values() if future.status == "error"]
+
+
+@contextmanager
+def _explained(tasks: Sequence[Task], name: Callable[[Task], str]) -> Iterator[None]:
+    """Say what the failures of dask itself mean to the user; those of the task pass unchanged."""
+    names = " or ".join(map(name, tasks))
+    try:
+        yield
+    except KilledWorker as error:
+        n = error.allowed_failures + 1
+        raise MachineError(
+            f"{names} ended {n} worker{'s one after the other' if n > 1 else ''}. Most often the memory was "
+            "not enough. Run with more (mem_mb of the rule, or dask.slurm.memory_mb), or with fewer "
+            "workers (dask.workers)."
+        ) from error
+    except NoValidWorkerError as error:
+        raise MachineError(
+            f"{names} found no worker any more. All have ended, by their time limit or by failures. "
+            "Run the same command again, on SLURM with a longer dask.slurm.walltime."
+        ) from error
+    except (CommClosedError, CancelledError) as error:
+        raise MachineError(
+            f"The dask scheduler was lost at {names}. It was stopped, or the network failed. "
+            "Run the same command again; what was done is kept."
+        ) from error
+
+
+def _pack(do: Callable[[Task], object], task: Task) -> bytes:
+    packed = dumps((do, task))
+    if len(packed) > _MOST_BYTES:
+        raise ValueError(
+            f"a task of {len(packed)} bytes, of which the scheduler holds copies. "
+            "Give paths and indices, not arrays."
+        )
+    return packed
+
+
+def _do(packed: bytes) -> object:
+    """Do a task, in a worker.
+
+    It is unpacked here, because a worker that cannot import a function which dask gives it ends itself. And
+    dask waits for ever for a task that ends by `SystemExit` or by a panic of a library in Rust.
+    """
+    do, task = loads(packed)
+    try:
+        return do(task)
+    except Exception:
+        raise
+    except BaseException as error:
+        raise RuntimeError(f"{type(error).__name__}: {error}") from error

@@ -1,0 +1,132 @@
+"""GeoJSON as QuPath exports it: features, their polygons, and what is wrong with them."""
+
+import gzip
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slideunet.errors import InputError
+
+GZIP = b"\x1f\x8b"
+MAX_BYTES = 2**30
+"""Most bytes of JSON that are read: about two million outlines."""
+
+Ring = list[tuple[float, float]]
+Geometry = dict[str, Any]
+
+
+def is_geojson(path: Path) -> bool:
+    """Whether a file is GeoJSON, possibly compressed by gzip, judged by its first character."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(2)
+        with gzip.open(path) if start == GZIP else path.open("rb") as file:
+            text = file.read(64)
+    except (OSError, EOFError):
+        return path.name.lower().endswith((".geojson.gz", ".json.gz"))
+    return text.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
+
+
+def _load(path: Path) -> object:
+    """Parse the file, refusing what is too large before it is held in memory."""
+    try:
+        with path.open("rb") as probe:
+            compressed = probe.read(2) == GZIP
+        with gzip.open(path) if compressed else path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
+        if len(text) <= MAX_BYTES:
+            return json.loads(text.decode("utf-8-sig"))
+    except (OSError, EOFError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path}: is not readable GeoJSON ({type(error).__name__}: {error}). It is truncated or "
+            "damaged. Export it again."
+        ) from error
+    raise InputError(
+        f"{path}: has more than {MAX_BYTES:,} bytes of JSON. Use a label image (TIFF or OME-Zarr) instead."
+    )
+
+
+def read_features(path: Path) -> list[object]:
+    """Return the features of a file, of one kind of object, or raise `InputError`."""
+    features = _features(path, _load(path))
+    _check_kinds(path, features)
+    return features
+
+
+def _features(path: Path, document: object) -> list[object]:
+    if isinstance(document, list):
+        return document
+    if isinstance(document, dict) and isinstance(document.get("features"), list):
+        return document["features"]
+    if isinstance(document, dict) and document.get("type") in ("Feature", "Polygon", "MultiPolygon"):
+        return [document]
+    raise InputError(
+        f"{path}: is JSON but not GeoJSON with features. A FeatureCollection of polygons is expected. "
+        "In QuPath: File > Export objects as GeoJSON."
+    )
+
+
+def _check_kinds(path: Path, features: list[object]) -> None:
+    """Refuse a mixture of QuPath's annotations (regions) with its detections or cells."""
+    kinds = [_properties(feature).get("objectType") for feature in features]
+    regions = sum(kind == "annotation" for kind in kinds)
+    cells = sum(kind in ("cell", "detection") for kind in kinds)
+    if regions and cells:
+        raise InputError(
+            f"{path}: holds {regions} annotations beside {cells} cells or detections. Regions would be "
+            "drawn as cells. "
+            "Export only the objects that are cells."
+        )
+
+
+def _properties(feature: object) -> dict[str, Any]:
+    properties = feature.get("properties") if isinstance(feature, dict) else None
+    return properties if isinstance(properties, dict) else {}
+
+
+def read_geometry(feature: object, shape: tuple[int, int]) -> tuple[Geometry, tuple[float, ...]]:
+    """Return a feature's geometry, rings closed, and its least and greatest y, x; ValueError for a fault."""
+    geometry = feature.get("geometry", feature) if isinstance(feature, dict) else None
+    kind = geometry.get("type") if isinstance(geometry, dict) else None
+    if not isinstance(geometry, dict) or kind not in ("Polygon", "MultiPolygon"):
+        raise ValueError(f"is {kind or 'without geometry'}, not a Polygon or MultiPolygon")
+    parts = [geometry.get("coordinates")] if kind == "Polygon" else geometry.get("coordinates")
+    if not isinstance(parts, list) or not parts:
+        raise ValueError("is empty")
+    polygons = [list(_rings(part)) for part in parts]
+    x, y = np.array([point for rings in polygons for point in rings[0]]).T
+    height, width = shape
+    if x.max() <= 0 or y.max() <= 0 or x.min() >= width or y.min() >= height:
+        raise ValueError(f"lies outside the image, near x {x.mean():.1f}, y {y.mean():.1f}")
+    box = float(y.min()), float(x.min()), float(y.max()), float(x.max())
+    return {"type": "MultiPolygon", "coordinates": polygons}, box
+
+
+def _rings(polygon: object) -> Iterator[Ring]:
+    """Yield the outline and the holes of a polygon, closed."""
+    if not isinstance(polygon, list) or not polygon:
+        raise ValueError("is empty")
+    for ring in polygon:
+        points = [_point(point) for point in ring] if isinstance(ring, list) else []
+        if not points:
+            raise ValueError("has an empty ring")
+        if len(set(points)) < 3 or _area(points) == 0:
+            raise ValueError(f"has a ring without area, near x {points[0][0]:g}, y {points[0][1]:g}")
+        yield points if points[0] == points[-1] else [*points, points[0]]
+
+
+def _point(point: object) -> tuple[float, float]:
+    numbers = point[:2] if isinstance(point, list) else []
+    if len(numbers) != 2 or not all(isinstance(v, int | float) and math.isfinite(v) for v in numbers):
+        raise ValueError(f"has the coordinates {str(point)[:60]}, not two finite numbers")
+    return float(numbers[0]), float(numbers[1])
+
+
+def _area(points: Ring) -> float:
+    """Twice the signed area by the shoelace formula, relative to the first point to keep precision."""
+    x, y = (np.array(points) - points[0]).T
+    return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))

@@ -1,0 +1,59 @@
+"""Predict one part of a large slide: a share of its blocks, which no other part writes."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from slideunet.batch import read_batch
+from slideunet.images.omezarr import Version
+from slideunet.images.stores import write_manifest
+from slideunet.logs import log_to
+from slideunet.network.batches import predict_batch
+
+
+def main(
+    *,
+    slides: Sequence[str],
+    slides_folder: Path,
+    model: Path,
+    predictions_folder: Path,
+    manifest: Path,
+    prediction: Mapping[str, Any],
+    dask: Mapping[str, Any],
+    ome_zarr: Version,
+    part: int,
+    threads: int = 1,
+    memory_mb: int = 4000,
+) -> None:
+    """Predict the blocks of part `part` (from 0) of `prediction["parts"]`; `predict_slides` finishes."""
+    parts = prediction["parts"]
+    predict_batch(
+        slides,
+        slides_folder,
+        model,
+        predictions_folder,
+        prediction=prediction,
+        dask=dask,
+        version=ome_zarr,
+        threads=threads,
+        memory_mb=memory_mb,
+        part=(part, parts),
+    )
+    write_manifest(manifest, {"slides": list(slides), "part": part, "parts": parts})
+
+
+if __name__ == "__main__":
+    with log_to(snakemake.log[0]):
+        main(
+            slides=read_batch(Path(snakemake.input.slides)),
+            slides_folder=Path(snakemake.params.slides_folder),
+            model=Path(snakemake.input.model).parent,
+            predictions_folder=Path(snakemake.params.predictions_folder),
+            manifest=Path(snakemake.output.manifest),
+            prediction=snakemake.params.prediction,
+            dask=snakemake.params.dask,
+            ome_zarr=snakemake.params.ome_zarr,
+            part=int(snakemake.wildcards.part),
+            threads=snakemake.threads,
+            memory_mb=snakemake.resources.mem_mb,
+        )
