@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from slideunet.errors import MachineError
 from slideunet.images.normalisation import Normalisation
-from slideunet.network.cores import halo_deviation, predict_core
+from slideunet.network.cores import halo_deviation, predict_core, tiles_agree
 from slideunet.network.openvino_engine import OpenVINOEngine
 from slideunet.network.torch_engine import TorchEngine, torch
 
@@ -203,6 +203,19 @@ def test_a_short_halo_deviates_as_far_as_is_said(engine_of):
         assert told.largest == np.abs(exact.astype(int) - short).max()
         assert told.crossing == ((exact / 255 >= 0.4) != (short / 255 >= 0.4)).mean()
         assert (told.largest > 0) == (halo < 96)
+
+
+def test_an_engine_whose_tiles_do_not_agree_is_found_out(engine_of, monkeypatch):
+    engine = Slow(engine_of("openvino"))
+    assert tiles_agree(engine, side=80)
+    assert len(set(engine.tiles)) > 3
+    exact = engine.foreground
+
+    def by_size(block, constants, margin):
+        return exact(block, constants, margin) + np.uint8(block.shape[1] < 64)
+
+    monkeypatch.setattr(engine, "foreground", by_size)
+    assert not tiles_agree(engine, side=80)
 
 
 @pytest.mark.parametrize("halo", [-4, 6])

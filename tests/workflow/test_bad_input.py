@@ -81,3 +81,42 @@ def test_nothing_labelled_and_no_model(tmp_path, snakemake):
     result = snakemake(tmp_path, config=sheet(tmp_path, rows))
     assert result.returncode == 2
     assert "model.weights" in result.stderr
+
+
+def test_a_damaged_slide_is_set_aside_and_done_once_it_is_mended(
+    tmp_path, snakemake, random_network, save_network
+):
+    rows = [row.replace(f"{row[0]}_labels.tif", "") for row in fields(tmp_path, "abc")]
+    save_network(tmp_path / "model", random_network(), training={"contents": []})
+    good = (tmp_path / "b.tif").read_bytes()
+    (tmp_path / "b.tif").write_bytes(good[: len(good) // 2])
+    config = sheet(tmp_path, rows) | {"model": {"weights": "model"}, "prediction": {"engine": "torch"}}
+    result = snakemake(tmp_path, config=config)
+    assert result.returncode == 2, result.stdout + result.stderr
+    account = result.stderr.split("1 slide could not be used")[1]
+    assert "slide b: " in account and "Traceback" not in account
+    results = tmp_path / "results"
+    assert sorted(path.stem for path in (results / "predictions").glob("[!.]*.json")) == ["a", "c"]
+    assert "slide b: " in (results / "report/report.html").read_text()
+    (tmp_path / "b.tif").write_bytes(good)
+    result = snakemake(tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert (results / "cells/b.parquet").is_file()
+    assert "slide b: " not in (results / "report/report.html").read_text()
+
+
+def test_a_store_that_was_damaged_is_named_and_no_report_is_made(
+    tmp_path, snakemake, random_network, save_network
+):
+    rows = [row.replace(f"{row[0]}_labels.tif", "") for row in fields(tmp_path, "ab")]
+    save_network(tmp_path / "model", random_network(), training={"contents": []})
+    config = sheet(tmp_path, rows) | {"model": {"weights": "model"}, "prediction": {"engine": "torch"}}
+    assert snakemake(tmp_path, "results/batches/small-all/convert_slides.json", config=config).returncode == 0
+    chunk = tmp_path / "results/slides/a.zarr/0/c/0/0/0"
+    chunk.write_bytes(chunk.read_bytes()[:-7])
+    result = snakemake(tmp_path)
+    assert result.returncode == 3, result.stdout + result.stderr
+    assert "slides/a.zarr/0 cannot be read" in result.stderr.split("What went wrong")[1]
+    assert (tmp_path / "results/predictions/b.json").is_file()
+    assert not (tmp_path / "results/predictions/a.json").exists()
+    assert not (tmp_path / "results/report/report.html").exists()

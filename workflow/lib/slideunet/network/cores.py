@@ -81,6 +81,26 @@ def predict_core(
     return np.where(mask, found[rows, columns], np.uint8(0))
 
 
+def tiles_agree(engine: Engine, side: int = 512) -> bool:
+    """Tell whether this engine gives every byte again in other tiles on this machine, on a random image.
+
+    What adds up in which order is up to the engine's kernels, which it chooses by the machine.
+
+    Parameters
+    ----------
+    engine : Engine
+    side : int
+        Of the image, in pixels.
+    """
+    pixels = np.random.default_rng(0).integers(0, 256, (engine.spec.channels, side, side), np.uint8)
+    constants = Normalisation((128.0,) * engine.spec.channels, (64.0,) * engine.spec.channels)
+    whole, *others = (
+        predict_core(engine, pixels, constants, ((0, side), (0, side)), tile=tile)
+        for tile in (side, side // 2, side // 5, side // 8)
+    )
+    return all(np.array_equal(whole, other) for other in others)
+
+
 @dataclass(frozen=True)
 class HaloDeviation:
     """How far a prediction with a short halo is from the exact one.

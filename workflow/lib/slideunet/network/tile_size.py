@@ -10,7 +10,7 @@ from slideunet.network.unet import UNetSpec
 
 _SMALLEST, _WORTH = 256, 0.05
 _BYTES = {"fp32": 4, "bf16": 2}
-_MAPS = 6  # Measured 4.2 to 4.8 with OpenVINO and 5.2 to 5.8 with torch.
+_MAPS = 6  # Measured 3.7 to 4.8 with OpenVINO and 5.2 to 5.8 with torch.
 
 
 def work_per_pixel(spec: UNetSpec, tile: int, halo: int) -> float:
