@@ -66,6 +66,8 @@ def progress_line(total: int, *, unit: str, done: int = 0, label: str | None = N
         unit=unit,
         unit_scale=unit == "px",
         mininterval=10.0,
+        # A batch of small slides says nothing of each.
+        delay=10.0,
         file=_LogLines(),
         ncols=120,
         ascii=" =",

@@ -25,6 +25,7 @@ from slideunet.clusters import work_through
 from slideunet.fingerprint import fingerprint
 from slideunet.images import stores
 from slideunet.images.blocks import block_at, block_count
+from slideunet.logs import progress_line
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,9 @@ def export_cells(
     todo = [index for index in range(count) if not parts[index].is_file()]
     # Workers may have another working directory.
     task = Task(image.absolute(), prediction.absolute(), folder.absolute())
-    for _ in work_through(client, todo, functools.partial(measure_block, task)):
-        pass
+    with progress_line(len(todo), unit="block", label=facts["slide"]) as bar:
+        for _ in work_through(client, todo, functools.partial(measure_block, task)):
+            bar.update()
     # The table carries the fingerprint, so it goes last: where it is, the polygons are.
     table.unlink(missing_ok=True)
     write_geojson(polygons, _lines(folder, count))

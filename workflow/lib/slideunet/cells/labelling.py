@@ -26,6 +26,7 @@ from slideunet.fingerprint import fingerprint as digest_of
 from slideunet.images import omezarr, stores
 from slideunet.images.blocks import block_at, block_count, digest
 from slideunet.images.locks import locked
+from slideunet.logs import progress_line
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,9 @@ def label_slide(
         folder = folder.absolute()
         task = Task(prediction.absolute(), folder, threshold, method, min_area)
         todo = [index for index in range(block_count(shape)) if not _table(folder, index).is_file()]
-        for _ in work_through(client, todo, functools.partial(separate_block, task)):
-            pass
+        with progress_line(len(todo), unit="block", label=prediction.stem) as bar:
+            for _ in work_through(client, todo, functools.partial(separate_block, task)):
+                bar.update()
         facts = _number(folder, shape)
         digests = dict(
             work_through(
