@@ -168,6 +168,18 @@ def test_leftovers_are_swept_and_those_of_similar_ids_are_not(tmp_path, fill_sto
         assert [path.is_dir() for path in left[slide]] == [True, False]
 
 
+def test_what_a_worker_wrote_that_outlived_its_run_is_no_store(manifest, build, fill_store):
+    with begin(manifest) as store:
+        path = store.path
+    build(manifest)
+    (path / "0/c/0/0").mkdir(parents=True)
+    (path / "0/c/0/0/0").write_bytes(b"late")
+    manifest.unlink()
+    build(manifest)
+    np.testing.assert_array_equal(stores.open_image_store(manifest)[:], PIXELS)
+    assert names(manifest) == [".S1.lock", "S1.json", "S1.zarr"]
+
+
 def test_a_sweep_that_is_killed_leaves_nothing_that_is_gone_on_with(manifest, build, fill_store, monkeypatch):
     with begin(manifest, OLD, PIXELS // 2) as store:
         fill_store(store, PIXELS // 2)

@@ -104,7 +104,10 @@ def test_a_manifest_without_its_store_is_not_current(manifest):
 
 def put_labels(manifest, value, name="cells"):
     labels = np.full((600, 530), value, np.uint32)
-    stores.put_labels(manifest, name, labels, mpp=None, version="0.5", facts={"n_cells": value})
+    partial = stores.store_path(manifest) / "labels" / f".{name}.partial"
+    omezarr.write_labels(partial, labels, name=name, mpp=None)
+    facts = {"n_cells": value, "blocks": stores.block_digests(labels)}
+    stores.replace_labels(manifest, name, partial, facts)
 
 
 def test_labels_are_put_into_a_store_and_into_its_manifest(manifest):

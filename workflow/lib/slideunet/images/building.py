@@ -194,10 +194,12 @@ def move_unless_there(new: Path, path: Path) -> None:
 
 
 def _sweep(final: Path, keep: Path, endings: tuple[str, ...]) -> None:
-    """Remove what runs with other parameters left behind."""
+    """Remove what runs with other parameters left behind, and what a worker wrote that outlived its run."""
     own = re.compile(rf"{re.escape(final.name)}\.[0-9a-f]{{16}}\.partial(\.[0-9a-f]{{32}}\.new)?")
     for other in final.parent.glob(f"{final.name}.*"):
-        if other != keep and own.fullmatch(other.name) and other.name.endswith(endings):
+        if (other / _JOURNAL).is_dir() and other == keep:
+            continue
+        if own.fullmatch(other.name) and other.name.endswith(endings):
             # Half removed it must not be gone on with, should its parameters come back.
             with contextlib.suppress(FileNotFoundError):  # Another part was first.
                 shutil.rmtree(other.rename(unfinished(keep)), ignore_errors=True)

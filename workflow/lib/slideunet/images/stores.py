@@ -85,22 +85,6 @@ def discard_store(manifest: Path) -> None:
     shutil.rmtree(store_path(manifest), ignore_errors=True)
 
 
-def put_labels(
-    manifest: Path,
-    name: str,
-    labels: np.ndarray,
-    *,
-    mpp: float | None,
-    version: omezarr.Version,
-    facts: dict[str, Any],
-) -> None:
-    """Write labels (y, x) into a complete store and their facts into its manifest; see `replace_labels`."""
-    partial = store_path(manifest) / "labels" / f".{name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    omezarr.write_labels(partial, labels, name=name, mpp=mpp, version=version)
-    replace_labels(manifest, name, partial, facts | {"blocks": block_digests(labels)})
-
-
 def replace_labels(manifest: Path, name: str, partial: Path, facts: dict[str, Any]) -> None:
     """Put a finished label image into a store and its facts into the manifest, under `name`.
 
