@@ -18,9 +18,7 @@ def test_the_merged_network_is_the_same_function(random_network, decoder, width,
     image = torch.rand(1, 2, *sides, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         expected = network(image, margin)
-        torch.testing.assert_close(
-            other.double()(image, margin), expected, rtol=1e-9, atol=1e-9
-        )
+        torch.testing.assert_close(other.double()(image, margin), expected, rtol=1e-9, atol=1e-9)
 
 
 def test_merging_draws_no_random_numbers_and_changes_no_weight(random_network):
