@@ -92,7 +92,7 @@ def test_other_parameters_start_again_and_sweep_what_was_left(prediction, monkey
 
 def test_two_at_once_are_refused(prediction, monkeypatch):
     monkeypatch.setattr(locks, "PATIENCE", 0.0)
-    with locks.locked(prediction.with_name(".S1.cells.lock")), pytest.raises(MachineError, match="pid"):
+    with locks.locked(prediction.with_name(".S1@cells.lock")), pytest.raises(MachineError, match="pid"):
         label(prediction)
 
 

@@ -17,11 +17,14 @@ def test_context_costs_less_the_larger_the_tile():
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_best_tile_is_where_doubling_saves_little(preset):
     spec = UNetSpec(3, **PRESETS[preset])
-    tile, reach = best_tile(spec, halo(spec), "bf16"), halo(spec)
+    reach = halo(spec)
+    tile = best_tile(spec, reach, "bf16", memory=10**11)
     work = [work_per_pixel(spec, side, reach) for side in (tile // 2, tile, 2 * tile)]
     assert work[1] < 0.95 * work[0]
     assert work[2] > 0.95 * work[1]
     assert tile == {"light": 2048, "standard": 2048, "classic": 512}[preset]
+    usual = best_tile(spec, reach, "bf16")
+    assert usual == {"light": 2048, "standard": 1024, "classic": 512}[preset]
 
 
 @pytest.mark.parametrize(("memory", "tile"), [(10**9, 2048), (9 * 10**8, 1024), (200 * 10**6, 512), (1, 256)])

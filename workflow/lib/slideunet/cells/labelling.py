@@ -87,7 +87,7 @@ def label_slide(
     """
     known = stores.read_manifest(prediction)
     shape = tuple(known["shape"][1:])
-    with locked(prediction.with_name(f".{prediction.stem}.cells.lock")):
+    with locked(prediction.with_name(f".{prediction.stem}@cells.lock")):
         folder = _begin(prediction, fingerprint, shape, known["mpp"], version)
         # Workers may have another working directory.
         folder = folder.absolute()

@@ -12,7 +12,7 @@ from slideunet.images.pixels import Pixels
 from slideunet.images.tiling import Interval, tile_spans
 from slideunet.images.windows import read_mirrored
 from slideunet.network.engines import Engine
-from slideunet.network.tile_size import best_tile
+from slideunet.network.tile_size import MEMORY, best_tile
 
 Core = tuple[Interval, Interval]
 _STEP = 256
@@ -27,7 +27,7 @@ def predict_core(
     tile: int | None = None,
     wanted: np.ndarray | None = None,
     halo: int | None = None,
-    memory: int | None = None,
+    memory: int = MEMORY,
 ) -> np.ndarray:
     """Predict the foreground of a part of a slide.
 
@@ -51,7 +51,7 @@ def predict_core(
     halo : int, optional
         Context in pixels, a multiple of 2^depth. Less than `engine.halo` is faster and not exact:
         see `halo_deviation`.
-    memory : int, optional
+    memory : int
         Bytes for one tile at a time, when `tile` is to be chosen; see `best_tile`.
 
     Returns

@@ -47,7 +47,7 @@ class OpenVINOEngine:
             # Room at the ends, where no pixel of the result sees it.
             ends = [(0, max(least - side, 0)) for side in (height, width)]
             block = np.pad(block, [(0, 0), *ends], mode="edge")
-        batch = constants.apply(block)[None]
+        batch = _normalised(block, constants)[None]
         with self._lock:
             if margin not in self._requests:
                 self._requests[margin] = self._compile(margin).create_infer_request()
@@ -69,6 +69,17 @@ class OpenVINOEngine:
             "CPU_RUNTIME_CACHE_CAPACITY": 256,
         }
         return openvino.Core().compile_model(model, "CPU", properties)
+
+
+def _normalised(block: np.ndarray, constants: Normalisation) -> np.ndarray:
+    """Return what `Normalisation.apply` does, in one array instead of three."""
+    offset, scale = (
+        np.asarray(values, np.float32)[:, None, None] for values in (constants.offset, constants.scale)
+    )
+    pixels = block.astype(np.float32)
+    pixels -= offset
+    pixels /= scale
+    return pixels
 
 
 def _wide_enough(convolution: Convolution) -> bool:
