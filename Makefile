@@ -31,7 +31,7 @@ sheet: $(BIN)/.run ## IMAGES=folder [LABELS=folder] [OUT=slides.tsv]: write a sa
 	$(BIN)/python workflow/scripts/make_sheet.py --images "$(IMAGES)" $(if $(LABELS),--labels "$(LABELS)") --out "$(or $(OUT),slides.tsv)"
 
 test: $(BIN)/.dev ## the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
 test-slurm: $(BIN)/.dev ## a run on a SLURM of two nodes that is started here (Debian, root), or the reason why not
 	tests/slurm/cluster.sh during $(BIN)/python -m pytest tests/slurm || test $$? -eq 77

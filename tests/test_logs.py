@@ -90,10 +90,16 @@ def test_what_the_machine_lacks_is_said_with_a_remedy(log, capfd, error, remedy)
 
 def test_progress_is_told_in_lines_that_start_with_its_name(log):
     with log_to(log), progress_line(3_000_000, unit="px", done=1_000_000, label="S1") as bar:
+        bar.start_t -= 20.0  # as if it had begun so long ago: short work says nothing
         bar.update(500_000)
         bar.update(1_500_000)
     lines = [line.split(" INFO ")[1] for line in log.read_text().splitlines()]
     assert all(line.startswith("S1: ") for line in lines)
-    assert "1.00M/3.00M" in lines[0]
     assert "3.00M/3.00M" in lines[-1] and "px/s" in lines[-1]
     assert "\r" not in log.read_text()
+
+
+def test_short_work_tells_no_progress(log):
+    with log_to(log), progress_line(3, unit="block") as bar:
+        bar.update(3)
+    assert log.read_text() == ""

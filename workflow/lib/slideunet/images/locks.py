@@ -19,7 +19,7 @@ _NOT_SUPPORTED = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, shared: bool = False, patience: float = PATIENCE) -> Iterator[None]:
+def locked(path: Path, *, shared: bool = False, patience: float | None = None) -> Iterator[None]:
     """Hold a lock file while the block runs.
 
     Parameters
@@ -28,8 +28,8 @@ def locked(path: Path, *, shared: bool = False, patience: float = PATIENCE) -> I
         The lock file; it stays, with the name of its last owner in it.
     shared : bool
         Several may hold it at once, but none beside an owner that does not share.
-    patience : float
-        Seconds to wait for another owner.
+    patience : float, optional
+        Seconds to wait for another owner; `PATIENCE` when not given.
 
     Raises
     ------
@@ -38,7 +38,8 @@ def locked(path: Path, *, shared: bool = False, patience: float = PATIENCE) -> I
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
-        _wait(file.fileno(), path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, patience)
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        _wait(file.fileno(), path, kind, PATIENCE if patience is None else patience)
         path.write_text(json.dumps(_owner()))
         yield
 
