@@ -1,6 +1,7 @@
-"""OpenVINO as the engine on CPUs: the network as one graph, from pixels to probabilities as bytes."""
+"""OpenVINO as the engine on CPUs: the network as one graph, from pixels to maps as bytes."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import openvino
@@ -12,6 +13,7 @@ from slideunet.images.normalisation import Normalisation
 from slideunet.network.convolutions import Convolution, least_core
 from slideunet.network.facts import Precision
 from slideunet.network.inference import for_inference
+from slideunet.network.maps import to_bytes
 from slideunet.network.merged import MergedUNet
 from slideunet.network.unet import UNet, halo
 
@@ -39,8 +41,8 @@ class OpenVINOEngine:
         self._requests: dict[int, openvino.InferRequest] = {}
         self._lock = threading.Lock()
 
-    def foreground(self, block: np.ndarray, constants: Normalisation, margin: int) -> np.ndarray:
-        """Return the probability uint8 of a block (c, y, x) without `margin` pixels on every side."""
+    def predict(self, block: np.ndarray, constants: Normalisation, margin: int) -> np.ndarray:
+        """Return the maps uint8 of a block (c, y, x) without `margin` pixels on every side."""
         height, width = (side - 2 * margin for side in block.shape[1:])
         least = least_core(self.spec, margin, _wide_enough)
         if min(height, width) < least:
@@ -50,12 +52,15 @@ class OpenVINOEngine:
         batch = _normalised(block, constants)[None]
         with self._lock:
             if margin not in self._requests:
-                self._requests[margin] = self._compile(margin).create_infer_request()
+                # Compiling changes the stack for signals of its thread, and two dropped engines leave a
+                # dangling one: the next signal would be a segfault. A thread of its own takes it along.
+                with ThreadPoolExecutor(1) as thread:
+                    self._requests[margin] = thread.submit(self._compile, margin).result()
             request = self._requests[margin]
             request.infer([batch], share_inputs=True)
-            return request.get_output_tensor().data[0, 0, :height, :width].copy()
+            return request.get_output_tensor().data[0, :, :height, :width].copy()
 
-    def _compile(self, margin: int) -> openvino.CompiledModel:
+    def _compile(self, margin: int) -> openvino.InferRequest:
         model = _graph(self._network, margin)
         model.reshape([1, self.spec.channels, -1, -1])
         properties = {
@@ -68,7 +73,7 @@ class OpenVINOEngine:
             # sizes would fill the memory.
             "CPU_RUNTIME_CACHE_CAPACITY": 256,
         }
-        return openvino.Core().compile_model(model, "CPU", properties)
+        return openvino.Core().compile_model(model, "CPU", properties).create_infer_request()
 
 
 def _normalised(block: np.ndarray, constants: Normalisation) -> np.ndarray:
@@ -87,7 +92,7 @@ def _wide_enough(convolution: Convolution) -> bool:
 
 
 class _Bytes(torch.nn.Module):
-    """The network and what makes bytes of its logits: OpenVINO does it in its last layer, in float32."""
+    """The network and what makes bytes of its output: OpenVINO does it in its last layers, in float32."""
 
     def __init__(self, network: UNet, margin: int) -> None:
         super().__init__()
@@ -95,7 +100,7 @@ class _Bytes(torch.nn.Module):
         self.margin = margin
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.round(255 * torch.sigmoid(self.network(x, self.margin))).to(torch.uint8)
+        return to_bytes(self.network(x, self.margin), self.network.spec.maps)
 
 
 def _graph(network: UNet, margin: int) -> openvino.Model:
