@@ -3,6 +3,9 @@ import io
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from slideunet.report import pictures
@@ -67,3 +70,26 @@ def test_enlarging_keeps_ids_and_sizes_together():
     large = pictures.enlarge_labels(labels, 3)
     assert large.shape == pictures.enlarge_picture(np.zeros((2, 2, 3), np.uint8), 3).shape[:2]
     np.testing.assert_array_equal(large[1::3, 1::3], labels)
+
+
+@settings(max_examples=40)
+@given(arrays(np.uint32, (4, 5), elements=st.integers(0, 2**32 - 1) | st.just(0)), st.integers(1, 4))
+def test_objects_that_touch_differ_in_colour(small, size):
+    labels = np.kron(small, np.ones((size, size), np.uint32))
+    colours = pictures.distinct_colours(labels)
+    assert set(colours) == set(np.unique(labels).tolist()) - {0}
+    near = pictures._neighbours(labels)
+    for one, others in near.items():
+        earlier = {other for other in others if other < one}
+        if len(earlier) < len(pictures.DISTINCT):  # else the palette may be too small
+            assert colours[one] not in {colours[other] for other in earlier}
+    beside = [(small[:, 1:], small[:, :-1]), (small[1:], small[:-1])]
+    assert all(int(b) in near[int(a)] for pair in beside for a, b in zip(*map(np.ravel, pair), strict=True)
+               if a != b and a and b)  # fmt: skip
+
+
+def test_colours_reach_over_a_gap_and_are_used_alike():
+    labels = np.zeros((9, 40), np.uint32)
+    for number, left in enumerate(range(0, 36, 6), start=1):
+        labels[2:7, left : left + 3] = number
+    assert len(set(pictures.distinct_colours(labels).values())) == 6

@@ -1,5 +1,6 @@
 import itertools
 import json
+import math
 
 import numpy as np
 import pytest
@@ -8,10 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import linear_sum_assignment
+from skimage.metrics import contingency_table
+from torchmetrics.functional.classification import binary_f1_score
 from torchmetrics.functional.detection import panoptic_quality
 
-from slideunet.scoring.instances import THRESHOLDS, InstanceCounts, count_instances, match
-from slideunet.scoring.overlaps import add_overlaps, count_overlaps
+from slideunet.scoring.instances import THRESHOLDS, InstanceCounts
+from slideunet.scoring.instances import count_instances as count_part
+from slideunet.scoring.matching import ious, match_arrays
+from slideunet.scoring.overlaps import ROW, add_overlaps, count_overlaps
 
 labels = arrays(np.uint32, (6, 9), elements=st.integers(0, 4))
 
@@ -26,6 +31,10 @@ def segmentations(draw):
         dy, dx = draw(st.integers(-1, 1)), draw(st.integers(-1, 1))
         cells[max(y + dy, 0) : y + dy + h, max(x + dx, 0) : x + dx + w] = draw(st.integers(0, 7))
     return truth, cells
+
+
+def count_instances(overlaps):
+    return count_part(match_arrays(overlaps))
 
 
 def iou_matrix(truth, cells):
@@ -101,17 +110,18 @@ def test_blocks_add_up_to_the_whole_slide(pair, first, second):
     cuts = [0, *sorted((first, second)), 24]
     blocks = [count_overlaps(truth[a:b], cells[a:b]) for a, b in itertools.pairwise(cuts)]
     whole, total = count_overlaps(truth, cells), add_overlaps(blocks)
-    np.testing.assert_array_equal(total.keys, whole.keys)
-    np.testing.assert_array_equal(total.counts, whole.counts)
+    for name in ("truth", "cell", "shared"):
+        np.testing.assert_array_equal(total[name], whole[name])
     assert count_instances(total) == count_instances(whole)
 
 
 def test_exact_halves_match_once_in_either_direction():
     one, halves = np.ones((1, 8), int), np.repeat([[1, 2]], 4, axis=1)
     for truth, cells in ((one, halves), (halves, one)):
-        found = match(count_overlaps(truth, cells))
-        assert found.iou.tolist() == [0.5]
-        assert (found.truth.tolist(), found.cell.tolist()) == ([0], [0])
+        rows = match_arrays(count_overlaps(truth, cells))
+        found = rows[rows["matched"]]
+        assert ious(found).tolist() == [0.5]
+        assert (found["truth"].tolist(), found["cell"].tolist()) == ([1], [1])
         assert count_instances(count_overlaps(truth, cells)).tp == (1, *[0] * 9)
 
 
@@ -121,6 +131,46 @@ def test_thresholds_are_met_exactly():
         cells = (np.arange(20)[None] < shared).astype(int)
         tp = count_instances(count_overlaps(truth, cells)).tp
         assert sum(tp) == shared - 9  # IoU = shared / 20 reaches 0.50 .. shared / 20, no more
+
+
+@settings(max_examples=60, deadline=None)
+@given(segmentations() | st.tuples(labels, labels))
+def test_overlaps_splits_and_merges_agree_with_the_contingency_table_of_scikit_image(pair):
+    truth, cells = pair
+    shared = contingency_table(truth, cells).toarray()
+    rows = count_overlaps(truth, cells)
+    np.testing.assert_array_equal(shared[rows["truth"], rows["cell"]], rows["shared"])
+    assert shared.sum() - shared[0, 0] == rows["shared"].sum()
+    pairs = shared[1:, 1:]
+    counts = count_instances(rows)
+    assert counts.splits == np.count_nonzero((2 * pairs > shared.sum(axis=0)[1:]).sum(axis=1) > 1)
+    assert counts.merges == np.count_nonzero((2 * pairs > shared.sum(axis=1)[1:, None]).sum(axis=0) > 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(segmentations())
+def test_f1_agrees_with_torchmetrics(pair):
+    """Each object and cell as one decision: a match is a true positive, what is left over an error."""
+    counts = count_instances(count_overlaps(*pair))
+    for tp, fp, fn, f1 in zip(counts.tp, counts.fp, counts.fn, counts.f1, strict=True):
+        true, found = torch.tensor([1] * (tp + fn) + [0] * fp), torch.tensor([1] * tp + [0] * fn + [1] * fp)
+        if len(true):
+            assert f1 == pytest.approx(float(binary_f1_score(found, true)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 10**6), st.integers(0, 10**6)), max_size=300), st.randoms())
+def test_the_sum_of_ious_does_not_depend_on_the_order(sizes, random):
+    rows = np.zeros((len(sizes), 1), ROW)
+    rows["truth"], rows["cell"], rows["best"], rows["matched"] = 1, 1, True, True
+    for row, (shared, rest) in zip(rows, sizes, strict=True):
+        row["shared"], row["cell_area"], row["truth_area"] = shared, shared, shared + rest
+    parts = [count_part(row) for row in rows]
+    first = sum(parts, InstanceCounts())
+    assert first.sum_iou_50 == pytest.approx(math.fsum(a / (a + b) for a, b in sizes), abs=1e-6)
+    random.shuffle(parts)
+    assert sum(parts, InstanceCounts()) == first
+    assert count_part(rows.ravel()).sum_iou_50 == first.sum_iou_50
 
 
 def test_splits_and_merges():
@@ -147,7 +197,7 @@ def test_empty_against_empty_is_perfect_and_empty_on_one_side_is_zero():
 def test_largest_ids_survive():
     top = np.full((2, 2), 2**32 - 1, dtype=np.uint32)
     table = count_overlaps(top, top)
-    assert table.truths.ids.tolist() == [2**32 - 1]
+    assert table["truth"].tolist() == [2**32 - 1]
     assert count_instances(table).tp == (1,) * 10
 
 

@@ -33,6 +33,7 @@ def write_slide(write_store, results, slide, seed, *, labelled, size=(70, 55)):
         n_objects=n_objects,
         warnings=[f"odd mask {HOSTILE}"] if seed == 0 else [],
         statistics=[{"low": 40.0, "high": 150.0}],
+        scale=2.0,
     )
     facts = {"fingerprint": "c", "n_cells": len(np.unique(cells)) - 1, "threshold": 0.5}
     probability = (cells > 0).astype(np.uint8)[None] * 255
@@ -162,7 +163,8 @@ def test_page_is_whole_self_contained_and_escaped(make_run):
     assert not tags & {"script", "iframe", "object", "link", "form", "b"}
     images = [attributes for tag, attributes in elements.tags if tag == "img"]
     assert all(image["src"].startswith("data:image/") and image["alt"] for image in images)
-    assert len(images) == 3 * 3 + 2 + 4  # test slides, unlabelled slide, figures
+    crops = page.count("tile of 64 px")
+    assert len(images) == 3 * 3 + 2 + 4 + crops  # test slides, unlabelled slide, figures, errors
     assert not any(name.startswith("on") for _, attributes in elements.tags for name in attributes)
     assert not re.search(r"""(src|href|url\()\s*=?\s*["']?https?:""", page)
     policy = {"http-equiv": "Content-Security-Policy"}
@@ -192,6 +194,18 @@ def test_large_slides_show_a_part_and_an_overview(make_run):
     (page, _, _), _ = make_run(["test"], size=(900, 1100))
     assert re.search(r"rows \d+-\d+, columns \d+-\d+", page)
     assert "overview with the shown part framed" in page
+
+
+def test_errors_are_counted_and_shown(make_run):
+    (page, table, _), _ = make_run(SPLITS)
+    section = re.search(r'<section id="errors">.*?</section>', page, re.DOTALL).group()
+    rows = pd.read_csv(table, dtype={"slide": str})
+    rows = rows[rows["split"] == "test"]
+    columns = {"Missed": "fn_50", "False": "fp_50", "Split": "splits", "Merged": "merges"}
+    shown = dict(re.findall(r"<h3>(\w+): (\d+)</h3>", section))
+    assert shown == {kind: str(rows[column].sum()) for kind, column in columns.items()}
+    assert 0 < section.count("<img") == section.count("· no cell there") <= int(shown["Missed"])
+    assert re.findall(r"<strong>(\d+)</strong>", section)[0] in rows["slide"].tolist()
 
 
 def test_a_slide_that_failed_earlier_is_a_warning(make_run, report, tmp_path):

@@ -19,9 +19,9 @@ def write_slide(write_store):
     return partial(write, write_store)
 
 
-def write(write_store, folder, slide, *, labelled=True, seed=0):
+def write(write_store, folder, slide, *, labelled=True, seed=0, size=(75, 61)):
     random = np.random.default_rng(seed)
-    truth = label(random.random((75, 61)) < 0.2, connectivity=1).astype(np.uint32)
+    truth = label(random.random(size) < 0.2, connectivity=1).astype(np.uint32)
     cells = np.roll(truth, 1, axis=1)
     image = (random.normal(50, 9, (1, *truth.shape)) + 90 * (truth > 0)).astype(np.uint16)
     probability = np.where(cells > 0, 230, 20).astype(np.uint8)[None]
@@ -51,10 +51,11 @@ def scores(folder, slide):
 def test_writes_what_the_library_counts_on_whole_arrays(tmp_path, write_slide):
     arrays = write_slide(tmp_path, "S1")
     run(tmp_path, ["S1"])
-    written, expected = scores(tmp_path, "S1"), score_slide(*arrays, threshold=THRESHOLD)
+    written, (expected, examples) = scores(tmp_path, "S1"), score_slide(*arrays, threshold=THRESHOLD)
     assert Score.from_json(written) == expected
     assert written["slide"] == "S1"
     assert written["values"] == expected.values()
+    assert written["examples"] == [example.to_json() for example in examples]
     assert written["pixel"]["tp"] == int(((arrays[1] > 0) & (arrays[3] > 0)).sum())
     assert len(written["instances"]["tp"]) == 10
 
@@ -100,3 +101,13 @@ def test_a_missing_prediction_is_named_and_the_others_are_scored(tmp_path, write
         run(tmp_path, ["S1", "S2"])
     assert scores(tmp_path, "S2")["slide"] == "S2"
     assert not (tmp_path / "metrics" / "batches" / "b1.json").exists()
+
+
+def test_a_slide_of_many_blocks_goes_through_files_and_leaves_none(tmp_path, write_store, small_blocks):
+    arrays = write(write_store, tmp_path, "S1", size=(600, 1100))
+    (tmp_path / "metrics" / ".S1.overlaps" / "left by a killed run").mkdir(parents=True)
+    run(tmp_path, ["S1"])
+    expected, examples = score_slide(*arrays, threshold=THRESHOLD)
+    assert Score.from_json(scores(tmp_path, "S1")) == expected
+    assert scores(tmp_path, "S1")["examples"] == [example.to_json() for example in examples]
+    assert sorted(path.name for path in (tmp_path / "metrics").iterdir()) == ["S1.json", "batches"]

@@ -1,15 +1,21 @@
 """Compare the predicted cells of every labelled slide of a batch with its truth."""
 
+import contextlib
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from slideunet import __version__
 from slideunet.batch import each_slide, finish_batch, read_batch
 from slideunet.fingerprint import fingerprint
+from slideunet.images.blocks import block_count
 from slideunet.images.stores import open_image_store, open_label_store, read_manifest, write_manifest
 from slideunet.logs import log_to
 from slideunet.scoring.baseline import Polarity
+from slideunet.scoring.dealing import in_memory, on_disk
+from slideunet.scoring.examples import Example
 from slideunet.scoring.slides import METRICS_VERSION, Score, score_slide
 
 
@@ -57,21 +63,37 @@ def score_once(slide: str, truth: Path, prediction: Path, target: Path, polarity
     known = fingerprint_of(read_manifest(truth), read_manifest(prediction), polarity)
     if is_current(target, known):
         return False
-    result = score(truth, prediction, polarity)
-    write_manifest(target, {"slide": slide, "fingerprint": known, **result.to_json()})
+    with emptied(target.with_name(f".{slide}.overlaps")) as folder:
+        result, examples = score(truth, prediction, polarity, folder)
+    found = {"examples": [example.to_json() for example in examples]}
+    write_manifest(target, {"slide": slide, "fingerprint": known, **result.to_json(), **found})
     return True
 
 
-def score(slide: Path, prediction: Path, polarity: Polarity) -> Score:
-    """Score one slide, given the manifests of its image and of its prediction."""
+def score(slide: Path, prediction: Path, polarity: Polarity, folder: Path) -> tuple[Score, list[Example]]:
+    """Score one slide, given the manifests of its image and of its prediction, and a folder for its files."""
+    truth = open_label_store(slide, "truth")
+    n_blocks = block_count(truth.shape)
     return score_slide(
         open_image_store(slide),
-        open_label_store(slide, "truth"),
+        truth,
         open_image_store(prediction),
         open_label_store(prediction, "cells"),
         threshold=read_manifest(prediction)["cells"]["threshold"],
         polarity=polarity,
+        deal=in_memory if n_blocks == 1 else on_disk(folder, n_blocks),
     )
+
+
+@contextlib.contextmanager
+def emptied(folder: Path) -> Iterator[Path]:
+    """Make a folder that is empty, whatever a killed run has left in it, and remove it in the end."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 def fingerprint_of(slide: dict[str, Any], prediction: dict[str, Any], polarity: str) -> str:

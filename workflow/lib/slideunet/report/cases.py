@@ -12,7 +12,7 @@ from slideunet.report import pictures
 from slideunet.report.pictures import CORRECT, FALSE, MISSED, Colour
 from slideunet.report.results import SlideResult
 from slideunet.report.windows import Window, coarse_level, densest_window
-from slideunet.scoring.instances import match
+from slideunet.scoring.matching import match_arrays
 from slideunet.scoring.overlaps import count_overlaps
 
 MARGIN = 128
@@ -97,12 +97,12 @@ def _compare(
 
 def colours_by_match(truth: NDArray, cells: NDArray) -> tuple[dict[int, Colour], dict[int, Colour]]:
     """Colour true objects as correct or missed, predicted cells as correct or false, by match at IoU 0.5."""
-    table = count_overlaps(truth, cells)
-    found = match(table)
-    true_colours = {int(number): MISSED for number in table.truths.ids}
-    cell_colours = {int(number): FALSE for number in table.cells.ids}
-    true_colours |= {int(number): CORRECT for number in table.truths.ids[found.truth]}
-    cell_colours |= {int(number): CORRECT for number in table.cells.ids[found.cell]}
+    rows = match_arrays(count_overlaps(truth, cells))
+    found = rows[rows["matched"]]
+    true_colours = {int(number): MISSED for number in rows["truth"] if number}
+    cell_colours = {int(number): FALSE for number in rows["cell"] if number}
+    true_colours |= {int(number): CORRECT for number in found["truth"]}
+    cell_colours |= {int(number): CORRECT for number in found["cell"]}
     return true_colours, cell_colours
 
 

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from slideunet.report import figures
 from slideunet.report.cases import Case, draw_case, ranked
+from slideunet.report.gallery import errors_of
 from slideunet.report.masks import draw_mask, masked, share_in_words
 from slideunet.report.pictures import CORRECT, FALSE, MISSED
 from slideunet.report.results import SlideResult, warnings_of
@@ -119,6 +120,7 @@ def render_page(run: Run, results: Sequence[SlideResult]) -> str:
         results=results,
         **_numbers(run, results),
         **_pictures(results),
+        errors=errors_of(results),
         **_masks(results),
     )
 

@@ -15,8 +15,18 @@ Colour = tuple[int, int, int]
 CORRECT: Colour = (86, 180, 233)
 MISSED: Colour = (240, 228, 66)
 FALSE: Colour = (230, 97, 0)
+DISTINCT: tuple[Colour, ...] = (
+    (86, 180, 233),
+    (230, 159, 0),
+    (240, 228, 66),
+    (0, 190, 130),
+    (230, 97, 0),
+    (224, 140, 190),
+)
 
 LEAST_SIDE = 512
+NEAR = 6
+"""Objects at most this many pixels apart get different colours."""
 QUALITIES = (86, 75, 62, 50)
 
 
@@ -71,6 +81,36 @@ def draw_outlines(canvas: NDArray[np.uint8], labels: NDArray, colour_of: Mapping
     rows, columns = np.nonzero(edge)
     kept = shown[index]
     canvas[rows[kept], columns[kept]] = colours[index[kept]]
+
+
+def distinct_colours(labels: NDArray) -> dict[int, Colour]:
+    """Colour every object of a label image (y, x) so that objects that touch or nearly do differ.
+
+    Greedy colouring in the order of the ids: the colour that was used least among those that no neighbour
+    has (of all, where the neighbours have every one).
+    """
+    near = _neighbours(labels)
+    chosen: dict[int, int] = {}
+    used = [0] * len(DISTINCT)
+    for number in (int(number) for number in np.unique(labels) if number):
+        taken = {chosen[other] for other in near.get(number, ()) if other in chosen}
+        free = [colour for colour in range(len(DISTINCT)) if colour not in taken] or range(len(DISTINCT))
+        chosen[number] = min(free, key=used.__getitem__)
+        used[chosen[number]] += 1
+    return {number: DISTINCT[colour] for number, colour in chosen.items()}
+
+
+def _neighbours(labels: NDArray) -> dict[int, set[int]]:
+    """Tell which objects lie within `NEAR` pixels of each other along rows or columns."""
+    near: dict[int, set[int]] = {}
+    for plane in (labels, labels.T):
+        for step in range(1, min(NEAR + 1, len(plane))):
+            one, other = plane[:-step], plane[step:]
+            differ = (one != other) & (one > 0) & (other > 0)
+            for a, b in np.unique(np.stack([one[differ], other[differ]], axis=1), axis=0).tolist():
+                near.setdefault(a, set()).add(b)
+                near.setdefault(b, set()).add(a)
+    return near
 
 
 def magnification(shape: tuple[int, int]) -> int:

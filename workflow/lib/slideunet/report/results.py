@@ -8,6 +8,7 @@ from typing import Any
 from slideunet.errors import DamagedDataError
 from slideunet.images.stores import read_manifest
 from slideunet.inputs.table import read_table
+from slideunet.scoring.examples import Example
 from slideunet.scoring.slides import Score
 
 SHEET_COLUMNS = {"slide", "image", "labels", "group", "split", "stratum", "mpp"}
@@ -29,6 +30,8 @@ class SlideResult:
         Where they lie.
     score : Score or None
         None without truth, or where the slide was not scored.
+    examples : tuple[Example, ...]
+        Some of its errors.
     """
 
     slide: str
@@ -42,6 +45,7 @@ class SlideResult:
     facts: dict[str, Any] | None = None
     prediction: dict[str, Any] | None = None
     score: Score | None = None
+    examples: tuple[Example, ...] = ()
 
     @property
     def labelled(self) -> bool:
@@ -86,6 +90,8 @@ def load_results(
         manifest, prediction = slides_folder / f"{slide}.json", predictions_folder / f"{slide}.json"
         facts, predicted = _read(manifest), _read(prediction)
         whole = facts is not None and predicted is not None and "cells" in predicted
+        # Scores that have lost what they were made from are not trusted.
+        score, examples = _read_score(metrics_folder / f"{slide}.json") if whole else (None, ())
         results.append(
             SlideResult(
                 **{name: row.get(name, "") for name in ("slide", "group", "stratum", "split", "content")},
@@ -94,8 +100,8 @@ def load_results(
                 metadata=metadata.get(slide, {}),
                 facts=facts,
                 prediction=predicted if whole else None,
-                # Scores that have lost what they were made from are not trusted.
-                score=_read_score(metrics_folder / f"{slide}.json") if whole else None,
+                score=score,
+                examples=examples,
             )
         )
     return results
@@ -129,11 +135,12 @@ def _read(manifest: Path) -> dict[str, Any] | None:
     return read_manifest(manifest) if manifest.exists() else None
 
 
-def _read_score(path: Path) -> Score | None:
+def _read_score(path: Path) -> tuple[Score | None, tuple[Example, ...]]:
     if not path.exists():
-        return None
+        return None, ()
     try:
-        return Score.from_json(json.loads(path.read_text(encoding="utf-8")))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Score.from_json(content), tuple(Example(**values) for values in content["examples"])
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedDataError(
             f"{path}: the scores cannot be read ({type(error).__name__}: {error}). "

@@ -1,5 +1,6 @@
 """Which part of a slide to show: all of a small one, of a large one the part that says most."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ WHOLE = 768
 WINDOW = 512
 """Side of the part of a larger slide that is shown."""
 COARSE = 1024
+SURROUNDINGS = 1.6
+"""Side of a crop in longer sides of the object that it shows, at least."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,11 @@ class Window:
     def slices(self) -> tuple[slice, slice]:
         """Rows and columns."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    @property
+    def middle(self) -> tuple[float, float]:
+        """Row and column of the centre."""
+        return (self.top + self.bottom) / 2, (self.left + self.right) / 2
 
     def grown(self, margin: int, shape: tuple[int, int]) -> "Window":
         """Return the window with a margin on all sides, cut at the slide's borders."""
@@ -74,3 +82,29 @@ def densest_window(interest: NDArray, scale: int, shape: tuple[int, int], size: 
     top = min(max(int(y) * scale - height // 2, 0), shape[0] - height)
     left = min(max(int(x) * scale - width // 2, 0), shape[1] - width)
     return Window(top, left, top + height, left + width)
+
+
+def square_around(box: Window, sides: Sequence[int], shape: tuple[int, int]) -> tuple[Window, int]:
+    """Place a square around an object, moved to lie inside the slide, and cut where the slide is smaller.
+
+    Parameters
+    ----------
+    box : Window
+        Of the object.
+    sides : sequence of int
+        Possible sides in working pixels, ascending; the last one also for objects that are larger.
+    shape : (int, int)
+        Height and width of the slide in working pixels.
+
+    Returns
+    -------
+    Window
+    int
+        The side that was chosen; that of the window unless the slide is smaller.
+    """
+    extent = SURROUNDINGS * max(box.bottom - box.top, box.right - box.left)
+    side = next((side for side in sides if side >= extent), sides[-1])
+    height, width = (min(side, length) for length in shape)
+    top = min(max(int(box.middle[0]) - height // 2, 0), shape[0] - height)
+    left = min(max(int(box.middle[1]) - width // 2, 0), shape[1] - width)
+    return Window(top, left, top + height, left + width), side

@@ -1,25 +1,22 @@
 """Instance metrics: which cells were found, missed, invented, split or merged.
 
-All of them come from one `Overlaps` table. A true object and a cell match at threshold t when their
-intersection over union is >= t (as in StarDist; the comparison is made in integers, hence exact).
-From t = 0.5 on a match is unique but for one case (Kirillov et al. 2019, Panoptic Segmentation): an
-object divided into two exact halves has an IoU of 0.5 with both. Then the lower id is the match, and
-the other half is a false positive (or, with the roles exchanged, a missed object). Such halves overlap
-nothing else, so this rule is a maximum matching.
+All of them come from the matched rows of `slideunet.scoring.matching`, part by part.
 """
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from slideunet.scoring.overlaps import Overlaps
+from slideunet.scoring.matching import ious, is_pair, total_of, unions
+from slideunet.scoring.overlaps import Rows
 from slideunet.scoring.pixels import ratio
 
 TWENTIETHS = tuple(range(10, 20))
 THRESHOLDS = tuple(k / 20 for k in TWENTIETHS)
 """0.50, 0.55 ... 0.95 (DSB 2018, COCO)."""
+IOU_STEPS = 2.0**26
+"""IoUs are rounded to multiples of 2^-26: float64 adds 10^8 such without error, in whatever order."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +30,15 @@ class InstanceCounts:
     tp : tuple[int, ...]
         Matches at each of `THRESHOLDS`.
     sum_iou_50 : float
-        Sum of the IoU of the matches at 0.5.
+        Sum of the IoU of the matches at 0.5, each rounded to a multiple of 2^-26.
     aji_intersection, aji_union : int
         Numerator and denominator of the aggregated Jaccard index, in pixels.
     splits : int
-        True objects in which two or more cells lie by more than half of their own area each.
+        True objects in which two or more cells lie by more than half of their own area each
+        (over-segmentation, Hoover et al. 1996, IEEE TPAMI 18:673).
     merges : int
-        Cells in which two or more true objects lie by more than half of their own area each.
+        Cells in which two or more true objects lie by more than half of their own area each
+        (under-segmentation; what Matula et al. 2015, PLoS ONE 10:e0144959, count as splits to be made).
     """
 
     n_true: int = 0
@@ -116,63 +115,25 @@ class InstanceCounts:
         return InstanceCounts(**fields, tp=tuple(values["tp"]))
 
 
-@dataclass(frozen=True)
-class Matches:
-    """Matched objects at one threshold: indices into the truths and cells of a table, and their IoU, (m,)."""
+def count_instances(matched: Rows) -> InstanceCounts:
+    """Count what all instance metrics are derived from, in one part of `matching.match`; parts add up.
 
-    truth: NDArray[np.int64]
-    cell: NDArray[np.int64]
-    iou: NDArray[np.float64]
-
-
-def match(overlaps: Overlaps, twentieths: int = 10) -> Matches:
-    """Match truths and cells one to one where intersection / union >= twentieths / 20.
-
-    Parameters
-    ----------
-    overlaps : Overlaps
-    twentieths : int
-        The threshold times 20, from 10 (IoU 0.5) to 20 (identical).
+    Every cell counts in the part that it is in, every true object in the part that its best row is in.
     """
-    pairs, unions = overlaps.pairs, overlaps.unions
-    candidates = np.flatnonzero(20 * pairs.shared >= twentieths * unions)
-    for side in (pairs.truth, pairs.cell):  # ties of exact halves: the lower id stays
-        _, first = np.unique(side[candidates], return_index=True)
-        candidates = candidates[np.sort(first)]
-    return Matches(
-        pairs.truth[candidates], pairs.cell[candidates], pairs.shared[candidates] / unions[candidates]
-    )
-
-
-def count_instances(overlaps: Overlaps) -> InstanceCounts:
-    """Count what all instance metrics of one slide are derived from."""
-    at_half = match(overlaps)
-    intersection, union = _aggregate_jaccard(overlaps)
-    pairs = overlaps.pairs
-    inside_truth = 2 * pairs.shared > overlaps.cells.areas[pairs.cell]
-    inside_cell = 2 * pairs.shared > overlaps.truths.areas[pairs.truth]
+    rows = matched
+    best, found = rows[rows["best"]], rows[rows["matched"]]
+    _, lead = np.unique(rows["cell"], return_index=True)
+    lead = lead[rows["cell"][lead] > 0]  # one row of every cell
+    inside = is_pair(rows) & (2 * rows["shared"] > rows["truth_area"])
+    # Kumar et al. 2017, IEEE TMI 36:1550, algorithm 1: a cell may be the best of several objects.
+    unchosen = lead[total_of(rows["cell"], rows["best"])[lead] == 0]
     return InstanceCounts(
-        n_true=len(overlaps.truths),
-        n_pred=len(overlaps.cells),
-        tp=tuple(len(match(overlaps, k).iou) for k in TWENTIETHS),
-        sum_iou_50=float(at_half.iou.sum()),
-        aji_intersection=intersection,
-        aji_union=union,
-        splits=int(np.count_nonzero(np.bincount(pairs.truth[inside_truth]) > 1)),
-        merges=int(np.count_nonzero(np.bincount(pairs.cell[inside_cell]) > 1)),
+        n_true=len(best),
+        n_pred=len(lead),
+        tp=tuple(int(np.count_nonzero(20 * found["shared"] >= k * unions(found))) for k in TWENTIETHS),
+        sum_iou_50=float(np.rint(ious(found) * IOU_STEPS).sum() / IOU_STEPS),
+        aji_intersection=int(best["shared"][is_pair(best)].sum()),
+        aji_union=int(unions(best).sum() + rows["cell_area"][unchosen].sum()),
+        splits=int(np.count_nonzero(best["pieces"] > 1)),
+        merges=int(np.count_nonzero(total_of(rows["cell"], inside)[lead] > 1)),
     )
-
-
-def _aggregate_jaccard(overlaps: Overlaps) -> tuple[int, int]:
-    """Sum intersections and unions of every truth with its best cell, and add what nobody chose.
-
-    Kumar et al. 2017, IEEE TMI 36:1550, algorithm 1: a cell may be the best of several truths; of equal
-    IoUs the cell with the lowest id counts.
-    """
-    pairs, unions = overlaps.pairs, overlaps.unions
-    by_truth_then_iou = np.lexsort((pairs.cell, -pairs.shared / unions, pairs.truth))
-    _, first = np.unique(pairs.truth[by_truth_then_iou], return_index=True)
-    best = by_truth_then_iou[first]
-    untouched = np.delete(overlaps.truths.areas, pairs.truth[best])
-    unchosen = np.delete(overlaps.cells.areas, pairs.cell[best])
-    return int(pairs.shared[best].sum()), int(unions[best].sum() + untouched.sum() + unchosen.sum())

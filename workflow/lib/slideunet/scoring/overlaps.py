@@ -1,91 +1,50 @@
-"""Which true object overlaps which predicted cell, and by how many pixels: a sparse, addable table."""
+"""Which true object overlaps which predicted cell, and by how many pixels: a sparse table of rows.
+
+The table grows with the number of objects, never with the number of pixels or with the product of the
+numbers of objects. Tables of disjoint blocks of one slide add up to the table of the slide.
+"""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-ID_BITS = np.uint64(32)
-ID_MASK = np.uint64(2**32 - 1)
+ROW = np.dtype(
+    [
+        ("truth", np.uint32),  # ids; 0 is the background of either image
+        ("cell", np.uint32),
+        ("shared", np.int64),  # pixels with this pair of ids
+        ("first", np.int64),  # the first of them in raster order: row * width of the slide + column
+        # From here on filled in by `slideunet.scoring.matching`.
+        ("truth_area", np.int64),  # pixels; 0 for background
+        ("cell_area", np.int64),
+        ("pieces", np.uint32),  # cells that lie in the true object
+        ("best", np.bool_),  # the row of a true object with the highest IoU: one per object
+        ("matched", np.bool_),  # the two are the same object, by IoU >= 0.5
+    ]
+)
+Rows = NDArray[np.void]
+"""An array (n,) of `ROW`."""
 
 
-@dataclass(frozen=True)
-class Areas:
-    """Objects of one label image: ascending ids (n,) int64 and their areas (n,) int64 in pixels."""
+def count_overlaps(
+    truth: ArrayLike, cells: ArrayLike, origin: tuple[int, int] = (0, 0), width: int | None = None
+) -> Rows:
+    """Compare two label images (y, x) of the same shape; 0 is background, ids below 2^32.
 
-    ids: NDArray[np.int64]
-    areas: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Overlapping objects: indices into the truths and the cells, each (p,) int64, and pixels shared."""
-
-    truth: NDArray[np.int64]
-    cell: NDArray[np.int64]
-    shared: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Overlaps:
-    """How often each (truth id, cell id) occurs in a pair of label images, background pairs left out.
-
-    The size grows with the number of objects, never with the number of pixels or with the product of
-    the numbers of objects. Tables of disjoint blocks of one slide add up to the table of the slide.
-
-    Attributes
+    Parameters
     ----------
-    keys : numpy.ndarray of uint64, (n,)
-        truth id * 2^32 + cell id, ascending; 0 stands for the background of either image.
-    counts : numpy.ndarray of int64, (n,)
-        Pixels with that pair of ids.
-    """
+    truth, cells : array_like of integers, (y, x)
+        A whole slide, or one block of it.
+    origin : (int, int)
+        Row and column of the block's first pixel in the slide.
+    width : int or None
+        Of the slide, in pixels; None: that of the arrays.
 
-    keys: NDArray[np.uint64]
-    counts: NDArray[np.int64]
-
-    def __add__(self, other: "Overlaps") -> "Overlaps":
-        return add_overlaps([self, other])
-
-    @cached_property
-    def truths(self) -> Areas:
-        """The true objects."""
-        return self._areas(self.keys >> ID_BITS)
-
-    @cached_property
-    def cells(self) -> Areas:
-        """The predicted cells."""
-        return self._areas(self.keys & ID_MASK)
-
-    @cached_property
-    def pairs(self) -> Pairs:
-        """The truths and cells that share at least one pixel, ordered by truth id, then cell id."""
-        truth, cell = (self.keys >> ID_BITS).astype(np.int64), (self.keys & ID_MASK).astype(np.int64)
-        both = (truth > 0) & (cell > 0)
-        return Pairs(
-            np.searchsorted(self.truths.ids, truth[both]),
-            np.searchsorted(self.cells.ids, cell[both]),
-            self.counts[both],
-        )
-
-    @cached_property
-    def unions(self) -> NDArray[np.int64]:
-        """Pixels in the union of each pair, (p,)."""
-        pairs = self.pairs
-        return self.truths.areas[pairs.truth] + self.cells.areas[pairs.cell] - pairs.shared
-
-    def _areas(self, ids: NDArray[np.uint64]) -> Areas:
-        found, areas = _sum_by_key(ids, self.counts)
-        return Areas(found[found > 0].astype(np.int64), areas[found > 0])
-
-
-def count_overlaps(truth: ArrayLike, cells: ArrayLike) -> Overlaps:
-    """Compare two label images of the same shape; 0 is background, ids below 2^32.
+    Returns
+    -------
+    Rows
+        One per pair of ids that occurs, by truth, then cell; that of both backgrounds is left out.
 
     Raises
     ------
@@ -95,26 +54,25 @@ def count_overlaps(truth: ArrayLike, cells: ArrayLike) -> Overlaps:
     truth, cells = np.asarray(truth), np.asarray(cells)
     if truth.shape != cells.shape:
         raise ValueError(f"truth has shape {truth.shape}, cells {cells.shape}; they must be equal")
-    keys = ((truth.astype(np.uint64) << ID_BITS) | cells.astype(np.uint64)).ravel()
+    keys = ((truth.astype(np.uint64) << np.uint64(32)) | cells.astype(np.uint64)).ravel()
     # Neighbouring pixels mostly carry the same pair: runs are some 20 times fewer to sort than pixels.
     starts = np.flatnonzero(np.concatenate(([keys.size > 0], keys[1:] != keys[:-1])))
     lengths = np.diff(starts, append=keys.size)
-    occupied = keys[starts] > 0
-    return Overlaps(*_sum_by_key(keys[starts][occupied], lengths[occupied]))
+    runs = np.zeros(len(starts), ROW)
+    runs["truth"], runs["cell"] = truth.ravel()[starts], cells.ravel()[starts]
+    runs["shared"] = lengths
+    row, column = np.divmod(starts, max(truth.shape[1], 1))
+    runs["first"] = (row + origin[0]) * (width or truth.shape[1]) + column + origin[1]
+    return add_overlaps([runs[keys[starts] > 0]])
 
 
-def add_overlaps(tables: Iterable[Overlaps]) -> Overlaps:
+def add_overlaps(tables: Iterable[Rows]) -> Rows:
     """Add the tables of disjoint blocks of one slide (ids must mean the same object in all of them)."""
-    tables = list(tables)
-    keys = np.concatenate([np.empty(0, np.uint64), *(table.keys for table in tables)])
-    counts = np.concatenate([np.empty(0, np.int64), *(table.counts for table in tables)])
-    return Overlaps(*_sum_by_key(keys, counts))
-
-
-def _sum_by_key(
-    keys: NDArray[np.uint64], counts: NDArray[np.int64]
-) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    unique, inverse = np.unique(keys, return_inverse=True)
-    total = np.zeros(len(unique), dtype=np.int64)
-    np.add.at(total, inverse, counts)
-    return unique, total
+    rows = np.concatenate([np.empty(0, ROW), *tables])
+    rows = rows[np.lexsort((rows["cell"], rows["truth"]))]
+    changed = (np.diff(rows["truth"]) != 0) | (np.diff(rows["cell"]) != 0)
+    starts = np.flatnonzero(np.concatenate(([len(rows) > 0], changed)))
+    total = rows[starts]
+    total["shared"] = np.add.reduceat(rows["shared"], starts)
+    total["first"] = np.minimum.reduceat(rows["first"], starts)
+    return total

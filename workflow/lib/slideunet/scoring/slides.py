@@ -1,20 +1,25 @@
-"""Score one slide, row block by row block, from anything that can be sliced like an array."""
+"""Score one slide, block by block, from anything that can be sliced like an array."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from slideunet.cells.separation import foreground_cut
+from slideunet.images.blocks import Region, blocks
 from slideunet.images.pixels import Pixels
 from slideunet.scoring.baseline import Polarity, cells_are_dark, foreground, grey, otsu_threshold
+from slideunet.scoring.dealing import Deal, in_memory
+from slideunet.scoring.examples import Example, draw, find_examples
 from slideunet.scoring.instances import InstanceCounts, count_instances
-from slideunet.scoring.overlaps import Overlaps, add_overlaps, count_overlaps
+from slideunet.scoring.matching import match
+from slideunet.scoring.overlaps import Rows, count_overlaps
 from slideunet.scoring.pixels import PixelCounts, count_pixels
 
-METRICS_VERSION = "1"
+METRICS_VERSION = "2"
 """Part of every score's fingerprint: raise it when a definition changes."""
-
-ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -102,50 +107,70 @@ def score_slide(
     *,
     threshold: float,
     polarity: Polarity = "auto",
-    rows: int = ROWS,
-) -> Score:
-    """Compare a prediction with the truth; memory grows with `rows` and the number of objects only.
+    deal: Deal = in_memory,
+) -> tuple[Score, list[Example]]:
+    """Compare a prediction with the truth, holding one block, or a part of the overlaps, at a time.
 
     Parameters
     ----------
-    image : array or zarr.Array, (c, y, x)
+    image : Pixels, (c, y, x)
         The slide on the working grid, for the Otsu baseline.
-    truth, cells : array or zarr.Array of integers, (y, x)
+    truth, cells : Pixels of integers, (y, x)
         Labels, 0 = background.
-    probability : array or zarr.Array of uint8, (1, y, x)
+    probability : Pixels of uint8, (1, y, x)
         Foreground probability times 255.
     threshold : float
         The probability from which a pixel was taken as foreground, in [0, 1].
     polarity : {"auto", "bright", "dark"}
         Which class of the Otsu baseline is the cells; see `baseline.cells_are_dark`.
-    rows : int
-        Rows in memory at a time; the result does not depend on it.
+    deal : callable
+        How the overlaps of all blocks are brought together, see `dealing`; `in_memory` holds all of them.
+
+    Returns
+    -------
+    Score
+    list of Example
+        Some errors of each kind.
     """
-    cut, dark = _otsu(image, polarity, rows)
+    cut, dark = _otsu(image, polarity)
     pixel, semantic, otsu = PixelCounts(), PixelCounts(), PixelCounts()
-    for block in row_blocks(truth.shape[0], rows):
-        true, cell = truth[block] > 0, cells[block] > 0
-        pixel += count_pixels(true, cell)
-        semantic += count_pixels(true, probability[0, block] >= foreground_cut(threshold))
-        otsu += count_pixels(true, foreground(grey(image[:, block]), cut, dark=dark))
-    return Score(pixel, semantic, otsu, count_instances(slide_overlaps(truth, cells, rows)))
+    for region in _regions(truth):
+        true = truth[region] > 0
+        pixel += count_pixels(true, cells[region] > 0)
+        semantic += count_pixels(true, probability[(0, *region)] >= foreground_cut(threshold))
+        otsu += count_pixels(true, foreground(grey(image[(..., *region)]), cut, dark=dark))
+    width = truth.shape[1]
+    tables = (
+        count_overlaps(truth[rows, columns], cells[rows, columns], (rows.start, columns.start), width)
+        for rows, columns in _regions(truth)
+    )
+    instances, examples = compare_instances(tables, width, deal)
+    return Score(pixel, semantic, otsu, instances), examples
 
 
-def slide_overlaps(truth: Pixels, cells: Pixels, rows: int = ROWS) -> Overlaps:
-    """Build the overlap table of a slide from row blocks of two (y, x) label arrays."""
-    blocks = row_blocks(truth.shape[0], rows)
-    return add_overlaps(count_overlaps(truth[block], cells[block]) for block in blocks)
+def compare_instances(
+    tables: Iterable[Rows], width: int, deal: Deal = in_memory
+) -> tuple[InstanceCounts, list[Example]]:
+    """Count the instances of a slide of this width, and draw examples, from the overlaps of its blocks."""
+    counts = InstanceCounts()
+    examples: list[Example] = []
+    for matched in match(tables, deal):
+        counts += count_instances(matched)
+        examples = draw([*examples, *find_examples(matched, width)])
+    return counts, examples
 
 
-def row_blocks(height: int, rows: int = ROWS) -> Iterator[slice]:
-    """Cut [0, height) into slices of at most `rows` rows."""
-    return (slice(start, min(start + rows, height)) for start in range(0, height, rows))
+def _regions(pixels: Pixels) -> Iterator[Region]:
+    return (region for _, region in blocks(pixels.shape))
 
 
-def _otsu(image: Pixels, polarity: Polarity, rows: int) -> tuple[float, bool]:
-    blocks = list(row_blocks(image.shape[1], rows))
-    low = min((float(grey(image[:, block]).min()) for block in blocks), default=0.0)
-    high = max((float(grey(image[:, block]).max()) for block in blocks), default=0.0)
-    threshold, bright = otsu_threshold((grey(image[:, block]) for block in blocks), low, high)
+def _otsu(image: Pixels, polarity: Polarity) -> tuple[float, bool]:
+    extremes = [(block.min(), block.max()) for block in _grey_blocks(image)]
+    low, high = (float(f(values)) for f, values in zip((min, max), zip(*extremes, strict=True), strict=True))
+    threshold, bright = otsu_threshold(_grey_blocks(image), low, high)
     # A constant image has no second class: its baseline finds nothing.
     return threshold, high > low and cells_are_dark(bright, polarity)
+
+
+def _grey_blocks(image: Pixels) -> Iterator[NDArray[np.float64]]:
+    return (grey(image[(..., *region)]) for region in _regions(image))
