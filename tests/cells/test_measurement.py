@@ -1,11 +1,19 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from scipy import ndimage as ndi
+from skimage.color import rgb2hed
 from skimage.draw import ellipse
-from skimage.measure import regionprops
+from skimage.measure import regionprops, regionprops_table
 
+from slideunet.cells.hulls import hull_areas
+from slideunet.cells.intensities import PERCENTILES
 from slideunet.cells.measurement import distinct_names, measure
+from slideunet.cells.regions import find_regions, stable_order
+from slideunet.cells.shapes import perimeters
 
 MPP, SCALE = 0.5, 2.0
 CHANNELS = ("DAPI", "actin")
@@ -89,6 +97,83 @@ def test_intensities_are_those_of_scipy(measured, channel):
             table[f"{column}_{name}"], oracle(image[channel], labels, cells), rtol=1e-12
         )
     np.testing.assert_allclose(table["mean_probability"], ndi.mean(probability, labels, cells) / 255)
+
+
+images = hnp.arrays(
+    np.uint32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=14), elements=st.integers(0, 4)
+)
+
+
+@settings(max_examples=200)
+@given(images)
+def test_hulls_and_perimeters_of_any_cells_are_those_of_regionprops(labels):
+    labels[0, 0] = 5
+    regions = find_regions(labels)
+    oracle = regionprops_table(labels.astype(int), properties=("label", "bbox", "area_convex", "perimeter"))
+    np.testing.assert_array_equal(regions.ids, oracle["label"])
+    np.testing.assert_array_equal(regions.box.T, [oracle[f"bbox-{side}"] for side in range(4)])
+    np.testing.assert_array_equal(hull_areas(regions), oracle["area_convex"])
+    np.testing.assert_allclose(perimeters(regions), oracle["perimeter"], rtol=1e-12)
+
+
+@given(images, st.integers(0, 3), st.integers(0, 3), st.sampled_from([0, 2**20, 2**32 - 10]))
+def test_a_cell_measures_the_same_bit_for_bit_wherever_it_is_cut_out(labels, down, right, first):
+    image = np.random.default_rng(2).normal(0, 1, (1, *labels.shape)).astype(np.float32)
+    probability = np.arange(labels.size).reshape(labels.shape).astype(np.uint8)
+    frame = ((down, 1), (right, 2))
+    named = np.where(labels, labels + first, 0).astype(np.uint32)
+    around = measure(
+        np.pad(named, frame), np.pad(image, ((0, 0), *frame)), np.pad(probability, frame), ["a"], MPP,
+        slide_shape=(99, 99), origin=(20, 20),
+    )  # fmt: skip
+    alone = measure(
+        named, image, probability, ["a"], MPP, slide_shape=(99, 99), origin=(20 + down, 20 + right)
+    )
+    pd.testing.assert_frame_equal(around, alone, check_exact=True)
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [np.uint8, np.uint16, np.int16, np.uint32, np.float32, np.float64],
+    ids=lambda kind: kind.__name__,
+)
+def test_extremes_and_percentiles_are_those_of_numpy(measured, dtype):
+    _, _, labels, image, probability = measured
+    values = image[:1].astype(dtype)
+    if np.dtype(dtype).kind in "if":
+        values = values - dtype(20000)
+    table = measure(labels, values, probability, ["a"], None)
+    cells = [values[0][labels == cell].astype(np.float64) for cell in table["cell"]]
+    expected = np.array([np.percentile(cell, [0, *PERCENTILES, 100]) for cell in cells])
+    names = ["min_a", *(f"p{percent:02}_a" for percent in PERCENTILES), "max_a"]
+    np.testing.assert_allclose(table[names], expected, rtol=1e-12)
+
+
+@given(hnp.arrays(np.int64, st.integers(0, 30), elements=st.integers(0, 2**62) | st.integers(0, 3)))
+def test_the_radix_order_is_the_stable_order(numbers):
+    np.testing.assert_array_equal(stable_order(numbers), np.argsort(numbers, kind="stable"))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_stains_are_those_of_rgb2hed_as_decadic_densities(measured, dtype):
+    _, _, labels, _, probability = measured
+    image = np.random.default_rng(4).integers(0, np.iinfo(dtype).max, (3, *labels.shape)).astype(dtype)
+    table = measure(labels, image, probability, ["red", "green", "blue"], None)
+    # rgb2hed gives densities in units of -log10(1e-6).
+    oracle = 6 * rgb2hed(np.moveaxis(image, 0, -1))
+    for stain, name in enumerate(("od_haematoxylin", "od_eosin")):
+        np.testing.assert_allclose(
+            table[name], ndi.mean(oracle[..., stain], labels, table["cell"]), rtol=1e-9
+        )
+
+
+def test_only_images_in_colour_have_stains(measured):
+    _, _, labels, image, probability = measured
+    floats = np.zeros((3, *labels.shape), np.float32)
+    for pixels, channels in ((image, CHANNELS), (floats, ("red", "green", "blue"))):
+        assert not any(
+            name.startswith("od_") for name in measure(labels, pixels, probability, channels, None)
+        )
 
 
 def test_the_deviation_of_a_bright_flat_cell_does_not_cancel():

@@ -1,14 +1,18 @@
 """Measuring and exporting the cells of a slide block by block, in memory that has a bound.
 
 A cell belongs to the block of its centre. Ids go by these blocks, so a block's cells are a range of ids, and
-the blocks' parts joined in their order are the table of the slide.
+the blocks' parts joined in their order are the table of the slide. Neighbours are counted when all blocks are
+measured: then the centres in the blocks around are known.
+
+.S1.parquet.3f2a….partial    being made; the name holds what it depends on
+7.cells                      table and outlines of block 7, without its neighbours
+7.parquet, 7.deflate         its parts of the table and of the GeoJSON
 """
 
 import functools
-import gzip
 import io
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +22,19 @@ import pandas as pd
 from distributed import Client
 
 from slideunet import __version__
-from slideunet.cells.measurement import MEASUREMENT_VERSION, measure
-from slideunet.cells.outlines import OUTLINES_VERSION, feature_lines, outlines, write_geojson
+from slideunet.cells.density import blocks_around, count_neighbours, radius
+from slideunet.cells.geojson import feature_lines, packed, write_geojson
+from slideunet.cells.measurement import MEASUREMENT_VERSION, measure_regions
+from slideunet.cells.outlines import OUTLINES_VERSION, outlines
+from slideunet.cells.regions import find_regions
 from slideunet.cells.tables import join_tables
 from slideunet.clusters import work_through
 from slideunet.fingerprint import fingerprint
 from slideunet.images import stores
 from slideunet.images.blocks import block_at, block_count
 from slideunet.logs import progress_line
+
+_GEOMETRY = "geometry"  # Of a block's cells, beside their measurements, until the GeoJSON is written.
 
 
 @dataclass(frozen=True)
@@ -69,43 +78,52 @@ def export_cells(
             shutil.rmtree(other)
     folder.mkdir(parents=True, exist_ok=True)
     count = block_count(facts["shape"])
-    parts = [_part(folder, index) for index in range(count)]
-    todo = [index for index in range(count) if not parts[index].is_file()]
     # Workers may have another working directory.
     task = Task(image.absolute(), prediction.absolute(), folder.absolute())
-    with progress_line(len(todo), unit="block", label=facts["slide"]) as bar:
-        for _ in work_through(client, todo, functools.partial(measure_block, task)):
-            bar.update()
+    parts = [_part(task.folder, index) for index in range(count)]
+    for work, kept, unit in ((measure_block, _cells, "block"), (finish_block, _part, "part")):
+        todo = [index for index in range(count) if not kept(task.folder, index).is_file()]
+        with progress_line(len(todo), unit=unit, label=facts["slide"]) as bar:
+            for _ in work_through(client, todo, functools.partial(work, task)):
+                bar.update()
     # The table carries the fingerprint, so it goes last: where it is, the polygons are.
     table.unlink(missing_ok=True)
-    write_geojson(polygons, _lines(folder, count))
+    write_geojson(polygons, (_features(task.folder, index).read_bytes() for index in range(count)))
     join_tables(table, parts, known)
     shutil.rmtree(folder)
 
 
 def measure_block(task: Task, index: int) -> None:
-    """Measure the cells whose centre lies in one block, and keep rows and polygons of them."""
+    """Measure and outline the cells whose centre lies in one block."""
     slide = _open(task.image, task.prediction, task.folder)
     facts = slide.facts
-    window = _window(facts["shape"][1:], index, slide.cells["reach"])
-    labels = _owned(slide.labels[window], slide.cells, index)
-    window, labels = _cropped(window, labels)
+    shape = tuple(facts["shape"][1:])
+    window = _window(shape, index, slide.cells["reach"])
+    window, labels = _cropped(window, _owned(slide.labels[window], slide.cells, index))
     origin = (window[0].start, window[1].start)
     pixels, probability = slide.pixels[(slice(None), *window)], slide.probability[(slice(None), *window)][0]
-    measured = measure(
-        labels,
-        pixels,
-        probability,
-        facts["channels"],
-        facts["mpp"],
-        facts["scale"],
-        origin,
-        tuple(facts["shape"][1:]),
+    regions = find_regions(labels)
+    rows = measure_regions(
+        regions, pixels, probability, facts["channels"], facts["mpp"], facts["scale"], origin, shape
     )
-    traced = outlines(labels, facts["scale"], origin)
-    text = "\n".join(feature_lines(facts["slide"], traced, measured))
-    stores.write_atomically(_text(task.folder, index), gzip.compress(text.encode(), 1, mtime=0))
-    stores.write_atomically(_part(task.folder, index), _parquet(measured))
+    rows[_GEOMETRY] = outlines(regions, facts["scale"], origin)
+    stores.write_atomically(_cells(task.folder, index), _parquet(rows))
+
+
+def finish_block(task: Task, index: int) -> None:
+    """Count the neighbours of the cells of one block, and keep the block's parts of table and GeoJSON."""
+    facts = _open(task.image, task.prediction, task.folder).facts
+    reach = radius(facts["mpp"])
+    around = [_centres(task.folder, block) for block in blocks_around(facts["shape"], index, reach)]
+    rows = pd.read_parquet(_cells(task.folder, index))
+    geometries = rows.pop(_GEOMETRY).tolist()
+    centres = rows[["y", "x"]].to_numpy() / facts["scale"]
+    others = np.concatenate([np.zeros((0, 2)), *around]) / facts["scale"]
+    rows["neighbours"] = count_neighbours(centres, others, reach)
+    lines = feature_lines(facts["slide"], geometries, rows)
+    is_first = bool((rows["cell"] == 1).any())
+    stores.write_atomically(_features(task.folder, index), packed(lines, is_first))
+    stores.write_atomically(_part(task.folder, index), _parquet(rows))
 
 
 @dataclass(frozen=True)
@@ -140,7 +158,9 @@ def _window(shape: tuple[int, ...], index: int, reach: int) -> tuple[slice, slic
 def _owned(labels: np.ndarray, cells: Mapping[str, Any], index: int) -> np.ndarray:
     """Blank the cells of other blocks."""
     bounds = [*cells["first_ids"], cells["n_cells"] + 1]
-    return np.where((labels >= bounds[index]) & (labels < bounds[index + 1]), labels, 0)
+    # One comparison for both ends: what is below the first id wraps around, far above all others.
+    own = labels - np.uint32(bounds[index]) < bounds[index + 1] - bounds[index]
+    return labels * own
 
 
 def _cropped(window: tuple[slice, slice], labels: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray]:
@@ -153,18 +173,20 @@ def _cropped(window: tuple[slice, slice], labels: np.ndarray) -> tuple[tuple[sli
     return (rows, columns), labels[inner]
 
 
+def _cells(folder: Path, index: int) -> Path:
+    return folder / f"{index}.cells"
+
+
 def _part(folder: Path, index: int) -> Path:
     return folder / f"{index}.parquet"
 
 
-def _text(folder: Path, index: int) -> Path:
-    return folder / f"{index}.txt.gz"
+def _features(folder: Path, index: int) -> Path:
+    return folder / f"{index}.deflate"
 
 
-def _lines(folder: Path, count: int) -> Iterator[str]:
-    for index in range(count):
-        with gzip.open(_text(folder, index), "rt", encoding="utf-8") as lines:
-            yield from (line.rstrip("\n") for line in lines)
+def _centres(folder: Path, index: int) -> np.ndarray:
+    return pd.read_parquet(_cells(folder, index), columns=["y", "x"]).to_numpy()
 
 
 def _parquet(table: pd.DataFrame) -> bytes:
