@@ -84,13 +84,13 @@ def fill_store():
 
 @pytest.fixture(scope="session")
 def write_store(fill_store):
-    """Write a complete store with its manifest: pixels (c, y, x), and labels (y, x) by their name."""
+    """Write a complete store with its manifest: pixels (c, y, x), labels (y, x), and maps by their names."""
     from slideunet.fingerprint import fingerprint
     from slideunet.images import omezarr
     from slideunet.images.building import building
     from slideunet.images.stores import block_digests
 
-    def write(manifest, pixels, *, labels=None, name="truth", version="0.5", **facts):
+    def write(manifest, pixels, *, labels=None, maps=None, name="truth", version="0.5", **facts):
         facts = {"fingerprint": manifest.stem, "mpp": None, "shape": list(pixels.shape)} | facts
         options = {"channels": ["a"] * len(pixels), "mpp": facts["mpp"], "version": version}
         known = fingerprint(of=facts["fingerprint"])
@@ -101,6 +101,10 @@ def write_store(fill_store):
             if labels is not None:
                 omezarr.write_label_image(store.path, name, labels, mpp=facts["mpp"], version=version)
                 facts[name] = facts.get(name, {}) | {"blocks": block_digests(labels)}
+            if maps is not None:
+                planes = np.stack(list(maps.values()))
+                omezarr.write_image(store.path / omezarr.MAPS, planes, **options | {"channels": list(maps)})
+                facts["maps"] = {"names": list(maps), "blocks": block_digests(planes)}
             store.finish(facts)
         return manifest
 
@@ -126,9 +130,9 @@ def random_network():
 
     from slideunet.network.unet import UNet, UNetSpec
 
-    def build(seed=0, channels=1, width=4, depth=2, decoder="transposed", dropout=0.0):
+    def build(seed=0, channels=1, width=4, depth=2, decoder="transposed", dropout=0.0, heads=()):
         torch.manual_seed(seed)
-        network = UNet(UNetSpec(channels, width, depth, decoder, dropout)).eval()
+        network = UNet(UNetSpec(channels, width, depth, decoder, dropout, heads)).eval()
         for block in network.modules():
             if isinstance(block, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
                 torch.nn.init.kaiming_normal_(block.weight)

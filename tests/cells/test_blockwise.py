@@ -26,11 +26,25 @@ def draw(shape, seed, sigma):
     return (noise * 255).astype(np.uint8)
 
 
-def label_all(probability, order=None, **options):
+class InMemory(dict):
+    """Maps of a slide that were not stored."""
+
+    @property
+    def shape(self):
+        return self["foreground"].shape
+
+    def __getitem__(self, key):
+        if isinstance(key, str):
+            return super().__getitem__(key)
+        return {name: array[key] for name, array in self.items()}
+
+
+def label_all(maps, order=None, method="watershed", **options):
     """Separate all blocks, in any order, and number the cells of the slide."""
-    shape = probability.shape
+    maps = maps if isinstance(maps, dict) else {"foreground": maps}
+    shape = maps["foreground"].shape
     places = range(blocks.block_count(shape))
-    found = {i: blockwise.label_block(probability, i, 0.5, **options) for i in order or places}
+    found = {i: blockwise.label_block(InMemory(maps), i, 0.5, method, **options) for i in order or places}
     ordered = {
         i: blockwise.keys_of_block([found[j].keys for j in blockwise.neighbours(shape, i)], i) for i in places
     }
@@ -42,8 +56,9 @@ def label_all(probability, order=None, **options):
     return labels, found
 
 
-def whole(probability, **options):
-    return number_by_blocks(separate(probability, 0.5, **options), block=SIDE)
+def whole(maps, method="watershed", **options):
+    maps = maps if isinstance(maps, dict) else {"foreground": maps}
+    return number_by_blocks(separate(maps, 0.5, method, **options), block=SIDE)
 
 
 @settings(max_examples=40, deadline=None)
@@ -59,6 +74,30 @@ def test_blocks_give_the_ids_of_the_whole_slide(shape, seed, sigma, method):
     if not any(block.unfinished for block in found.values()):
         np.testing.assert_array_equal(labels, whole(probability, method=method))
     assert labels.dtype == np.uint32
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("noise", [0.0, 3.0])
+@pytest.mark.parametrize("method", ["distance", "centres"])
+def test_learned_maps_give_the_ids_of_the_whole_slide(
+    true_maps, touching_cells, monkeypatch, seed, noise, method
+):
+    monkeypatch.setattr(blockwise, "MARGIN", 150)
+    monkeypatch.setattr(blockwise, "LARGEST_MARGIN", 600)
+    maps = true_maps(touching_cells(seed, (300, 371), 160), noise, seed)
+    labels, found = label_all(maps, method=method)
+    assert not any(block.unfinished for block in found.values())
+    np.testing.assert_array_equal(labels, whole(maps, method=method))
+
+
+def test_wild_maps_are_separated_alike_or_said_to_be_unfinished(true_maps, touching_cells, monkeypatch):
+    monkeypatch.setattr(blockwise, "MARGIN", 150)
+    monkeypatch.setattr(blockwise, "LARGEST_MARGIN", 600)
+    maps = true_maps(touching_cells(0, (300, 371), 160), 40.0)
+    labels, found = label_all(maps, method="centres")
+    assert any(block.unfinished for block in found.values()) or np.array_equal(
+        labels, whole(maps, method="centres")
+    )
 
 
 def test_the_order_of_the_blocks_does_not_matter():

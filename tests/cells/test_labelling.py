@@ -6,7 +6,7 @@ from slideunet.cells import blockwise, labelling
 from slideunet.cells.labelling import cells_fingerprint, label_slide
 from slideunet.cells.numbering import number_by_blocks
 from slideunet.cells.separation import separate
-from slideunet.errors import MachineError
+from slideunet.errors import DamagedDataError, MachineError
 from slideunet.images import locks, omezarr, stores
 
 SIDE = 512
@@ -21,12 +21,13 @@ def prediction(tmp_path, write_store, small_blocks, monkeypatch):
 
 
 def label(prediction, fingerprint="f" * 64, **options):
-    given = {"threshold": 0.6, "method": "auto", "min_area": 10, "version": "0.5"} | options
+    given = {"threshold": 0.6, "method": "watershed", "min_area": 10, "version": "0.5"} | options
     return label_slide(prediction, fingerprint, **given)
 
 
 def expected(prediction, threshold=0.6):
-    return number_by_blocks(separate(stores.open_image_store(prediction)[0], threshold), SIDE)
+    maps = {"foreground": stores.open_image_store(prediction)[0]}
+    return number_by_blocks(separate(maps, threshold, "watershed"), SIDE)
 
 
 def test_the_cells_of_a_slide_of_several_blocks_are_those_of_the_whole(prediction):
@@ -44,6 +45,38 @@ def test_the_cells_of_a_slide_of_several_blocks_are_those_of_the_whole(predictio
     assert [child.name for child in path.iterdir() if child.is_dir()] == ["cells"]
     for level, array in enumerate(omezarr.open_levels(path / "cells")):
         np.testing.assert_array_equal(array[:], cells[:: 2**level, :: 2**level])
+
+
+@pytest.mark.parametrize("method", ["centres", "distance"])
+def test_methods_read_the_maps_that_they_need(tmp_path, true_maps, touching_cells, write_store, method):
+    maps = true_maps(touching_cells(0), 10.0)
+    names = ["dx", "distance", "centre", "dy"]  # in whatever order they were stored
+    prediction = write_store(
+        tmp_path / "S1.json",
+        maps["foreground"][None],
+        maps={name: maps[name] for name in names},
+        fingerprint="p",
+    )
+    label(prediction, method=method)
+    cells = stores.open_label_store(prediction, "cells")[:]
+    np.testing.assert_array_equal(cells, number_by_blocks(separate(maps, 0.6, method), SIDE))
+
+
+def test_a_map_that_is_damaged_is_named(tmp_path, true_maps, touching_cells, write_store):
+    maps = true_maps(touching_cells(0))
+    names = ["centre", "dy", "dx"]
+    prediction = write_store(
+        tmp_path / "S1.json",
+        maps["foreground"][None],
+        maps={name: maps[name] for name in names},
+        fingerprint="p",
+    )
+    folder = stores.store_path(prediction) / "maps"
+    omezarr.write_block(
+        omezarr.open_levels(folder, "r+"), (slice(0, 160), slice(0, 190)), np.zeros((3, 160, 190), np.uint8)
+    )
+    with pytest.raises(DamagedDataError, match=r"maps.*is not what was written"):
+        label(prediction, method="centres")
 
 
 class Killed(BaseException):

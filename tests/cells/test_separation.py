@@ -9,7 +9,14 @@ from scipy import ndimage as ndi
 from skimage.draw import disk
 from skimage.filters import gaussian
 
-from slideunet.cells.separation import foreground_cut, separate
+from slideunet.cells import separation
+from slideunet.cells.methods import choose_method, heads_for
+from slideunet.cells.separation import foreground_cut
+from slideunet.errors import InputError
+
+
+def separate(probability, threshold, method="watershed", *arguments, **options):
+    return separation.separate({"foreground": probability}, threshold, method, *arguments, **options)
 
 
 def discs(shape, *circles):
@@ -151,3 +158,27 @@ def test_cells_do_not_depend_on_how_the_slide_is_cut(seed):
 
 def test_the_same_input_gives_the_same_labels():
     assert np.array_equal(separate(field(), 0.5), separate(field(), 0.5))
+
+
+@pytest.mark.parametrize(
+    ("asked", "maps", "chosen"),
+    [
+        ("auto", ["foreground"], "watershed"),
+        ("auto", ["foreground", "distance"], "distance"),
+        ("auto", ["foreground", "distance", "centre", "dy", "dx"], "distance"),
+        ("auto", ["foreground", "centre", "dy", "dx"], "centres"),
+        ("components", ["foreground", "centre", "dy", "dx"], "components"),
+    ],
+)
+def test_auto_is_the_best_method_that_the_maps_allow(asked, maps, chosen):
+    assert choose_method(asked, maps) == chosen
+
+
+def test_a_method_without_its_maps_is_an_error_that_names_those_that_fit():
+    with pytest.raises(InputError, match=r"cells.method is centres.*watershed, components or auto"):
+        choose_method("centres", ["foreground"])
+
+
+def test_only_what_a_method_needs_is_kept_of_a_model():
+    needed = {method: heads_for(method) for method in ("distance", "centres", "watershed", "components")}
+    assert needed == {"distance": ("distance",), "centres": ("centres",), "watershed": (), "components": ()}

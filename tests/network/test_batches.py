@@ -29,13 +29,14 @@ def folder(tmp_path, write_store, random_network, save_network):
 
 @pytest.fixture
 def run(folder, prediction_section, dask_section):
-    def predict(slides="abc", part=None, dask=None, **changes):
+    def predict(slides="abc", part=None, dask=None, method="auto", **changes):
         predict_batch(
             list(slides),
             folder / "slides",
             folder / "model",
             folder / "predictions",
             prediction=prediction_section | changes,
+            method=method,
             dask=dask_section | (dask or {}),
             version="0.5",
             threads=2,
@@ -106,3 +107,16 @@ def test_a_model_that_is_none_is_explained(folder, run):
     (folder / "model" / "model.json").write_text(json.dumps({"sha256": "a"}))
     with pytest.raises(InputError, match="is not a model of slideunet"):
         run()
+
+
+@pytest.mark.parametrize(
+    ("method", "names"), [("auto", ["distance"]), ("centres", ["centre", "dy", "dx"]), ("watershed", None)]
+)
+def test_only_the_maps_that_the_method_needs_are_kept(
+    run, folder, save_network, random_network, method, names
+):
+    save_network(folder / "model", random_network(heads=["centres", "distance"]))
+    run("a", method=method)
+    told = stores.read_manifest(folder / "predictions" / "a.json").get("maps")
+    assert (told and told["names"]) == names
+    assert (stores.store_path(folder / "predictions" / "a.json") / "maps").is_dir() == (names is not None)

@@ -75,7 +75,7 @@ def test_what_a_block_is_does_not_depend_on_who_did_which_before(task):
 def test_a_network_is_loaded_once_and_another_one_when_it_changes(task, opened, save):
     for index in (0, 1, 3):
         predict_block(task, index)
-    assert opened == [{"engine": "torch", "precision": "fp32", "threads": 1}]
+    assert opened == [{"engine": "torch", "heads": (), "precision": "fp32", "threads": 1}]
     before = predict_block(task, 3)["digest"]
     other = replace(task, sha256=save(task.model, seed=1), store=task.store)
     assert predict_block(other, 3)["digest"] != before

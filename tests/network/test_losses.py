@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
-from slideunet.network.losses import build_loss
+from slideunet.network.losses import CellsLoss, build_loss
+from slideunet.network.targets import cell_targets
 
 
 @pytest.fixture
@@ -70,3 +72,50 @@ def test_what_is_not_a_loss_is_refused():
         build_loss("bce_cosine")
     with pytest.raises(ValueError, match="2 parts but 3 weights"):
         build_loss("bce_dice", [1, 2, 3])
+
+
+MAPS = ("foreground", "distance", "centre", "dy", "dx")
+
+
+@pytest.fixture
+def perfect():
+    """A target and the network's output that is all right."""
+    labels = np.zeros((40, 40), np.int32)
+    labels[5:15, 5:20], labels[15:30, 8:30] = 1, 2
+    target = torch.from_numpy(cell_targets(labels, MAPS))[None]
+    probabilities = torch.logit(target[:, :3].clamp(1e-6, 1 - 1e-6))
+    return torch.cat([probabilities, target[:, 3:5] / 8], dim=1), target
+
+
+def test_the_right_maps_cost_no_more_than_the_entropy_of_the_distance(perfect):
+    output, target = perfect
+    distance = target[:, 1].clamp(1e-6, 1 - 1e-6)
+    entropy = functional.binary_cross_entropy(distance, distance, weight=1 + 2 * target[:, 0])
+    loss = CellsLoss(build_loss("bce_dice"), MAPS)
+    assert loss(output, target).item() == pytest.approx(entropy.item(), abs=1e-3)
+
+
+@pytest.mark.parametrize("channel", range(5))
+def test_every_map_counts(perfect, channel):
+    output, target = perfect
+    loss = CellsLoss(build_loss("bce_dice"), MAPS)
+    wrong = output.clone()
+    wrong[:, channel] += 15.0
+    assert loss(wrong, target) > loss(output, target) + 1e-3
+
+
+def test_an_offset_that_is_one_radius_wrong_costs_its_weight(perfect):
+    output, target = perfect
+    loss = CellsLoss(build_loss("bce"), MAPS)
+    wrong = output.clone()
+    wrong[:, 3] += torch.where(target[:, 5] > 0, 1 / target[:, 5].clamp(min=1e-6), 99.0) / 8
+    assert (loss(wrong, target) - loss(output, target)).item() == pytest.approx(0.3, rel=1e-4)
+
+
+def test_a_network_without_heads_has_the_loss_of_its_foreground(pair):
+    assert CellsLoss(build_loss("bce_dice"), ("foreground",))(*pair) == build_loss("bce_dice")(*pair)
+
+
+def test_no_cell_at_all_is_finite():
+    target = torch.from_numpy(cell_targets(np.zeros((8, 8), np.int32), MAPS))[None]
+    assert torch.isfinite(CellsLoss(build_loss("bce"), MAPS)(torch.zeros(1, 5, 8, 8), target))

@@ -12,7 +12,10 @@ from slideunet.network.weights import load_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-MODEL = {"preset": "light", "width": 4, "depth": 2, "decoder": "upsample", "dropout": None, "weights": None}
+MODEL = {
+    "preset": "light", "width": 4, "depth": 2, "decoder": "upsample", "dropout": None,
+    "heads": ["distance", "centres"], "weights": None,
+}  # fmt: skip
 DATA = {"normalisation": "percentile", "background": "dark", "channels": None}
 FILES = ["curves.png", "history.csv", "model.json", "model.safetensors"]
 
@@ -41,7 +44,7 @@ def test_a_model_folder_tells_all_that_is_needed_to_use_it(train, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == FILES
     network, read = load_model(tmp_path)
     assert read == facts
-    assert network.spec == UNetSpec(1, 4, 2, "upsample", 0.0)
+    assert network.spec == UNetSpec(1, 4, 2, "upsample", 0.0, ("distance", "centres"))
     assert (facts["normalisation"], facts["background"], facts["halo"], facts["mpp"]) == (
         "percentile",
         "dark",
@@ -110,7 +113,7 @@ def test_without_a_validation_slide_no_epoch_can_be_chosen(train, tmp_path):
 
 
 def test_what_is_not_said_is_taken_from_the_preset():
-    nothing = dict.fromkeys(("width", "depth", "decoder", "dropout"))
+    nothing = dict.fromkeys(("width", "depth", "decoder", "dropout")) | {"heads": []}
     assert build_spec({"preset": "classic"} | nothing, 3) == UNetSpec(3, 64, 2, "upsample")
     assert build_spec({"preset": "standard"} | nothing | {"width": 8, "dropout": 0.1}, 1) == UNetSpec(
         1, 8, 4, "transposed", 0.1

@@ -25,9 +25,11 @@ def images(tmp_path):
 
 def test_the_configuration_is_read():
     section = SECTION | {"engine": "auto", "precision": "auto"}
-    assert Plan.from_section(section, "openvino", "fp32", "0.5") == PLAN
-    other = Plan.from_section(section | {"tile": 512, "halo": 0, "tissue": "none"}, "torch", "bf16", "0.4")
-    assert other == Plan("torch", "bf16", 512, 0, "none", "0.4")
+    assert Plan.from_section(section, "openvino", "fp32", "0.5", ()) == PLAN
+    other = Plan.from_section(
+        section | {"tile": 512, "halo": 0, "tissue": "none"}, "torch", "bf16", "0.4", ("distance",)
+    )
+    assert other == Plan("torch", "bf16", 512, 0, "none", "0.4", ("distance",))
 
 
 def test_what_changes_a_byte_changes_the_fingerprint_and_nothing_else(images):
@@ -40,7 +42,8 @@ def test_what_changes_a_byte_changes_the_fingerprint_and_nothing_else(images):
         known(halo=32), known(architecture=FACTS["architecture"] | {"width": 8}),
         known(replace(PLAN, engine="torch")), known(replace(PLAN, precision="bf16")),
         known(replace(PLAN, halo=0)), known(replace(PLAN, halo=8)), known(replace(PLAN, halo=8, tile=512)),
-        known(replace(PLAN, tissue="none")), known(replace(PLAN, version="0.4")),
+        known(replace(PLAN, heads=("distance",))), known(replace(PLAN, tissue="none")),
+        known(replace(PLAN, version="0.4")),
     ]  # fmt: skip
     assert len({known(), *others}) == len(others) + 1
     with pytest.raises(DamagedDataError):

@@ -26,7 +26,15 @@ from slideunet.network.prediction import predict_slide
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SHAPE = (540, 1030)  # 2 x 3 blocks of 512 px
-PLAN = Plan(engine="openvino", precision="fp32", tile=None, halo=None, tissue="none", version="0.5")
+PLAN = Plan(
+    engine="openvino",
+    precision="fp32",
+    tile=None,
+    halo=None,
+    tissue="none",
+    version="0.5",
+    heads=("centres",),
+)
 
 
 class Killed(BaseException):
@@ -42,7 +50,7 @@ def save(random_network, save_network):
     """Save a network half of whose probabilities are neither 0 nor 1."""
 
     def write(folder, seed=0, channels=1, background="dark"):
-        network = random_network(seed, channels=channels)
+        network = random_network(seed, channels=channels, heads=["distance", "centres"])
         network.head.weight.data /= 20
         return save_network(folder, network, background=background)
 
@@ -94,7 +102,7 @@ def predicted(monkeypatch):
 
 @functools.lru_cache
 def engine_of(model, sha256, engine, precision):
-    return open_engine(model, engine=engine, precision=precision, threads=1)
+    return open_engine(model, engine=engine, heads=PLAN.heads, precision=precision, threads=1)
 
 
 def in_one_piece(slide, model, plan=PLAN):
@@ -105,13 +113,18 @@ def in_one_piece(slide, model, plan=PLAN):
     pixels = stores.open_image_store(slide)[:]
     background = "dark" if len(pixels) == 1 else "bright"
     constants = normalisation(facts["statistics"], "percentile", background)
-    return predict_core(engine, pixels, constants, tuple((0, side) for side in pixels.shape[1:]))[None]
+    return predict_core(engine, pixels, constants, tuple((0, side) for side in pixels.shape[1:]))
 
 
 def check(slide, model, manifest, plan=PLAN):
     expected = in_one_piece(slide, model, plan)
-    assert stores.read_manifest(manifest)["blocks"] == stores.block_digests(expected)
-    np.testing.assert_array_equal(stores.open_image_store(manifest)[:], expected)
+    facts = stores.read_manifest(manifest)
+    assert facts["blocks"] == stores.block_digests(expected[:1])
+    assert facts["maps"] == {
+        "names": ["centre", "dy", "dx"], "blocks": stores.block_digests(expected[1:])
+    }  # fmt: skip
+    np.testing.assert_array_equal(stores.open_image_store(manifest)[:], expected[:1])
+    np.testing.assert_array_equal(stores.open_maps_store(manifest)[:], expected[1:])
     assert ((expected > 0) & (expected < 255)).mean() > 0.1
 
 
@@ -243,7 +256,7 @@ def test_a_manifest_tells_what_a_prediction_depends_on(slide, model, manifest):
     assert told["fingerprint"] == PLAN.fingerprint(slide, facts)
     assert told["seconds"] > 0 and told["pixels_per_second"] > 0
     assert set(told["versions"]) == {"slideunet", "openvino"}
-    ignored = ("seconds", "pixels_per_second", "versions", "blocks", "fingerprint")
+    ignored = ("seconds", "pixels_per_second", "versions", "blocks", "maps", "fingerprint")
     assert {name: fact for name, fact in told.items() if name not in ignored} == {
         "slide": "S1", "shape": [1, *SHAPE], "model_sha256": facts["sha256"], "engine": "openvino",
         "precision": "fp32", "halo": 24, "halo_deviation": None, "tissue": None, "mpp": 0.5, "scale": 1.0,
@@ -257,7 +270,7 @@ def test_a_short_halo_is_measured_and_told(slide, model, manifest, caplog, halo)
     predict_slide(slide, model, manifest, plan)
     told = stores.read_manifest(manifest)
     assert told["halo"] == halo
-    exact, found = in_one_piece(slide, model), stores.open_image_store(manifest)[:]
+    exact, found = in_one_piece(slide, model)[:1], stores.open_image_store(manifest)[:]
     rows, columns = block_at(SHAPE, 3)
     differ = np.abs(exact[:, rows, columns].astype(int) - found[:, rows, columns])
     assert told["halo_deviation"]["largest"] == differ.max()
@@ -292,7 +305,7 @@ def test_bare_glass_is_zero_and_costs_nothing(
     wanted = tissue.upsampled(mask[:] > 0, told["level"], *(slice(0, side) for side in SHAPE))
     assert wanted[100:300, 100:260].all()
     assert told["skipped"] == pytest.approx(1 - wanted.mean(), abs=1e-6)
-    expected = np.where(wanted, in_one_piece(slide, model), 0)
+    expected = np.where(wanted, in_one_piece(slide, model)[:1], 0)
     np.testing.assert_array_equal(stores.open_image_store(manifest)[:], expected)
     bare = [index for index, region in blocks(SHAPE) if not wanted[region].any()]
     assert len(bare) >= 3

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from slideunet.network import unet
 from slideunet.network.convolutions import least_core
 from slideunet.network.inference import for_inference, large_enough, reduced_precision
-from slideunet.network.unet import PRESETS, UNet, UNetSpec, halo
+from slideunet.network.unet import PRESETS, UNet, UNetSpec, halo, with_heads
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -114,3 +114,15 @@ def test_the_decoder_needs_all_of_its_margins(random_network, monkeypatch, level
 def test_a_margin_between_pooling_cells_is_refused(random_network):
     with pytest.raises(ValueError, match="margin 6 is not a multiple of 4"):
         random_network(depth=2)(torch.zeros(1, 1, 32, 32), 6)
+
+
+@pytest.mark.parametrize("heads", [(), ("distance",), ("centres",), ("centres", "distance")])
+def test_heads_that_are_left_out_change_nothing_for_the_others(random_network, heads):
+    network = random_network(heads=["distance", "centres"])
+    some = with_heads(network, heads)
+    x = torch.rand(1, 1, 32, 40)
+    with torch.no_grad():
+        expected = network(x)[:, [network.spec.maps.index(name) for name in some.spec.maps]]
+        torch.testing.assert_close(some(x), expected)
+    assert some.spec.maps[0] == "foreground"
+    assert len(network.spec.maps) == 5  # It was left out of a copy.

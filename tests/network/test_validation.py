@@ -33,11 +33,13 @@ def test_the_dice_of_every_threshold_and_the_best_one_are_those_of_brute_force(s
     np.testing.assert_allclose(validation.dice(), brute)
     best = validation.best_threshold()
     assert 0 < best < 1
-    assert dice(probability >= best * 255, truth) == pytest.approx(max(brute[1:]), abs=1e-5)
+    assert dice(probability >= best * 255, truth) >= max(brute[1:]) - 0.002 - 1e-9
+    nearer = [t for t in range(1, 256) if abs(t - 0.5 - 127.5) < abs(best * 255 - 127.5) - 1e-6]
+    assert all(brute[t] < max(brute[1:]) - 0.002 for t in nearer)
     assert validation.dice_at(0.5) == pytest.approx(dice(probability / 255 >= 0.5, truth))
 
 
-def test_where_every_threshold_is_as_good_the_middle_is_taken():
+def test_of_thresholds_that_are_as_good_the_one_nearest_to_a_half_is_taken():
     truth = np.repeat([True, False], 50)
     sure, empty = np.where(truth, 255, 0), np.zeros(100, int)
     assert count(sure, truth).best_threshold() == pytest.approx(0.5, abs=0.01)

@@ -59,8 +59,8 @@ def test_cells_are_written_into_the_store_and_told_in_the_manifest(folder, run):
     facts = stores.read_manifest(folder / "predictions/S1.json")
     assert facts["fingerprint"] == "p-S1"
     assert facts["cells"] | {"fingerprint": "", "blocks": []} == {
-        "fingerprint": "", "n_cells": 3, "threshold": 0.5, "method": "auto", "min_area": 10, "blocks": [],
-        "first_ids": [1], "reach": 0, "unfinished": 0,
+        "fingerprint": "", "n_cells": 3, "threshold": 0.5, "method": "watershed", "min_area": 10,
+        "blocks": [], "first_ids": [1], "reach": 0, "unfinished": 0,
     }  # fmt: skip
     store = stores.store_path(folder / "predictions/S1.json")
     assert omezarr.metadata(store / "labels")["labels"] == ["cells"]

@@ -29,6 +29,7 @@ def run(script, folder, prediction, dask, name, **options):
         predictions_folder=folder / name,
         manifest=folder / f"{name}.json",
         prediction=prediction,
+        method="auto",
         dask=dask | {"workers": 1},
         ome_zarr="0.5",
         **options,

@@ -37,6 +37,7 @@ def predict(folder, dask_section, prediction_section, slides, threads):
         predictions_folder=folder / "predictions",
         manifest=folder / "batch.json",
         slides=slides,
+        method="auto",
         prediction=prediction_section,
         dask=dask_section,
         ome_zarr="0.5",
@@ -81,7 +82,7 @@ def test_without_anything_to_do_torch_is_not_loaded(folder, run, dask_section, p
         f"folder = Path({str(folder)!r})\n"
         f"predict_slides.main(slides={SLIDES!r}, slides_folder=folder / 'slides', model=folder / 'model',"
         " predictions_folder=folder / 'predictions', manifest=folder / 'batch.json', ome_zarr='0.5',"
-        f" prediction={prediction_section!r}, dask={dask_section!r})\n"
+        f" prediction={prediction_section!r}, dask={dask_section!r}, method='auto')\n"
         "print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,7 +7,7 @@ from slideunet.network import model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-MODEL = {"preset": "light", "width": 4, "depth": 2, "decoder": None, "dropout": None}
+MODEL = {"preset": "light", "width": 4, "depth": 2, "decoder": None, "dropout": None, "heads": []}
 DATA = {"normalisation": "unit", "background": "dark"}
 FILES = ("curves.png", "history.csv", "model.json", "model.safetensors")
 

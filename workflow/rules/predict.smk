@@ -19,6 +19,7 @@ rule predict_part:
         slides_folder="results/slides",
         predictions_folder="results/predictions",
         prediction=CONFIG["prediction"],
+        method=CONFIG["cells"]["method"],
         dask=CONFIG["dask"],
         ome_zarr=CONFIG["data"]["ome_zarr"],
     message:
@@ -48,6 +49,7 @@ rule predict_slides:
         slides_folder="results/slides",
         predictions_folder="results/predictions",
         prediction=CONFIG["prediction"],
+        method=CONFIG["cells"]["method"],
         dask=CONFIG["dask"],
         ome_zarr=CONFIG["data"]["ome_zarr"],
     message:

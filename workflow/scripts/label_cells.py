@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 from slideunet.batch import each_slide, finish_batch, read_batch
 from slideunet.cells.labelling import cells_fingerprint, label_slide
-from slideunet.cells.separation import Method
+from slideunet.cells.methods import Method, choose_method
 from slideunet.clusters import Workers
 from slideunet.images.omezarr import Version
 from slideunet.images.stores import read_manifest
 from slideunet.logs import log_to
-from slideunet.network.facts import read_model_facts
+from slideunet.network.facts import model_maps, read_model_facts
 
 
 def main(
@@ -21,7 +21,7 @@ def main(
     predictions_folder: Path,
     model: Path,
     threshold: float | Literal["tuned"],
-    method: Method,
+    method: Method | Literal["auto"],
     min_area: int,
     ome_zarr: Version,
     manifest: Path,
@@ -42,7 +42,7 @@ def main(
     threshold : float or "tuned"
         Foreground probability of a cell's pixels; "tuned" takes the model's.
     method, min_area
-        See `slideunet.cells.separation.separate`.
+        See `slideunet.cells.separation.separate`; "auto" is the best method that the model allows.
     ome_zarr : "0.5" or "0.4"
     manifest : Path
         Of the batch.
@@ -51,19 +51,21 @@ def main(
     threads, memory_mb : int
         What this job may use.
     """
-    cut = float(read_model_facts(model)["threshold"] if threshold == "tuned" else threshold)
+    facts = read_model_facts(model)
+    cut = float(facts["threshold"] if threshold == "tuned" else threshold)
+    chosen = choose_method(method, model_maps(facts))
     with Workers(dask, threads, memory_mb) as workers:
 
         def label(slide: str, prediction: Path) -> bool:
             known = read_manifest(prediction)
-            wanted = cells_fingerprint(known, cut, method, min_area, ome_zarr)
+            wanted = cells_fingerprint(known, cut, chosen, min_area, ome_zarr)
             if known.get("cells", {}).get("fingerprint") == wanted:
                 return False
             label_slide(
                 prediction,
                 wanted,
                 threshold=cut,
-                method=method,
+                method=chosen,
                 min_area=min_area,
                 version=ome_zarr,
                 client=workers.client_for(known["shape"]),

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from slideunet.batch import finish_batch, read_batch
+from slideunet.cells.methods import Method
 from slideunet.images.omezarr import Version
 from slideunet.logs import log_to
 from slideunet.network.batches import predict_batch
@@ -18,6 +19,7 @@ def main(
     predictions_folder: Path,
     manifest: Path,
     prediction: Mapping[str, Any],
+    method: Method | Literal["auto"],
     dask: Mapping[str, Any],
     ome_zarr: Version,
     threads: int = 1,
@@ -30,6 +32,7 @@ def main(
         model,
         predictions_folder,
         prediction=prediction,
+        method=method,
         dask=dask,
         version=ome_zarr,
         threads=threads,
@@ -47,6 +50,7 @@ if __name__ == "__main__":
             predictions_folder=Path(snakemake.params.predictions_folder),
             manifest=Path(snakemake.output.manifest),
             prediction=snakemake.params.prediction,
+            method=snakemake.params.method,
             dask=snakemake.params.dask,
             ome_zarr=snakemake.params.ome_zarr,
             threads=snakemake.threads,

@@ -1,20 +1,22 @@
 """Separating the cells of a slide block by block, with the result of doing it on the whole slide at once.
 
-A block is separated together with a margin around it. A component of the foreground that lies wholly inside
-such a window is separated there as it would be in the whole slide, for nothing outside it matters; where a
-component of the block reaches the window's edge, the margin is doubled. Cells are then known by their centre
-and their first pixel, which every block that sees them computes alike, and so get the same id from all.
+A block is separated together with a margin around it. What decides over a cell lies within a component of
+the foreground (watersheds) or within some distance (centres); where that reaches the edge of such a window,
+the margin is doubled, else the cell is what it would be in the whole slide. Cells are then known by their
+centre and their first pixel, which every block that sees them computes alike: they get the same id from all.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy import ndimage as ndi
 
-from slideunet.cells.separation import Method, foreground_cut, separate
+from slideunet.cells import centres
+from slideunet.cells.methods import Method
+from slideunet.cells.separation import Maps, drop_small, fill_holes, foreground_cut, separate
 from slideunet.images.blocks import BLOCK, block_at, block_count
-from slideunet.images.pixels import Pixels
 
 MARGIN = 256
 LARGEST_MARGIN = 1024
@@ -36,8 +38,8 @@ class BlockCells:
     boxes : ndarray (n, 4) of int64
         First row and column in the slide, and those after the last.
     unfinished : int
-        Components that reach farther than the largest margin: these alone may be separated otherwise than in
-        the whole slide.
+        Components (of centres: cells) that reach farther than the largest margin: these alone may be
+        separated otherwise than in the whole slide.
     """
 
     labels: np.ndarray
@@ -46,33 +48,67 @@ class BlockCells:
     unfinished: int
 
 
+class SlideMaps(Protocol):
+    """The maps of a whole slide, read part by part."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the slide."""
+
+    def __getitem__(self, window: tuple[slice, slice], /) -> Maps:
+        """Read a window of every map, by its name."""
+
+
 def label_block(
-    probability: Pixels, index: int, threshold: float, method: Method = "auto", min_area: int = 10
+    maps: SlideMaps, index: int, threshold: float, method: Method, min_area: int = 10
 ) -> BlockCells:
     """Separate the cells that have pixels in one block of a slide.
 
     Parameters
     ----------
-    probability : array-like (y, x) of uint8
-        Of the whole slide; only the block and its margin are read.
+    maps : SlideMaps
+        Only the block and its margin are read.
     index : int
         Number of the block.
     threshold, method, min_area
         As in `separation.separate`.
     """
-    core = block_at(probability.shape, index)
-    cut, margin = foreground_cut(threshold), MARGIN
+    core = block_at(maps.shape, index)
+    look = _look_at_centres if method == "centres" else _look_at_components
+    margin = MARGIN
     while True:
-        window = _window(core, probability.shape, margin)
-        pixels = np.asarray(probability[window])
+        window = _window(core, maps.shape, margin)
         inner = _relative(core, window)
-        unfinished = _reaching_out(pixels >= cut, inner, _open_sides(window, probability.shape))
+        unfinished, finish = look(maps[window], window, maps.shape, inner, threshold, min_area)
         if not unfinished or margin >= LARGEST_MARGIN:
             break
         margin *= 2
     origin = (window[0].start, window[1].start)
-    labels = separate(pixels, threshold, method, min_area, origin)
-    return _inside(labels, inner, origin, probability.shape[1], unfinished)
+    return _inside(finish(method), inner, origin, maps.shape[1], unfinished)
+
+
+Window = tuple[slice, slice]
+# How many cells the window is too small for, and what separates it.
+Look = tuple[int, Callable[[Method], np.ndarray]]
+
+
+def _look_at_components(
+    maps: Maps, window: Window, shape: tuple[int, int], inner: Window, threshold: float, min_area: int
+) -> Look:
+    foreground = maps["foreground"] >= foreground_cut(threshold)
+    origin = (window[0].start, window[1].start)
+    unfinished = _reaching_out(foreground, inner, _open_sides(window, shape, _FRAME))
+    return unfinished, lambda method: separate(maps, threshold, method, min_area, origin)
+
+
+def _look_at_centres(
+    maps: Maps, window: Window, shape: tuple[int, int], inner: Window, threshold: float, min_area: int
+) -> Look:
+    foreground = fill_holes(maps["foreground"] >= foreground_cut(threshold), min_area)
+    origin = (window[0].start, window[1].start)
+    division = centres.divide(foreground, maps["centre"], maps["dy"], maps["dx"], origin)
+    unfinished = division.unsure(inner, _open_sides(window, shape, centres.ZONE))
+    return unfinished, lambda _: drop_small(division.labels, min_area)
 
 
 def _window(core: tuple[slice, slice], shape: tuple[int, ...], margin: int) -> tuple[slice, slice]:
@@ -91,18 +127,18 @@ def _relative(core: tuple[slice, slice], window: tuple[slice, slice]) -> tuple[s
     return rows, columns
 
 
-def _open_sides(window: tuple[slice, slice], shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
-    """Yield the frame of a window along each side behind which the slide goes on."""
+def _open_sides(window: Window, shape: tuple[int, ...], width: int) -> Iterator[Window]:
+    """Yield the frame of a window, so many pixels wide, along each side behind which the slide goes on."""
     everything = slice(None)
     rows, columns = window
     if rows.start > 0:
-        yield slice(0, _FRAME), everything
+        yield slice(0, width), everything
     if rows.stop < shape[0]:
-        yield slice(-_FRAME, None), everything
+        yield slice(-width, None), everything
     if columns.start > 0:
-        yield everything, slice(0, _FRAME)
+        yield everything, slice(0, width)
     if columns.stop < shape[1]:
-        yield everything, slice(-_FRAME, None)
+        yield everything, slice(-width, None)
 
 
 def _reaching_out(

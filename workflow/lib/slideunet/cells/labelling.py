@@ -9,7 +9,7 @@ cells                      the blocks with the ids of the slide
 import functools
 import io
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from distributed import Client
 
 from slideunet import __version__
 from slideunet.cells import blockwise
+from slideunet.cells.methods import NEEDED, Method
 from slideunet.cells.numbering import check_count
-from slideunet.cells.separation import SEPARATION_VERSION, Method
+from slideunet.cells.separation import SEPARATION_VERSION, Maps
 from slideunet.clusters import work_through
 from slideunet.fingerprint import fingerprint as digest_of
 from slideunet.images import omezarr, stores
@@ -114,10 +115,10 @@ def label_slide(
 
 def separate_block(task: Task, index: int) -> None:
     """Separate the cells of one block and keep them under numbers of the block's own."""
-    probability = _open(task.prediction, task.folder)
-    found = blockwise.label_block(probability, index, task.threshold, task.method, task.min_area)
+    maps = _open(task.prediction, task.folder, NEEDED[task.method])
+    found = blockwise.label_block(maps, index, task.threshold, task.method, task.min_area)
     levels = omezarr.open_levels(task.folder / "raw", "r+")
-    omezarr.write_block(levels, block_at(probability.shape, index), found.labels)
+    omezarr.write_block(levels, block_at(maps.shape, index), found.labels)
     table = {"keys": found.keys, "boxes": found.boxes, "unfinished": np.array(found.unfinished)}
     stores.write_atomically(_table(task.folder, index), _packed(table))
 
@@ -136,26 +137,40 @@ def number_block(folder: Path, shape: tuple[int, int], index: int) -> str:
 
 # Opening looks for every chunk: once per process and slide. The folder's name tells what is labelled.
 @functools.lru_cache(maxsize=1)
-def _open(prediction: Path, folder: Path) -> "_Plane":
-    return _Plane(stores.open_image_store(prediction))
+def _open(prediction: Path, folder: Path, needed: Sequence[str]) -> "_Maps":
+    foreground = stores.open_image_store(prediction)
+    if not needed:
+        return _Maps(foreground, None, {})
+    names = stores.read_manifest(prediction)["maps"]["names"]
+    return _Maps(foreground, stores.open_maps_store(prediction), {name: names.index(name) for name in needed})
 
 
 @dataclass(frozen=True)
-class _Plane:
-    """The one channel of a prediction as a plane (y, x)."""
+class _Maps:
+    """The maps of a stored prediction; see `blockwise.SlideMaps`.
 
-    pixels: stores.StoredPixels
+    Attributes
+    ----------
+    foreground : StoredPixels (1, y, x)
+    others : StoredPixels (maps, y, x), or None
+    channels : dict
+        Name of each map that is read of the others, to its channel.
+    """
+
+    foreground: stores.StoredPixels
+    others: stores.StoredPixels | None
+    channels: Mapping[str, int]
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        return self.pixels.shape[1:]
+    def shape(self) -> tuple[int, int]:
+        return self.foreground.shape[1], self.foreground.shape[2]
 
-    @property
-    def dtype(self) -> np.dtype:
-        return self.pixels.dtype
-
-    def __getitem__(self, index: tuple[slice, slice]) -> np.ndarray:
-        return self.pixels[(0, *index)]
+    def __getitem__(self, window: tuple[slice, slice]) -> Maps:
+        found = {"foreground": self.foreground[(slice(None), *window)][0]}
+        if self.others is not None:
+            others = self.others[(slice(None), *window)]
+            found |= {name: others[channel] for name, channel in self.channels.items()}
+        return found
 
 
 def _begin(

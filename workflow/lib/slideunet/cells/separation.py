@@ -1,23 +1,32 @@
-"""From a foreground probability to separated cells: connected components, or a watershed of their shapes.
+"""From the maps of a prediction to separated cells, by one of several methods.
 
-The watershed floods the Euclidean distance to the background from its maxima; neighbouring basins are joined
-when the saddle between them is nearly as high as the lower of their two peaks. The test is relative to the
-peak, so one setting serves small and large nuclei (the dynamics of Grimaud 1992, made scale-free).
+components      connected components of the foreground
+watershed       these divided at their necks, by their shape
+distance        these divided along the valleys of the distance to the cell's edge that the network learned
+centres         see `slideunet.cells.centres`
+
+The watersheds flood a distance, Euclidean or learned, from its maxima; neighbouring basins are joined when
+the saddle between them is nearly as high as the lower of their two peaks. The test is relative to the peak,
+so one setting serves small and large nuclei (the dynamics of Grimaud 1992, made scale-free).
 Every step looks a bounded distance away or stays within one connected component, and ties are broken by a
 hash of the pixel's position: the result is the same however the image is cut.
 """
 
 import math
+from collections.abc import Mapping
 from fractions import Fraction
-from typing import Literal
 
 import numpy as np
 from scipy import ndimage as ndi
 from skimage.segmentation import watershed
 
-Method = Literal["auto", "components", "watershed"]
+from slideunet.cells import centres
+from slideunet.cells.methods import NEEDED, Method
+from slideunet.cells.positions import position_hash
 
-SEPARATION_VERSION = "1"
+Maps = Mapping[str, np.ndarray]
+
+SEPARATION_VERSION = "2"
 """Part of the fingerprint of every labelling: raise it when the same probabilities would give other cells."""
 
 # Chosen among 32 settings by AP@0.5-0.95 over 60 fluorescence images of BBBC038 (nuclei of 9 to 96 px) whose
@@ -26,6 +35,8 @@ SEPARATION_VERSION = "1"
 # roughened: 0.811, against 0.778, 0.801 and 0.692.
 SMOOTHING = 1.0
 MERGE_RATIO = 0.92
+# Chosen on the validation part of DSB2018's fluorescence images; see docs/accuracy.md.
+LEARNED_MERGE_RATIO = 0.9
 
 # Far below any real difference of smoothed distances, far above their rounding errors.
 _JITTER = 1e-4
@@ -34,22 +45,21 @@ _DIAGONALS_TOO = np.ones((3, 3), dtype=bool)
 
 
 def separate(
-    probability: np.ndarray,
+    maps: Maps,
     threshold: float,
-    method: Method = "auto",
+    method: Method,
     min_area: int = 10,
     origin: tuple[int, int] = (0, 0),
 ) -> np.ndarray:
-    """Label every cell of a probability image.
+    """Label every cell of a prediction.
 
     Parameters
     ----------
-    probability : ndarray (y, x) of uint8
-        Foreground probability, 255 = certain.
+    maps : mapping of str to ndarray (y, x) of uint8
+        "foreground", its probability (255 = certain), and those that the method needs.
     threshold : float in (0, 1)
         See `foreground_cut`.
-    method : "components", "watershed" or "auto"
-        Connected components, or these divided at their necks. "auto" is "watershed".
+    method : "components", "watershed", "distance" or "centres"
     min_area : int
         In pixels. Smaller cells are dropped, and smaller holes are filled first: a hole draws a false valley
         into the distances. (In the images above, filling gaps between true cells costs 0.005 of AP; not
@@ -68,18 +78,27 @@ def separate(
     TypeError, ValueError
         When an argument is not as described.
     """
-    if probability.dtype != np.uint8 or probability.ndim != 2:
-        raise TypeError(
-            f"expected probabilities (y, x) of uint8, got {probability.ndim} axes of {probability.dtype}"
-        )
-    if method not in ("auto", "components", "watershed"):
-        raise ValueError(f"unknown method {method!r}: choose auto, components or watershed")
-    foreground = fill_holes(probability >= foreground_cut(threshold), min_area)
+    _check(maps, method)
+    foreground = fill_holes(maps["foreground"] >= foreground_cut(threshold), min_area)
     if method == "components":
         labels, _ = ndi.label(foreground)
+    elif method == "watershed":
+        labels = _flood(foreground, _distance(foreground), MERGE_RATIO, origin)
+    elif method == "distance":
+        labels = _flood(foreground, maps["distance"] * foreground, LEARNED_MERGE_RATIO, origin)
     else:
-        labels = _divide(foreground, origin)
+        labels = centres.divide(foreground, maps["centre"], maps["dy"], maps["dx"], origin).labels
     return drop_small(labels, min_area)
+
+
+def _check(maps: Maps, method: Method) -> None:
+    if method not in NEEDED:
+        raise ValueError(f"unknown method {method!r}: choose {', '.join(NEEDED)}")
+    for name in ("foreground", *NEEDED[method]):
+        if maps[name].dtype != np.uint8 or maps[name].ndim != 2:
+            raise TypeError(
+                f"expected {name} (y, x) of uint8, got {maps[name].ndim} axes of {maps[name].dtype}"
+            )
 
 
 def foreground_cut(threshold: float) -> int:
@@ -113,16 +132,19 @@ def drop_small(labels: np.ndarray, min_area: int) -> np.ndarray:
     return new[labels]
 
 
-def _divide(foreground: np.ndarray, origin: tuple[int, int]) -> np.ndarray:
-    """Divide a foreground (y, x) at its necks."""
-    height = ndi.gaussian_filter(_distance(foreground), SMOOTHING, truncate=3.0)
-    height += _position_hash(foreground.shape, origin)
+def _flood(
+    foreground: np.ndarray, distance: np.ndarray, merge_ratio: float, origin: tuple[int, int]
+) -> np.ndarray:
+    """Divide a foreground (y, x) along the valleys of a distance (y, x)."""
+    height = ndi.gaussian_filter(distance.astype(np.float64), SMOOTHING, truncate=3.0)
+    rows, columns = (np.arange(first, first + side) for first, side in zip(origin, height.shape, strict=True))
+    height += _JITTER * position_hash(rows[:, None], columns[None, :])
     peaks = _peaks(np.where(foreground, height, -1.0)) & foreground
     seeds, count = ndi.label(peaks)
     basins = watershed(-height, seeds, mask=foreground)
     tops = np.zeros(count + 1)
     tops[basins[peaks]] = height[peaks]
-    return _join(basins, *_saddles(basins, height), tops)
+    return _join(basins, *_saddles(basins, height), tops, merge_ratio)
 
 
 def _peaks(height: np.ndarray) -> np.ndarray:
@@ -140,17 +162,6 @@ def _distance(foreground: np.ndarray) -> np.ndarray:
     return ndi.distance_transform_edt(foreground)
 
 
-def _position_hash(shape: tuple[int, ...], origin: tuple[int, int]) -> np.ndarray:
-    """Return a number in [0, `_JITTER`) per pixel that depends on its position in the slide alone."""
-    rows = np.arange(origin[0], origin[0] + shape[0]).astype(np.uint32)[:, None]
-    columns = np.arange(origin[1], origin[1] + shape[1]).astype(np.uint32)[None, :]
-    mixed = rows * np.uint32(0x9E3779B1) ^ columns * np.uint32(0x85EBCA77)
-    mixed ^= mixed >> np.uint32(15)
-    mixed *= np.uint32(0x2C1B3C6D)
-    mixed ^= mixed >> np.uint32(12)
-    return mixed * (_JITTER / 2**32)
-
-
 def _saddles(basins: np.ndarray, height: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the touching basins (n, 2) and the highest pass between each two (n,), highest first."""
     pairs, passes = [], []
@@ -166,8 +177,10 @@ def _saddles(basins: np.ndarray, height: np.ndarray) -> tuple[np.ndarray, np.nda
     return pair[order][first_contact], saddle[order][first_contact]
 
 
-def _join(basins: np.ndarray, pairs: np.ndarray, saddles: np.ndarray, tops: np.ndarray) -> np.ndarray:
-    """Join the basins, from the highest saddle down, that no clear neck divides."""
+def _join(
+    basins: np.ndarray, pairs: np.ndarray, saddles: np.ndarray, tops: np.ndarray, merge_ratio: float
+) -> np.ndarray:
+    """Join the basins, from the highest saddle down, that no clear valley divides."""
     root = np.arange(len(tops))
 
     def find(basin: int) -> int:
@@ -178,6 +191,6 @@ def _join(basins: np.ndarray, pairs: np.ndarray, saddles: np.ndarray, tops: np.n
 
     for (first, second), saddle in zip(pairs, saddles, strict=True):
         lower, higher = sorted((find(first), find(second)), key=tops.__getitem__)
-        if lower != higher and saddle >= MERGE_RATIO * tops[lower]:
+        if lower != higher and saddle >= merge_ratio * tops[lower]:
             root[lower] = higher
     return np.array([find(basin) for basin in range(len(tops))])[basins]

@@ -110,9 +110,9 @@ class Building:
                 )
 
 
-def digests(done: dict[int, Facts]) -> list[str]:
-    """Return the digests of all blocks in their order."""
-    return [done[index]["digest"] for index in sorted(done)]
+def digests(done: dict[int, Facts], name: str = "digest") -> list[str]:
+    """Return the digests of all blocks in their order, by their name among the facts."""
+    return [done[index][name] for index in sorted(done)]
 
 
 @contextlib.contextmanager

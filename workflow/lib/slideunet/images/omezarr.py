@@ -21,6 +21,7 @@ from slideunet.images.blocks import BLOCK, LEVELS, Region, block_count, blocks
 from slideunet.images.pyramid import Halve, halve, halved_image, halved_labels, level_shapes
 
 CHUNK = 512
+MAPS = "maps"  # Folder of an image beside a foreground: what else the network tells.
 Version = Literal["0.4", "0.5"]
 
 _RGB = ("FF0000", "00FF00", "0000FF")
@@ -35,6 +36,7 @@ def create_image(
     mpp: float | None,
     version: Version = "0.5",
     name: str | None = None,
+    levels: int | None = None,
 ) -> None:
     """Create an image pyramid without pixels; `write_block` and `finish_levels` fill it.
 
@@ -51,8 +53,10 @@ def create_image(
     version : "0.5" (zarr v3) or "0.4" (zarr v2)
     name : str, optional
         Of the image; that of the folder when not given.
+    levels : int, optional
+        How many; all when not given.
     """
-    shapes = _create_levels(path, shape, np.dtype(dtype), version)
+    shapes = _create_levels(path, shape, np.dtype(dtype), version, levels)
     axes = [{"name": "c", "type": "channel"}, *_space_axes(mpp)]
     _set_metadata(
         zarr.open_group(path, mode="r+"),
@@ -203,8 +207,10 @@ def level_paths(path: Path) -> list[Path]:
 
 
 def arrays(path: Path) -> dict[Path, zarr.Array]:
-    """Open every array of an image, its label images included, or of a label image, by its folder."""
+    """Open every array of an image, all that lies in it included, or of a label image, by its folder."""
     found = dict(zip(level_paths(path), open_levels(path), strict=True))
+    if (path / MAPS).is_dir():
+        found |= arrays(path / MAPS)
     folder = path / "labels"
     for name in metadata(folder).get("labels", []) if folder.is_dir() else []:
         found |= arrays(folder / name)

@@ -220,6 +220,12 @@ def open_image_store(manifest: Path, level: int = 0) -> StoredPixels:
     return pixels
 
 
+def open_maps_store(manifest: Path) -> StoredPixels:
+    """Open the maps beside the foreground of a complete prediction: (c, y, x), see `network.maps`."""
+    facts = read_manifest(manifest)["maps"]
+    return _open(store_path(manifest) / omezarr.MAPS, 0, facts["blocks"])
+
+
 def open_label_store(manifest: Path, name: str, level: int = 0) -> StoredPixels:
     """Open a label image ("truth", "cells" or "tissue") of a complete store: (y, x) of uint32."""
     facts = read_manifest(manifest).get(name) or {}

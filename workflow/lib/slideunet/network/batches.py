@@ -3,14 +3,15 @@
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from slideunet.batch import each_slide
+from slideunet.cells.methods import Method, choose_method, heads_for
 from slideunet.clusters import Workers
 from slideunet.images.omezarr import Version
 from slideunet.images.stores import is_current, read_manifest
 from slideunet.network.choice import choose_engine
-from slideunet.network.facts import read_model_facts
+from slideunet.network.facts import model_maps, read_model_facts
 from slideunet.network.plan import Part, Plan
 
 Section = Mapping[str, Any]
@@ -23,6 +24,7 @@ def predict_batch(
     predictions_folder: Path,
     *,
     prediction: Section,
+    method: Method | Literal["auto"],
     dask: Section,
     version: Version,
     threads: int,
@@ -40,6 +42,8 @@ def predict_batch(
         Folder of the model.
     prediction, dask : mappings
         These sections of the configuration.
+    method : str
+        That will separate the cells: what it needs of the model is kept besides the foreground.
     version : "0.5" or "0.4"
         Of OME-Zarr.
     threads, memory_mb : int
@@ -56,7 +60,8 @@ def predict_batch(
         precision=prediction["precision"],
         threads=threads,
     )
-    plan = Plan.from_section(prediction, engine, precision, version)
+    heads = heads_for(choose_method(method, model_maps(facts)))
+    plan = Plan.from_section(prediction, engine, precision, version, heads)
     plan.check_halo(facts)
     images = {slide: slides_folder / f"{slide}.json" for slide in slides}
     stale = {

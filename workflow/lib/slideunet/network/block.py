@@ -19,7 +19,7 @@ from slideunet.images.normalisation import Normalisation, normalisation
 from slideunet.images.tissue_store import StoredMask, read_mask
 from slideunet.network.cores import halo_deviation, predict_core
 from slideunet.network.engines import Engine, open_engine
-from slideunet.network.facts import EngineName, Precision, read_model_facts
+from slideunet.network.facts import EngineName, Head, Precision, read_model_facts
 
 _TRIAL = 1024  # Half the side of the region on which a short halo is judged, in pixels.
 
@@ -44,6 +44,8 @@ class Task:
         Of the engine; the result does not depend on them.
     tile, halo : int or None
         In pixels. None is the best tile for this machine, and the halo that makes the result exact.
+    heads : tuple of "centres" and "distance"
+        What is computed besides the foreground.
     """
 
     image: Path
@@ -55,6 +57,7 @@ class Task:
     threads: int
     tile: int | None
     halo: int | None
+    heads: tuple[Head, ...] = ()
 
 
 def predict_block(task: Task, index: int) -> dict[str, Any]:
@@ -63,14 +66,19 @@ def predict_block(task: Task, index: int) -> dict[str, Any]:
     Returns
     -------
     dict
-        The "digest" of its probabilities and the "seconds" it took.
+        The "digest" of its foreground, that of its other "maps" if there are any, and the "seconds" it took.
     """
     start = time.perf_counter()
     slide = _slide_of(task)
     region = block_at(slide.pixels.shape, index)
-    probability = _foreground(task, slide, region)
-    omezarr.write_block(slide.levels, region, probability[None])
-    return {"digest": digest(probability), "seconds": round(time.perf_counter() - start, 3)}
+    found = _predicted(task, slide, region)
+    foreground, others = found[:1], found[1:]
+    omezarr.write_block(slide.levels, region, foreground)
+    facts = {"digest": digest(foreground)}
+    if slide.maps:
+        omezarr.write_block(slide.maps, region, others)
+        facts["maps"] = digest(others)
+    return facts | {"seconds": round(time.perf_counter() - start, 3)}
 
 
 def measure_halo(task: Task, threshold: float, index: int) -> dict[str, Any]:
@@ -105,6 +113,8 @@ class _Slide:
     constants: Normalisation
     mask: StoredMask | None
     levels: list[zarr.Array]
+    maps: list[zarr.Array]
+    n_maps: int
 
 
 # Opening looks for every chunk of a slide, and loading an engine takes seconds: once per process, whatever
@@ -119,25 +129,36 @@ def _slide_of(task: Task) -> _Slide:
 
 def _engine_of(task: Task) -> Engine:
     with _opening:
-        return _engine(task.model, task.sha256, task.engine, task.precision, task.threads)
+        return _engine(task.model, task.sha256, task.engine, task.heads, task.precision, task.threads)
 
 
 @functools.lru_cache(maxsize=1)
 def _open(image: Path, store: Path, model: Path) -> _Slide:
     slide, facts = stores.read_manifest(image), read_model_facts(model)
+    maps = store / omezarr.MAPS
+    others = omezarr.open_levels(maps, "r+") if maps.is_dir() else []
     return _Slide(
         stores.open_image_store(image),
         normalisation(slide["statistics"], facts["normalisation"], facts["background"]),
         read_mask(store, slide),
         omezarr.open_levels(store, "r+"),
+        others,
+        1 + sum(array.shape[0] for array in others),
     )
 
 
 @functools.lru_cache(maxsize=1)
-def _engine(model: Path, sha256: str, engine: EngineName, precision: Precision, threads: int) -> Engine:
+def _engine(
+    model: Path,
+    sha256: str,
+    engine: EngineName,
+    heads: tuple[Head, ...],
+    precision: Precision,
+    threads: int,
+) -> Engine:
     del sha256  # tells one version of the model from the next
     _take_own_gpu()
-    return open_engine(model, engine=engine, precision=precision, threads=threads)
+    return open_engine(model, engine=engine, heads=heads, precision=precision, threads=threads)
 
 
 @functools.cache
@@ -151,14 +172,14 @@ def _take_own_gpu() -> None:
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(own)
 
 
-def _foreground(task: Task, slide: _Slide, region: tuple[slice, slice]) -> np.ndarray:
-    """Return the probability (h, w) uint8 of a block, 0 outside the tissue."""
+def _predicted(task: Task, slide: _Slide, region: tuple[slice, slice]) -> np.ndarray:
+    """Return the maps (maps, h, w) uint8 of a block, 0 outside the tissue."""
     rows, columns = region
     wanted = None
     if slide.mask is not None:
         wanted = tissue.upsampled(slide.mask.pixels, slide.mask.level, rows, columns)
         if not wanted.any():
-            return np.zeros(wanted.shape, np.uint8)
+            return np.zeros((slide.n_maps, *wanted.shape), np.uint8)
     return predict_core(
         _engine_of(task),
         slide.pixels,

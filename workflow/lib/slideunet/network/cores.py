@@ -29,7 +29,7 @@ def predict_core(
     halo: int | None = None,
     memory: int = MEMORY,
 ) -> np.ndarray:
-    """Predict the foreground of a part of a slide.
+    """Predict the maps of a part of a slide.
 
     The part and its context are read once; tiles are cut from that in memory. Every tile starts on a multiple
     of 2^depth of the slide, as its pooling cells do, so the result depends on neither the tiles nor the part.
@@ -56,8 +56,8 @@ def predict_core(
 
     Returns
     -------
-    ndarray (y1 - y0, x1 - x0) uint8
-        Probability of the foreground: round(255 p).
+    ndarray (maps, y1 - y0, x1 - x0) uint8
+        See `maps.to_bytes`; the first is the foreground, round(255 p).
 
     Raises
     ------
@@ -68,7 +68,7 @@ def predict_core(
     """
     mask = np.ones([stop - start for start, stop in core], bool) if wanted is None else wanted
     if not mask.any():
-        return np.zeros(mask.shape, np.uint8)
+        return np.zeros((len(engine.spec.maps), *mask.shape), np.uint8)
     margin = engine.halo if halo is None else halo
     multiple = engine.spec.multiple
     grown = [(start - start % multiple, stop + -stop % multiple) for start, stop in core]
@@ -78,7 +78,7 @@ def predict_core(
     side = tile or best_tile(engine.spec, margin, engine.precision, memory)
     found = _predict_block(engine, block, constants, np.pad(mask, room), side, margin)
     rows, columns = (slice(first, first + side) for (first, _), side in zip(room, mask.shape, strict=True))
-    return np.where(mask, found[rows, columns], np.uint8(0))
+    return np.where(mask, found[:, rows, columns], np.uint8(0))
 
 
 def tiles_agree(engine: Engine, side: int = 512) -> bool:
@@ -135,7 +135,7 @@ def halo_deviation(
         Foreground is probability >= threshold (0 to 1).
     """
     exact, short = (
-        predict_core(engine, pixels, constants, core, tile=tile, halo=reach) for reach in (None, halo)
+        predict_core(engine, pixels, constants, core, tile=tile, halo=reach)[0] for reach in (None, halo)
     )
     limit = np.ceil(threshold * 255)
     largest = np.abs(exact.astype(np.int16) - short).max()
@@ -163,7 +163,7 @@ def _predict_tiles(
     engine: Engine, block: np.ndarray, constants: Normalisation, needed: np.ndarray, side: int, margin: int
 ) -> np.ndarray:
     """Predict of every tile the rectangle that holds all that is needed of it; the rest is 0."""
-    found = np.zeros(needed.shape, np.uint8)
+    found = np.zeros((len(engine.spec.maps), *needed.shape), np.uint8)
     multiple = engine.spec.multiple
     cuts = (tile_spans(length, _even(length, side, multiple), margin, multiple) for length in needed.shape)
     for (rows, _), (columns, _) in itertools.product(*cuts):
@@ -172,7 +172,7 @@ def _predict_tiles(
             y0, y1 = _shrunk(rows, np.flatnonzero(inside.any(axis=1)), max(_STEP, multiple))
             x0, x1 = _shrunk(columns, np.flatnonzero(inside.any(axis=0)), max(_STEP, multiple))
             part = block[:, y0 : y1 + 2 * margin, x0 : x1 + 2 * margin]
-            found[y0:y1, x0:x1] = engine.foreground(part, constants, margin)
+            found[:, y0:y1, x0:x1] = engine.predict(part, constants, margin)
     return found
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -9,10 +10,10 @@ import numpy as np
 
 from slideunet.errors import MachineError
 from slideunet.images.normalisation import Normalisation
-from slideunet.network.facts import EngineName, Precision
+from slideunet.network.facts import EngineName, Head, Precision
 from slideunet.network.inference import best_device, choose_precision
 from slideunet.network.torch_engine import TorchEngine
-from slideunet.network.unet import UNet, UNetSpec
+from slideunet.network.unet import UNet, UNetSpec, with_heads
 from slideunet.network.weights import load_model
 
 _TRIAL = 256  # Side of the core that is timed to choose a precision, in pixels.
@@ -40,7 +41,7 @@ class Engine(Protocol):
     halo: int
     tile_limit: int | None
 
-    def foreground(self, block: np.ndarray, constants: Normalisation, margin: int) -> np.ndarray:
+    def predict(self, block: np.ndarray, constants: Normalisation, margin: int) -> np.ndarray:
         """Predict a block.
 
         Parameters
@@ -54,8 +55,8 @@ class Engine(Protocol):
 
         Returns
         -------
-        ndarray (y - 2 margin, x - 2 margin) uint8
-            Probability of the foreground: round(255 p).
+        ndarray (maps, y - 2 margin, x - 2 margin) uint8
+            The maps of `spec`, as `maps.to_bytes` makes them; the first is the foreground, round(255 p).
 
         Raises
         ------
@@ -68,6 +69,7 @@ def open_engine(
     model_folder: Path,
     *,
     engine: EngineName | Literal["auto"] = "auto",
+    heads: Sequence[Head] = (),
     precision: Precision,
     threads: int,
 ) -> Engine:
@@ -79,6 +81,8 @@ def open_engine(
         With model.safetensors and model.json.
     engine : "auto", "openvino" or "torch"
         See `choose_engine`.
+    heads : sequence of "centres" and "distance"
+        Those of the model that are computed; the foreground always is.
     precision : "fp32" or "bf16"
     threads : int
         Inside one prediction. OpenVINO's result does not depend on it; torch uses one on a CPU.
@@ -91,7 +95,7 @@ def open_engine(
         When OpenVINO is asked for and cannot be imported.
     """
     network, _ = load_model(model_folder)
-    return build_engine(network, choose_engine(engine), precision, threads)
+    return build_engine(with_heads(network, heads), choose_engine(engine), precision, threads)
 
 
 def choose_engine(engine: EngineName | Literal["auto"]) -> EngineName:
@@ -141,7 +145,7 @@ def fastest_precision(
     block = np.random.default_rng(0).random((network.spec.channels, side, side), np.float32)
     constants = Normalisation((0.0,) * network.spec.channels, (1.0,) * network.spec.channels)
     chosen, seconds = choose_precision(
-        lambda precision: ready[precision].foreground(block, constants, ready[precision].halo)
+        lambda precision: ready[precision].predict(block, constants, ready[precision].halo)
     )
     logging.info(
         f"Precision {chosen}: a tile takes "

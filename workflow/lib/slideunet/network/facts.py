@@ -1,7 +1,7 @@
 """What is known of a model and of a prediction without loading torch, which takes seconds."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +11,13 @@ from slideunet.images.stores import read_manifest
 
 Precision = Literal["fp32", "bf16"]
 EngineName = Literal["openvino", "torch"]
+Head = Literal["distance", "centres"]
 FORMAT = 1  # Raise when models are trained differently, so that old ones are trained again.
+
+# What a network may learn besides the foreground, and the maps that it is made of; see `network.targets`.
+HEADS: dict[Head, tuple[str, ...]] = {"distance": ("distance",), "centres": ("centre", "dy", "dx")}
+
+OFFSET_ZERO = 128  # The byte of no offset in the maps dy and dx.
 
 _REQUIRED = ("architecture", "normalisation", "background", "halo", "threshold", "precision", "sha256")
 
@@ -45,6 +51,16 @@ def read_model_facts(folder: Path) -> dict[str, Any]:
             "Name a folder such as results/model."
         )
     return facts
+
+
+def output_maps(heads: Collection[str]) -> tuple[str, ...]:
+    """Return the names of the maps of a network with these heads, the foreground first."""
+    return ("foreground", *(name for head in HEADS if head in heads for name in HEADS[head]))
+
+
+def model_maps(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the maps of a model, given its `model.json`; the first ones had no heads."""
+    return output_maps(facts["architecture"].get("heads", ()))
 
 
 def learned_contents(folder: Path) -> list[str]:

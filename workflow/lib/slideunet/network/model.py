@@ -101,7 +101,7 @@ def build_spec(model: Section, channels: int) -> UNetSpec:
     Values that are None are taken from the preset.
     """
     own = {name: model[name] for name in ("width", "depth", "decoder", "dropout") if model[name] is not None}
-    return UNetSpec(channels=channels, **(PRESETS[model["preset"]] | own))
+    return UNetSpec(channels=channels, heads=model["heads"], **(PRESETS[model["preset"]] | own))
 
 
 def _plan(training: Section, seed: int, precision: Precision) -> TrainingPlan:
@@ -130,7 +130,7 @@ def _precision(network: UNet, training: Section) -> Precision:
     image = torch.zeros(4, trial.spec.channels, side, side, device=best_device()).to(
         memory_format=torch.channels_last
     )
-    target = torch.zeros(4, 1, side, side, device=best_device())
+    target = torch.zeros(4, len(trial.spec.maps), side, side, device=best_device())
     loss = build_loss("bce")
     chosen, seconds = choose_precision(
         lambda precision: training_step(trial, optimiser, loss, image, target, precision)

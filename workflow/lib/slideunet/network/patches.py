@@ -13,6 +13,7 @@ from slideunet.images.normalisation import Normalisation
 from slideunet.images.stores import StoredPixels, open_image_store, open_label_store
 from slideunet.images.windows import read_mirrored
 from slideunet.network.augmentation import augment, build_augmentation
+from slideunet.network.targets import cell_targets
 
 _MARGIN = 1.25  # Read more than the patch, so that rotation and scaling find real pixels at the corners.
 
@@ -34,9 +35,15 @@ class PatchDataset(Dataset):
     """
 
     def __init__(
-        self, slides: Sequence[LabelledSlide], patch_size: int, strengths: Mapping[str, float], seed: int
+        self,
+        slides: Sequence[LabelledSlide],
+        patch_size: int,
+        strengths: Mapping[str, float],
+        seed: int,
+        maps: Sequence[str] = ("foreground",),
     ) -> None:
         self.slides = slides
+        self.maps = maps
         self.patch_size = patch_size
         self.seed = seed
         self.augmentation = build_augmentation(strengths, patch_size)
@@ -48,7 +55,7 @@ class PatchDataset(Dataset):
         return len(self.owners)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return image (c, patch, patch) and foreground target (1, patch, patch), both float32."""
+        """Return image (c, patch, patch) and targets (see `cell_targets`), both float32."""
         epoch, sample = key
         slide = self.slides[self.owners[sample]]
         rng = np.random.default_rng((self.seed, epoch, sample))
@@ -57,7 +64,7 @@ class PatchDataset(Dataset):
         image = slide.normalisation.apply(read_mirrored(pixels, window))
         labels = read_mirrored(truth, window)
         changed, changed_labels = augment(self.augmentation, image, labels, (self.seed, epoch, sample))
-        return changed, (changed_labels > 0).float()
+        return changed, torch.from_numpy(cell_targets(changed_labels[0].numpy(), self.maps))
 
     def _stores(self, manifest: Path) -> tuple[StoredPixels, StoredPixels]:
         """Open image and truth of a slide once: opening counts its chunks, which may be many."""
@@ -86,7 +93,7 @@ class BatchSampler(Sampler):
 
 
 def batches(dataset: PatchDataset, batch_size: int, epochs: range, workers: int) -> DataLoader:
-    """Return all batches of some epochs in turn: images (n, c, y, x) and targets (n, 1, y, x).
+    """Return all batches of some epochs in turn: images (n, c, y, x) and targets (n, maps, y, x).
 
     One loader serves all epochs, so that its processes start once and go on while an epoch is validated.
     """

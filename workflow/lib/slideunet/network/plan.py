@@ -11,7 +11,7 @@ from slideunet.fingerprint import fingerprint
 from slideunet.images.omezarr import Version
 from slideunet.images.stores import read_manifest
 from slideunet.images.tissue_store import Choice
-from slideunet.network.facts import EngineName, Precision
+from slideunet.network.facts import EngineName, Head, Precision
 
 Part = tuple[int, int]  # (number, parts)
 
@@ -33,6 +33,8 @@ class Plan:
     tissue : "auto" or "none"
     version : str
         Of OME-Zarr.
+    heads : tuple of "centres" and "distance"
+        Of the model: what is kept besides the foreground, for the method that separates the cells.
     """
 
     engine: EngineName
@@ -41,10 +43,16 @@ class Plan:
     halo: int | None
     tissue: Choice
     version: Version
+    heads: tuple[Head, ...] = ()
 
     @classmethod
     def from_section(
-        cls, section: Mapping[str, Any], engine: EngineName, precision: Precision, version: Version
+        cls,
+        section: Mapping[str, Any],
+        engine: EngineName,
+        precision: Precision,
+        version: Version,
+        heads: tuple[Head, ...],
     ) -> "Plan":
         """Read the section `prediction` of the configuration."""
         return cls(
@@ -54,6 +62,7 @@ class Plan:
             halo=None if section["halo"] == "exact" else section["halo"],
             tissue=section["tissue"],
             version=version,
+            heads=heads,
         )
 
     def check_halo(self, facts: Mapping[str, Any]) -> None:
@@ -88,6 +97,7 @@ class Plan:
             tile=None if self.halo is None else self.tile,
             tissue=self.tissue,
             version=self.version,
+            heads=self.heads,
         )
 
 

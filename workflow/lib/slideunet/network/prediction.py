@@ -3,7 +3,7 @@
 import functools
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,11 @@ from slideunet.clusters import work_through
 from slideunet.fingerprint import fingerprint
 from slideunet.images import omezarr, stores
 from slideunet.images.blocks import block_at, block_count
-from slideunet.images.building import Building, building
+from slideunet.images.building import Building, building, digests
 from slideunet.images.tissue_store import StoredMask, make_mask
 from slideunet.logs import progress_line
 from slideunet.network.block import Task, measure_halo, predict_block
-from slideunet.network.facts import read_model_facts
+from slideunet.network.facts import output_maps, read_model_facts
 from slideunet.network.plan import Part, Plan, engine_version
 
 
@@ -58,7 +58,8 @@ def predict_slide(
     # Blocks of two versions are never mixed, but a finished slide stays when a version changes.
     versioned = fingerprint(known=known, code=__version__, engine=engine_version(plan.engine))
     number = None if part is None else part[0]
-    with building(manifest, versioned, _creator(slide, plan.version), part=number) as store:
+    maps = output_maps(plan.heads)[1:]
+    with building(manifest, versioned, _creator(slide, maps, plan.version), part=number) as store:
         mask = make_mask(store.path, image, plan.tissue, facts["background"], plan.version)
         task = Task(
             # Workers of another cluster have a working directory of their own.
@@ -71,10 +72,13 @@ def predict_slide(
             threads=threads,
             tile=plan.tile,
             halo=plan.halo,
+            heads=plan.heads,
         )
         _work(store, task, slide, client, part or (0, 1))
         if part is None:
             told = _describe(slide, facts, plan, mask) | {"fingerprint": known}
+            if maps:
+                told["maps"] = {"names": maps, "blocks": digests(store.done, "maps")}
             told["halo_deviation"] = _judge_halo(task, slide, facts["threshold"], client)
             store.finish(told | _speed(slide, time.perf_counter() - start))
 
@@ -121,16 +125,21 @@ def _pixels(shape: tuple[int, ...], index: int) -> int:
     return (rows.stop - rows.start) * (columns.stop - columns.start)
 
 
-def _creator(slide: Mapping[str, Any], version: omezarr.Version) -> Callable[[Path], None]:
-    return functools.partial(
-        omezarr.create_image,
-        shape=(1, *slide["shape"][1:]),
-        dtype=np.dtype(np.uint8),
-        channels=["foreground"],
-        mpp=slide["mpp"],
-        version=version,
-        name=slide["slide"],
+def _creator(
+    slide: Mapping[str, Any], maps: Sequence[str], version: omezarr.Version
+) -> Callable[[Path], None]:
+    """Return what makes an empty store: the foreground as a pyramid, other maps at full size beside it."""
+    create = functools.partial(
+        omezarr.create_image, dtype=np.dtype(np.uint8), mpp=slide["mpp"], version=version, name=slide["slide"]
     )
+    plane = slide["shape"][1:]
+
+    def make(path: Path) -> None:
+        create(path, shape=(1, *plane), channels=["foreground"])
+        if maps:
+            create(path / omezarr.MAPS, shape=(len(maps), *plane), channels=maps, levels=1)
+
+    return make
 
 
 def _describe(

@@ -7,6 +7,7 @@ from slideunet.images.normalisation import Normalisation
 from slideunet.network.convolutions import least_core
 from slideunet.network.facts import Precision
 from slideunet.network.inference import for_inference, large_enough, reduced_precision
+from slideunet.network.maps import to_bytes
 from slideunet.network.unet import UNet, halo
 
 # On a GPU the sides of tiles are rounded up to this: few shapes are seen, and each has its own kernels.
@@ -32,8 +33,8 @@ class TorchEngine:
         self.step = max(network.spec.multiple, _GPU_STEP) if device.type == "cuda" else network.spec.multiple
         self._network = for_inference(network).to(device)
 
-    def foreground(self, block: np.ndarray, constants: Normalisation, margin: int) -> np.ndarray:
-        """Return the probability uint8 of a block (c, y, x) without `margin` pixels on every side.
+    def predict(self, block: np.ndarray, constants: Normalisation, margin: int) -> np.ndarray:
+        """Return the maps uint8 of a block (c, y, x) without `margin` pixels on every side.
 
         Raises
         ------
@@ -52,7 +53,7 @@ class TorchEngine:
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             raise MemoryError(f"a block of {block.shape[1]} x {block.shape[2]} px on {self.device}")
-        return found[:height, :width]
+        return found[:, :height, :width]
 
     def _with_room(self, block: np.ndarray, margin: int) -> np.ndarray:
         """Lengthen a block at its ends, where no pixel of the result sees it."""
@@ -75,5 +76,5 @@ class TorchEngine:
         batch = ((pixels - offset) / scale)[None].contiguous(memory_format=torch.channels_last)
         exact = torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False)
         with exact, reduced_precision(self.device, self.precision):
-            logits = self._network(batch, margin)[0, 0]
-        return torch.round(255 * torch.sigmoid(logits.double())).to(torch.uint8).cpu().numpy()
+            output = self._network(batch, margin)
+        return to_bytes(output.double(), self.spec.maps)[0].cpu().numpy()

@@ -16,7 +16,7 @@ from slideunet.errors import InputError
 from slideunet.logs import progress_line
 from slideunet.network.facts import Precision
 from slideunet.network.inference import reduced_precision
-from slideunet.network.losses import build_loss
+from slideunet.network.losses import CellsLoss, build_loss
 from slideunet.network.patches import LabelledSlide, PatchDataset, batches
 from slideunet.network.progress import (
     Learner,
@@ -93,8 +93,8 @@ def fit(
     progress = resume(state, learner) or start(learner, plan.precision)
     # "auto" was chosen by the clock, which may choose differently now; the result must not.
     plan = replace(plan, precision=progress.precision)
-    dataset = PatchDataset(train, plan.patch_size, plan.augmentation, plan.seed)
-    loss = build_loss(plan.loss, plan.loss_weights)
+    dataset = PatchDataset(train, plan.patch_size, plan.augmentation, plan.seed, network.spec.maps)
+    loss = CellsLoss(build_loss(plan.loss, plan.loss_weights), network.spec.maps)
     steps = -(-len(dataset) // plan.batch_size)
     stream = iter(batches(dataset, plan.batch_size, range(progress.epoch, plan.epochs), workers))
     with progress_line(plan.epochs * steps, unit="step", done=progress.epoch * steps) as bar:
@@ -102,7 +102,7 @@ def fit(
             epoch = _Epoch(progress.epoch, steps, itertools.islice(stream, steps))
             row = _train_epoch(learner, loss, plan, epoch, bar)
             begun = time.perf_counter()
-            validation = validate(learner.averaged, val, loss, plan.precision)
+            validation = validate(learner.averaged, val, loss.foreground, plan.precision)
             row["validation_seconds"] = time.perf_counter() - begun
             close_epoch(progress, learner, row, validation)
             progress.save(state)
@@ -112,7 +112,7 @@ def fit(
 
 def _train_epoch(
     learner: Learner,
-    loss: torch.nn.Module,
+    loss: CellsLoss,
     plan: TrainingPlan,
     epoch: _Epoch,
     bar: tqdm,
@@ -126,7 +126,7 @@ def _train_epoch(
     for step, (image, target) in enumerate(epoch.batches):
         rate = _set_learning_rate(optimiser, plan, epoch.steps, epoch.number * epoch.steps + step)
         image = image.to(device, memory_format=torch.channels_last)
-        value, logits = training_step(network, optimiser, loss, image, target.to(device), plan.precision)
+        value, output = training_step(network, optimiser, loss, image, target.to(device), plan.precision)
         if not torch.isfinite(value):
             raise InputError(
                 f"The loss of epoch {epoch.number + 1}, batch {step + 1} is {value.item()}. "
@@ -134,7 +134,7 @@ def _train_epoch(
                 "Lower training.learning_rate; the last whole epoch is kept."
             )
         learner.average.update_parameters(network)
-        tally.add(value, logits.cpu() > 0, target > 0)
+        tally.add(value, output[:, :1].cpu() > 0, target[:, :1] > 0)
         shown = {"epoch": epoch.number + 1, "loss": f"{value.item():.3f}"} | tally.shown()
         bar.set_postfix(shown, refresh=False)
         bar.update()
@@ -188,16 +188,16 @@ def training_step(
     target: torch.Tensor,
     precision: Precision,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Do one step of the optimiser and return the loss and the logits (n, 1, y, x), detached, float32."""
+    """Do one step of the optimiser; return the loss and the output (n, maps, y, x), detached, float32."""
     optimiser.zero_grad(set_to_none=True)
     with reduced_precision(image.device, precision):
-        logits = network(image)
-    logits = logits.float()
-    value = loss(logits, target)
+        output = network(image)
+    output = output.float()
+    value = loss(output, target)
     value.backward()
     torch.nn.utils.clip_grad_norm_(network.parameters(), max_norm=5.0)
     optimiser.step()
-    return value.detach(), logits.detach()
+    return value.detach(), output.detach()
 
 
 def averaged(network: UNet, decay: float) -> AveragedModel:

@@ -4,12 +4,16 @@ Nothing in it depends on the position or the size of a tile: batch normalisation
 inference, and up-sampling is a 2 x 2 transposed convolution or nearest neighbour.
 """
 
+import copy
 import functools
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import nn
+
+from slideunet.network.facts import Head, output_maps
 
 Decoder = Literal["transposed", "upsample"]
 
@@ -30,6 +34,8 @@ class UNetSpec:
         2 x 2 transposed convolution, or nearest-neighbour up-sampling followed by a 1 x 1 convolution.
     dropout : float
         Share of feature maps dropped after the encoder's lower half, where most parameters are.
+    heads : sequence of "distance" and "centres"
+        What tells cells that touch apart, learned besides the foreground.
     """
 
     channels: int
@@ -37,6 +43,16 @@ class UNetSpec:
     depth: int
     decoder: Decoder = "transposed"
     dropout: float = 0.0
+    heads: tuple[Head, ...] = ()
+
+    def __post_init__(self) -> None:
+        # From JSON it comes as a list, which has no hash.
+        object.__setattr__(self, "heads", tuple(self.heads))
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Names of the output's maps, the foreground first."""
+        return output_maps(self.heads)
 
     @property
     def multiple(self) -> int:
@@ -59,8 +75,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 class UNet(nn.Module):
     """Encoder, bottom and decoder with skip connections by concatenation.
 
-    Input (n, channels, y, x) float32 with sides that are multiples of 2^depth; output (n, 1, y, x): the
-    foreground logit.
+    Input (n, channels, y, x) float32 with sides that are multiples of 2^depth; output (n, maps, y, x): the
+    foreground logit, then the maps of the heads.
     """
 
     def __init__(self, spec: UNetSpec) -> None:
@@ -74,10 +90,10 @@ class UNet(nn.Module):
         self.dropout = nn.Dropout2d(spec.dropout)
         self.up = nn.ModuleList(_up(2 * width, width, spec.decoder) for width in reversed(widths[:-1]))
         self.decoder = nn.ModuleList(DoubleConv(2 * width, width) for width in reversed(widths[:-1]))
-        self.head = nn.Conv2d(widths[0], 1, kernel_size=1)
+        self.head = nn.Conv2d(widths[0], len(spec.maps), kernel_size=1)
 
     def forward(self, x: torch.Tensor, margin: int = 0) -> torch.Tensor:
-        """Return foreground logits (n, 1, y, x), without a margin that is only context.
+        """Return the maps (n, maps, y, x), without a margin that is only context.
 
         Parameters
         ----------
@@ -122,6 +138,16 @@ class UNet(nn.Module):
             Pixels to leave out on every side of what is made of x.
         """
         return self.decoder[index](torch.cat([skip, _crop(self.up[index](x), crop)], dim=1))
+
+
+def with_heads(network: UNet, heads: Sequence[Head]) -> UNet:
+    """Return a copy that computes some of a network's heads only, and the foreground as ever."""
+    kept = copy.deepcopy(network)
+    kept.spec = replace(network.spec, heads=tuple(head for head in network.spec.heads if head in heads))
+    rows = [network.spec.maps.index(name) for name in kept.spec.maps]
+    kept.head = nn.Conv2d(network.head.in_channels, len(rows), kernel_size=1)
+    kept.head.load_state_dict({name: values[rows] for name, values in network.head.state_dict().items()})
+    return kept.train(network.training)
 
 
 @functools.lru_cache

@@ -13,6 +13,9 @@ from slideunet.network.inference import for_inference, predict_tiles, to_uint8
 from slideunet.network.patches import LabelledSlide
 from slideunet.network.unet import UNet
 
+# On DSB2018 the top was 0.9353 at 0.70 and 0.9335 at 0.50, where the mean over images was 0.005 higher.
+_AS_GOOD = 0.002
+
 
 @dataclass(frozen=True)
 class Validation:
@@ -42,13 +45,15 @@ class Validation:
         return float(self.dice()[int(np.ceil(threshold * 255))])
 
     def best_threshold(self) -> float:
-        """Return the threshold (0 to 1) of the highest Dice, the middle one of equals.
+        """Return the threshold (0 to 1) nearest to 0.5 whose Dice is as good as the highest.
 
-        It lies half-way between two of the 256 stored probabilities: rounding cannot change its meaning.
+        Pooled over few slides, the highest Dice is a flat top on which chance chooses: `_AS_GOOD` lower
+        counts as equal. The threshold lies half-way between two of the 256 stored probabilities: rounding
+        cannot change its meaning.
         """
         dice = self.dice()[1:]
-        best = np.flatnonzero(dice >= dice.max() - 1e-6) + 1
-        return (float(best[len(best) // 2]) - 0.5) / 255
+        good = np.flatnonzero(dice >= dice.max() - _AS_GOOD) + 0.5
+        return float(good[np.abs(good - 127.5).argmin()]) / 255
 
 
 def validate(
