@@ -3,6 +3,7 @@
     python bench/bench_prediction.py [--side 8192] [--precision bf16] [--preset light]
 
 All variants compute the same image with the same weights on the same two cores, and are repeated in turn.
+"step" is the whole step of the workflow, from the store of a slide to that of its prediction, by two workers.
 MONAI's network has its channels last; "folded" has its batch normalisation folded as ours has, "default" is
 float32 as it comes.
 Writes bench/results/prediction.json.
@@ -24,20 +25,30 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "workflow/lib"))
 
+import distributed  # noqa: E402
 import numpy as np  # noqa: E402
+import tifffile  # noqa: E402
 import torch  # noqa: E402
 from monai.inferers import sliding_window_inference  # noqa: E402
 
+from slideunet.clusters import ClusterSpec, open_client  # noqa: E402
+from slideunet.images.conversion import Slide, convert  # noqa: E402
 from slideunet.images.normalisation import Normalisation  # noqa: E402
+from slideunet.images.stores import discard_store  # noqa: E402
 from slideunet.network.cores import predict_core  # noqa: E402
 from slideunet.network.engines import choose_engine, open_engine  # noqa: E402
 from slideunet.network.facts import Precision  # noqa: E402
 from slideunet.network.inference import for_inference, reduced_precision  # noqa: E402
+from slideunet.network.plan import Plan  # noqa: E402
+from slideunet.network.prediction import predict_slide  # noqa: E402
 from slideunet.network.unet import PRESETS, UNet, UNetSpec, channels_last  # noqa: E402
 from slideunet.network.weights import load_model, save_model  # noqa: E402
 
 CORES, BLOCK, BARE = 2, 4096, 2048
 CONSTANTS = Normalisation((0.0,), (255.0,))
+
+
+PLAN = {"tile": None, "halo": None, "tissue": "none", "version": "0.5"}
 
 
 @dataclass(frozen=True)
@@ -71,7 +82,18 @@ def prepare(folder: Path, side: int, precision: Precision, preset: str) -> Job:
     save_model(folder, network.state_dict(), facts | {"architecture": network.spec.as_dict()})
     np.save(folder / "image.npy", np.random.default_rng(0).integers(0, 255, (1, side, side), dtype=np.uint8))
     np.save(folder / "result.npy", np.zeros((side, side), np.uint8))
+    tifffile.imwrite(folder / "image.tif", np.load(folder / "image.npy")[0], tile=(512, 512))
+    slide = Slide("S1", folder / "image.tif", None, None)
+    convert(slide, folder / "slides/S1.json", channels=None, version="0.5", threads=CORES)
     return Job(folder, side, precision)
+
+
+def step(job: Job, client: distributed.Client) -> None:
+    """Predict as the workflow does: read, verify, compute, write all levels, check and finish the store."""
+    plan = Plan(choose_engine("auto"), job.precision, **PLAN)
+    manifest = job.folder / "predictions/S1.json"
+    discard_store(manifest)
+    predict_slide(job.folder / "slides/S1.json", job.folder, manifest, plan, client=client)
 
 
 def squares(side: int, size: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
@@ -128,7 +150,7 @@ def monai(network: torch.nn.Module, image: torch.Tensor, precision: str) -> None
         sliding_window_inference(image, 512, 1, network, overlap=0.25, mode="gaussian")
 
 
-def variants(job: Job) -> dict[str, Callable[[], None]]:
+def variants(job: Job, client: distributed.Client) -> dict[str, Callable[[], None]]:
     """Return what is compared, by name."""
     plain = load_model(job.folder)[0].eval()
     laid_out = channels_last(load_model(job.folder)[0].eval())
@@ -137,6 +159,7 @@ def variants(job: Job) -> dict[str, Callable[[], None]]:
     apart, together = Workers(job, CORES, 1), Workers(job, 1, CORES)
     return {
         "ours": apart.ours,
+        "step": lambda: step(job, client),
         "ours, one process": together.ours,
         "bare": apart.bare,
         "MONAI": lambda: monai(laid_out, image, job.precision),
@@ -162,7 +185,9 @@ def main(side: int, precision: Precision, preset: str, repeats: int) -> None:
     torch.set_num_threads(CORES)
     with tempfile.TemporaryDirectory() as folder:
         job = prepare(Path(folder), side, precision, preset)
-        seconds = timed(variants(job), repeats)
+        with open_client(ClusterSpec(), workers=CORES, threads_per_worker=1, memory_mb=8000) as client:
+            step(job, client)  # The workers load their engine.
+            seconds = timed(variants(job, client), repeats)
     best = {name: min(times) for name, times in seconds.items()}
     print(f"{side} x {side} px, {preset}, {precision}, {CORES} cores, engine {choose_engine('auto')}")
     for name, value in best.items():
@@ -170,10 +195,13 @@ def main(side: int, precision: Precision, preset: str, repeats: int) -> None:
             f"{name:20} {side * side / value / 1e6:6.2f} Mpx/s   ours takes {best['ours'] / value:5.2f} of it"
         )
     ratios = {
-        "faster than MONAI (goal 2.5)": best["MONAI"] / best["ours"],
-        "time of the bare network (goal 1.25)": best["ours"] / best["bare"],
+        "step: faster than MONAI (goal 2.5)": best["MONAI"] / best["step"],
+        "step: time of the bare network (goal 1.25)": best["step"] / best["bare"],
+        "step: faster than MONAI by default (goal 6)": best["MONAI, default"] / best["step"],
+        "faster than MONAI": best["MONAI"] / best["ours"],
+        "time of the bare network": best["ours"] / best["bare"],
         "faster than MONAI, folded": best["MONAI, folded"] / best["ours"],
-        "faster than MONAI by default (goal 6)": best["MONAI, default"] / best["ours"],
+        "faster than MONAI by default": best["MONAI, default"] / best["ours"],
     }
     for name, ratio in ratios.items():
         print(f"{name:40} {ratio:5.2f}")

@@ -34,7 +34,7 @@ def masks():
 
 
 def mean_precision(masks, foregrounds, method):
-    labels = [separate(foreground * np.uint8(255), 0.5, method) for foreground in foregrounds]
+    labels = [separate({"foreground": one * np.uint8(255)}, 0.5, method) for one in foregrounds]
     return np.mean([average_precision(*pair) for pair in zip(masks, labels, strict=True)])
 
 

@@ -35,7 +35,12 @@ def write_slide(write_store, results, slide, seed, *, labelled, size=(70, 55)):
         statistics=[{"low": 40.0, "high": 150.0}],
         scale=2.0,
     )
-    facts = {"fingerprint": "c", "n_cells": len(np.unique(cells)) - 1, "threshold": 0.5}
+    facts = {
+        "fingerprint": "c",
+        "n_cells": len(np.unique(cells)) - 1,
+        "method": "watershed",
+        "threshold": 0.5,
+    }
     probability = (cells > 0).astype(np.uint8)[None] * 255
     prediction = results / "predictions" / f"{slide}.json"
     write_store(prediction, probability, labels=cells, name="cells", cells=facts)
@@ -159,6 +164,7 @@ def test_page_is_whole_self_contained_and_escaped(make_run):
     (page, table, _), _ = make_run(SPLITS)
     elements = Elements(page)
     assert elements.open_tags == []
+    assert "a watershed flooded the Euclidean distance to the background" in page
     tags = {tag for tag, _ in elements.tags}
     assert not tags & {"script", "iframe", "object", "link", "form", "b"}
     images = [attributes for tag, attributes in elements.tags if tag == "img"]

@@ -121,6 +121,9 @@ def render_page(run: Run, results: Sequence[SlideResult]) -> str:
         **_numbers(run, results),
         **_pictures(results),
         errors=errors_of(results),
+        methods=sorted(
+            {str(result.prediction["cells"].get("method")) for result in results if result.prediction}
+        ),
         **_masks(results),
     )
 

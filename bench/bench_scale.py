@@ -1,0 +1,130 @@
+"""How time and memory grow from one block to a gigapixel: conversion and prediction, in one process each.
+
+    python bench/bench_scale.py [--side 32768] [--precision bf16] [--preset light]
+
+The slide is a pyramidal TIFF (8-bit, tiles of 512 px, deflate) of one drawn block that is repeated. Every
+step runs in a process of its own, on two cores, and tells its largest resident memory.
+Writes bench/results/scale.json.
+"""
+
+import argparse
+import json
+import multiprocessing
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "workflow/lib"))
+
+import numpy as np  # noqa: E402
+import tifffile  # noqa: E402
+from scipy import ndimage as ndi  # noqa: E402
+
+BLOCK, TILE, CORES = 4096, 512, 2
+
+
+def drawn_block() -> np.ndarray:
+    """Return smooth noise with grain (4096, 4096) uint8: it compresses about as fluorescence does."""
+    rng = np.random.default_rng(0)
+    smooth = ndi.gaussian_filter(rng.normal(size=(BLOCK, BLOCK)).astype(np.float32), 6)
+    return np.clip(90 + 1200 * smooth + rng.normal(0, 3, smooth.shape), 0, 255).astype(np.uint8)
+
+
+def write_slide(path: Path, side: int) -> None:
+    """Write a pyramidal TIFF of `side` x `side` px, level by level, tile by tile."""
+    block = drawn_block()
+    with tifffile.TiffWriter(path, bigtiff=True) as file:
+        for level in range(3):
+            small = np.ascontiguousarray(block[:: 2**level, :: 2**level])
+            length = side >> level
+            options: dict[str, Any] = {"subifds": 2} if level == 0 else {"subfiletype": 1}
+            file.write(
+                _tiles(small, length), shape=(length, length), dtype=np.uint8, tile=(TILE, TILE),
+                compression="zlib", photometric="minisblack", **options,
+            )  # fmt: skip
+
+
+def _tiles(block: np.ndarray, length: int) -> Iterator[np.ndarray]:
+    for y in range(0, length, TILE):
+        for x in range(0, length, TILE):
+            top, left = y % block.shape[0], x % block.shape[1]
+            yield block[top : top + TILE, left : left + TILE]
+
+
+def convert_slide(folder: Path, name: str) -> None:
+    """Convert as the workflow does."""
+    from slideunet.images.conversion import Slide, convert
+
+    slide = Slide(name, folder / f"{name}.tif", None, None)
+    convert(slide, folder / f"slides/{name}.json", channels=None, version="0.5", threads=CORES)
+
+
+def predict(folder: Path, name: str, precision: str) -> None:
+    """Predict as a worker of the workflow does."""
+    from slideunet.network.engines import choose_engine
+    from slideunet.network.plan import Plan
+    from slideunet.network.prediction import predict_slide
+
+    plan = Plan(choose_engine("auto"), precision, None, None, "none", "0.5")  # type: ignore[arg-type]
+    manifest = folder / f"predictions/{name}.json"
+    predict_slide(folder / f"slides/{name}.json", folder / "model", manifest, plan, threads=CORES)
+
+
+def save_network(folder: Path, preset: str, precision: str) -> None:
+    """Save a network with random weights."""
+    from slideunet.network.unet import PRESETS, UNet, UNetSpec, halo
+    from slideunet.network.weights import save_model
+
+    network = UNet(UNetSpec(channels=1, **PRESETS[preset]))
+    facts = {"normalisation": "percentile", "background": "dark", "threshold": 0.5, "precision": precision}
+    architecture = {"architecture": network.spec.as_dict(), "halo": halo(network.spec)}
+    save_model(folder, network.state_dict(), facts | architecture)
+
+
+def measured(work: Any, *arguments: Any) -> dict[str, float]:  # noqa: ANN401
+    """Run in a new process; return seconds and the most memory in MB."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_measure, (work, arguments))
+
+
+def _measure(work: Any, arguments: tuple[Any, ...]) -> dict[str, float]:  # noqa: ANN401
+    start = time.perf_counter()
+    work(*arguments)
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+
+
+def main(side: int, precision: str, preset: str) -> None:
+    """Measure one block and the large slide; print and keep the numbers."""
+    found: dict[str, Any] = {"side": side, "preset": preset, "precision": precision}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        save_network(folder / "model", preset, precision)
+        for slide, length in (("block", BLOCK), ("large", side)):
+            write_slide(folder / f"{slide}.tif", length)
+            steps = {
+                "convert": measured(convert_slide, folder, slide),
+                "predict": measured(predict, folder, slide, precision),
+            }
+            for step, numbers in steps.items():
+                speed = length * length / numbers["seconds"] / 1e6
+                print(f"{slide} {step}: {speed:.2f} Mpx/s, {numbers['megabytes']:.0f} MB", flush=True)
+            found[slide] = steps
+    results = ROOT / "bench/results"
+    results.mkdir(exist_ok=True)
+    (results / "scale.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--side", type=int, default=32768)
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
+    parser.add_argument("--preset", default="light")
+    main(**vars(parser.parse_args()))
