@@ -15,10 +15,12 @@ from slideunet.clusters import ClusterSpec, open_client, work_through
 from slideunet.errors import InputError, MachineError
 
 JOB = """
-import os, sys, time
+import os, signal, sys, time
 from slideunet.clusters import ClusterSpec, open_client
 
 if __name__ == "__main__":
+    # A shell that starts the tests in the background has SIGINT ignored by all that they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with open_client(ClusterSpec(), workers=1) as client:
         print(*client.run(os.getpid).values(), flush=True)
         if sys.argv[1] == "fail":
