@@ -29,6 +29,7 @@ rule all:
     default_target: True
     input:
         "results/report/report.html",
+        get_shared(),
 
 
 onsuccess:

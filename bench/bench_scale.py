@@ -1,16 +1,17 @@
-"""How time and memory grow from one block to a gigapixel: conversion and prediction, in one process each.
+"""How time and memory grow from one block to a gigapixel: conversion to measurement, in one process each.
 
-    python bench/bench_scale.py [--side 32768] [--precision bf16] [--preset light]
+    python bench/bench_scale.py [--sides 4096 12288 32768] [--density 300] [--precision bf16] [--preset light]
 
-The slide is a pyramidal TIFF (8-bit, tiles of 512 px, deflate) of one drawn block that is repeated. Every
-step runs in a process of its own, on two cores, and tells its largest resident memory.
+The slides are pyramidal TIFFs (8-bit, tiles of 512 px, deflate) of one drawn block that is repeated. Every
+step runs in a process of its own, on two cores, and tells its largest resident memory. The clock starts when
+the libraries are imported and ends with the step; compiling the network is part of it. Cells are labelled
+and measured from drawn maps of so many cells per million pixels, since random weights see none.
 Writes bench/results/scale.json.
 """
 
 import argparse
 import json
 import multiprocessing
-import resource
 import sys
 import tempfile
 import time
@@ -19,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "workflow/lib"))
+sys.path[:0] = [str(ROOT / "workflow/lib"), str(ROOT / "bench")]
 
 import numpy as np  # noqa: E402
 import tifffile  # noqa: E402
+from bench_decoding import drawn_maps, store  # noqa: E402
 from scipy import ndimage as ndi  # noqa: E402
 
 BLOCK, TILE, CORES = 4096, 512, 2
@@ -75,6 +77,21 @@ def predict(folder: Path, name: str, precision: str) -> None:
     predict_slide(folder / f"slides/{name}.json", folder / "model", manifest, plan, threads=CORES)
 
 
+def label(manifest: Path) -> None:
+    """Separate and number the cells as the workflow does."""
+    from slideunet.cells.labelling import label_slide
+
+    label_slide(manifest, "f" * 64, threshold=0.5, method="distance", min_area=10, version="0.5")
+
+
+def measure(image: Path, manifest: Path) -> None:
+    """Measure and export the cells as the workflow does."""
+    from slideunet.cells.export import export_cells, export_fingerprint
+
+    table, polygons = (manifest.with_suffix(kind) for kind in (".parquet", ".geojson.gz"))
+    export_cells(image, manifest, table, polygons, export_fingerprint(image, manifest))
+
+
 def save_network(folder: Path, preset: str, precision: str) -> None:
     """Save a network with random weights."""
     from slideunet.network.unet import PRESETS, UNet, UNetSpec, halo
@@ -93,28 +110,41 @@ def measured(work: Any, *arguments: Any) -> dict[str, float]:  # noqa: ANN401
 
 
 def _measure(work: Any, arguments: tuple[Any, ...]) -> dict[str, float]:  # noqa: ANN401
+    import slideunet.cells.export
+    import slideunet.images.conversion
+    import slideunet.network.prediction  # noqa: F401
+
     start = time.perf_counter()
     work(*arguments)
     seconds = time.perf_counter() - start
-    return {"seconds": seconds, "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    # Unlike getrusage, this does not count what the parent held when it forked.
+    status = Path("/proc/self/status").read_text()
+    peak = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
+    return {"seconds": seconds, "megabytes": int(peak) / 1024}
 
 
-def main(side: int, precision: str, preset: str) -> None:
-    """Measure one block and the large slide; print and keep the numbers."""
-    found: dict[str, Any] = {"side": side, "preset": preset, "precision": precision}
+def main(sides: list[int], density: int, precision: str, preset: str) -> None:
+    """Measure slides of every size; print and keep the numbers."""
+    found: dict[str, Any] = {"preset": preset, "precision": precision, "density": density}
+    maps = drawn_maps(density)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         save_network(folder / "model", preset, precision)
-        for slide, length in (("block", BLOCK), ("large", side)):
-            write_slide(folder / f"{slide}.tif", length)
-            steps = {
+        for side in sides:
+            slide = str(side)
+            write_slide(folder / f"{slide}.tif", side)
+            found[slide] = {
                 "convert": measured(convert_slide, folder, slide),
                 "predict": measured(predict, folder, slide, precision),
             }
-            for step, numbers in steps.items():
-                speed = length * length / numbers["seconds"] / 1e6
-                print(f"{slide} {step}: {speed:.2f} Mpx/s, {numbers['megabytes']:.0f} MB", flush=True)
-            found[slide] = steps
+            cells = store(folder / "cells" / slide, maps, side // BLOCK)
+            found[slide] |= {
+                "label": measured(label, cells),
+                "measure": measured(measure, folder / f"slides/{slide}.json", cells),
+            }
+            for step, numbers in found[slide].items():
+                speed = side * side / numbers["seconds"] / 1e6
+                print(f"{side} px, {step}: {speed:.2f} Mpx/s, {numbers['megabytes']:.0f} MB", flush=True)
     results = ROOT / "bench/results"
     results.mkdir(exist_ok=True)
     (results / "scale.json").write_text(json.dumps(found, indent=1) + "\n")
@@ -124,7 +154,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--side", type=int, default=32768)
+    parser.add_argument("--sides", type=int, nargs="+", default=[4096, 12288, 32768])
+    parser.add_argument("--density", type=int, default=300)
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
     parser.add_argument("--preset", default="light")
     main(**vars(parser.parse_args()))

@@ -141,10 +141,15 @@ def test_one_more_slide_redoes_that_slide_and_the_report_only(cohort, snakemake)
 
 def test_a_trained_model_predicts_without_training(cohort, snakemake, tmp_path):
     (tmp_path / "slides.tsv").write_text(f"slide,image\nS1,{cohort}/f6.tif\n")
-    config = {"slides": "slides.tsv", "model": {"weights": str(cohort / "results/model")}}
+    model = {"weights": str(cohort / "results/model")}
+    config = {"slides": "slides.tsv", "model": model, "cells": {"ome_tiff": True}}
     result = snakemake(tmp_path, config=config)
     assert result.returncode == 0, result.stdout + result.stderr
     assert not (tmp_path / "results/model").exists()
+    labels = tifffile.imread(tmp_path / "results/cells/S1.ome.tif")
+    np.testing.assert_array_equal(
+        labels, open_label_store(tmp_path / "results/predictions/S1.json", "cells")[:]
+    )
     found = open_image_store(tmp_path / "results/predictions/S1.json")[:]
     np.testing.assert_array_equal(found, open_image_store(cohort / "results/predictions/f6.json")[:])
     assert (tmp_path / "results/report/report.html").is_file()

@@ -52,6 +52,11 @@ def get_batches(rule):
     return expand(f"results/batches/{{batch}}/{rule}.json", batch=RUN.batches)
 
 
+def get_shared():
+    """The cells in the further formats that are asked for."""
+    return get_batches("share_cells") if CONFIG["cells"]["ome_tiff"] else []
+
+
 def get_parts(wildcards):
     """The parts of a large slide, as far as it is to be predicted in parts."""
     parts = CONFIG["prediction"]["parts"]

@@ -112,3 +112,27 @@ rule measure_cells:
         "Measuring the cells of batch {wildcards.batch}"
     script:
         "../scripts/measure_cells.py"
+
+
+rule share_cells:
+    input:
+        cells="results/batches/{batch}/label_cells.json",
+    output:
+        manifest="results/batches/{batch}/share_cells.json",
+    log:
+        "logs/share_cells/{batch}.log",
+    benchmark:
+        "benchmarks/share_cells/{batch}.tsv"
+    conda:
+        "../../envs/imaging.yaml"
+    threads: 1
+    resources:
+        mem_mb=get_memory(2000),
+        runtime=get_runtime(240),
+    params:
+        predictions_folder="results/predictions",
+        cells_folder="results/cells",
+    message:
+        "Writing the label images of batch {wildcards.batch}"
+    script:
+        "../scripts/share_cells.py"

@@ -6,22 +6,20 @@ the margin is doubled, else the cell is what it would be in the whole slide. Cel
 centre and their first pixel, which every block that sees them computes alike: they get the same id from all.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from scipy import ndimage as ndi
 
-from slideunet.cells import centres
 from slideunet.cells.methods import Method
-from slideunet.cells.separation import Maps, drop_small, fill_holes, foreground_cut, separate
+from slideunet.cells.separation import Maps, divide
 from slideunet.images.blocks import BLOCK, block_at, block_count
 
 MARGIN = 256
 LARGEST_MARGIN = 1024
-# The smoothed distance of a pixel looks three pixels away, and the distance there one pixel farther.
-_FRAME = 5
+
+Window = tuple[slice, slice]
 
 
 @dataclass(frozen=True)
@@ -74,44 +72,18 @@ def label_block(
         As in `separation.separate`.
     """
     core = block_at(maps.shape, index)
-    look = _look_at_centres if method == "centres" else _look_at_components
     margin = MARGIN
     while True:
         window = _window(core, maps.shape, margin)
-        inner = _relative(core, window)
-        unfinished, finish = look(maps[window], window, maps.shape, inner, threshold, min_area)
+        inner, origin = _relative(core, window), (window[0].start, window[1].start)
+        division = divide(maps[window], threshold, method, min_area, origin)
+        unfinished = division.unsure(inner, _open_sides(window, maps.shape, division.zone))
         if not unfinished or margin >= LARGEST_MARGIN:
-            break
+            return _inside(division.labels, inner, origin, maps.shape[1], min_area, unfinished)
         margin *= 2
-    origin = (window[0].start, window[1].start)
-    return _inside(finish(method), inner, origin, maps.shape[1], unfinished)
 
 
-Window = tuple[slice, slice]
-# How many cells the window is too small for, and what separates it.
-Look = tuple[int, Callable[[Method], np.ndarray]]
-
-
-def _look_at_components(
-    maps: Maps, window: Window, shape: tuple[int, int], inner: Window, threshold: float, min_area: int
-) -> Look:
-    foreground = maps["foreground"] >= foreground_cut(threshold)
-    origin = (window[0].start, window[1].start)
-    unfinished = _reaching_out(foreground, inner, _open_sides(window, shape, _FRAME))
-    return unfinished, lambda method: separate(maps, threshold, method, min_area, origin)
-
-
-def _look_at_centres(
-    maps: Maps, window: Window, shape: tuple[int, int], inner: Window, threshold: float, min_area: int
-) -> Look:
-    foreground = fill_holes(maps["foreground"] >= foreground_cut(threshold), min_area)
-    origin = (window[0].start, window[1].start)
-    division = centres.divide(foreground, maps["centre"], maps["dy"], maps["dx"], origin)
-    unfinished = division.unsure(inner, _open_sides(window, shape, centres.ZONE))
-    return unfinished, lambda _: drop_small(division.labels, min_area)
-
-
-def _window(core: tuple[slice, slice], shape: tuple[int, ...], margin: int) -> tuple[slice, slice]:
+def _window(core: Window, shape: tuple[int, ...], margin: int) -> Window:
     rows, columns = (
         slice(max(part.start - margin, 0), min(part.stop + margin, side))
         for part, side in zip(core, shape, strict=True)
@@ -119,7 +91,7 @@ def _window(core: tuple[slice, slice], shape: tuple[int, ...], margin: int) -> t
     return rows, columns
 
 
-def _relative(core: tuple[slice, slice], window: tuple[slice, slice]) -> tuple[slice, slice]:
+def _relative(core: Window, window: Window) -> Window:
     rows, columns = (
         slice(part.start - whole.start, part.stop - whole.start)
         for part, whole in zip(core, window, strict=True)
@@ -141,53 +113,44 @@ def _open_sides(window: Window, shape: tuple[int, ...], width: int) -> Iterator[
         yield everything, slice(-width, None)
 
 
-def _reaching_out(
-    foreground: np.ndarray, inner: tuple[slice, slice], sides: Iterator[tuple[slice, slice]]
-) -> int:
-    """Count the components of a window that have pixels in the block and at an open side."""
-    components, _ = ndi.label(foreground)
-    outer = [np.unique(components[side]) for side in sides]
-    if not outer:
-        return 0
-    reaching = np.intersect1d(np.concatenate(outer), np.unique(components[inner]))
-    return int(np.count_nonzero(reaching))
-
-
 def _inside(
-    labels: np.ndarray, inner: tuple[slice, slice], origin: tuple[int, int], width: int, unfinished: int
+    labels: np.ndarray, inner: Window, origin: tuple[int, int], width: int, min_area: int, unfinished: int
 ) -> BlockCells:
-    """Describe the cells that have pixels in the block, and number them from 1."""
-    present = np.unique(labels[inner])
-    present = present[present > 0]
-    local = np.zeros(int(labels.max(initial=0)) + 1, np.uint32)
-    local[present] = np.arange(1, len(present) + 1)
-    numbered = local[labels]
-    rows, columns = np.nonzero(numbered)
-    index = numbered[rows, columns].astype(np.intp) - 1
+    """Describe the cells that have pixels in the block and are large enough, and number them from 1."""
+    pixels = np.flatnonzero(labels)
+    cells = labels.ravel()[pixels]
+    kept = np.zeros(int(labels.max(initial=0)) + 1, bool)
+    kept[labels[inner]] = True
+    kept &= np.bincount(cells, minlength=len(kept)) >= max(min_area, 1)
+    local = (np.cumsum(kept) * kept).astype(np.uint32)
+    own = kept[cells]
+    index = local[cells[own]].astype(np.intp) - 1
+    rows, columns = np.divmod(pixels[own], labels.shape[1])
     rows, columns = rows + origin[0], columns + origin[1]
-    keys = _keys(index, rows, columns, width, len(present))
-    boxes = np.array(
-        [[part.start + first for part, first in zip(box, origin, strict=True)]
-         + [part.stop + first for part, first in zip(box, origin, strict=True)]
-         for box in ndi.find_objects(numbered.astype(np.int32))],
-        np.int64,
-    ).reshape(-1, 4)  # fmt: skip
-    return BlockCells(np.ascontiguousarray(numbered[inner]), keys, boxes, unfinished)
+    keys, boxes = _keys_and_boxes(index, rows, columns, width, int(np.count_nonzero(kept)))
+    return BlockCells(local[labels[inner]], keys, boxes, unfinished)
 
 
-def _keys(index: np.ndarray, rows: np.ndarray, columns: np.ndarray, width: int, count: int) -> np.ndarray:
+def _keys_and_boxes(
+    index: np.ndarray, rows: np.ndarray, columns: np.ndarray, width: int, count: int
+) -> tuple[np.ndarray, np.ndarray]:
     area = np.bincount(index, minlength=count)
     # Sums of whole numbers stay exact in float64 up to 2^53; dividing them as integers keeps the floor exact.
     row, column = (
         np.bincount(index, weights=values, minlength=count).astype(np.int64) // area
         for values in (rows, columns)
     )
-    # Pixels come in raster order, so the first of a cell is the first that is met.
-    _, first = np.unique(index, return_index=True)
+    # Pixels come in raster order, and of what is written to one place the last stays.
+    first, last = np.zeros((2, count), np.intp)
+    first[index[::-1]] = np.arange(len(index))[::-1]
+    last[index] = np.arange(len(index))
+    left, right = np.full(count, width), np.zeros(count, np.int64)
+    np.minimum.at(left, index, columns)
+    np.maximum.at(right, index, columns)
     across = -(-width // BLOCK)
-    return np.stack(
-        [row // BLOCK * across + column // BLOCK, row, column, rows[first] * width + columns[first]], axis=1
-    )
+    block = row // BLOCK * across + column // BLOCK
+    keys = np.stack([block, row, column, rows[first] * width + columns[first]], axis=1)
+    return keys, np.stack([rows[first], left, rows[last] + 1, right + 1], axis=1)
 
 
 def neighbours(shape: tuple[int, ...], index: int) -> list[int]:

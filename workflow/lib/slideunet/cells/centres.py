@@ -57,6 +57,7 @@ class Division:
     sources: np.ndarray
     contacts: np.ndarray
     peaks: np.ndarray
+    zone: int = ZONE
 
     def unsure(self, inner: tuple[slice, slice], sides: Iterable[tuple[slice, slice]]) -> int:
         """Count what the cells inside a part depend on and what itself depends on pixels beyond the window.
@@ -66,7 +67,7 @@ class Division:
         inner : (rows, columns)
             The part.
         sides : iterable of (rows, columns)
-            The zones, `ZONE` wide, along the sides of the window behind which the slide goes on.
+            The zones, `zone` wide, along the sides of the window behind which the slide goes on.
         """
         doubtful = np.zeros(int(self.sources.max(initial=0)) + len(self.peaks) + 1, bool)
         seen = np.zeros(self.labels.shape, bool)
@@ -115,7 +116,7 @@ def find_peaks(foreground: np.ndarray, centre: np.ndarray, origin: tuple[int, in
     high = np.flatnonzero((height >= LEAST_PEAK) & foreground)
     # Equal heights are told apart by a hash of the position.
     rows, columns = np.divmod(high, height.shape[1])
-    height.ravel()[high] += _JITTER * position_hash(rows + origin[0], columns + origin[1])
+    height.ravel()[high] += _JITTER / 2**32 * position_hash(rows + origin[0], columns + origin[1])
     top = ndi.maximum_filter(height, 2 * APART - 1)
     found = high[height.ravel()[high] == top.ravel()[high]]
     return np.stack(np.divmod(found, height.shape[1]), axis=1)

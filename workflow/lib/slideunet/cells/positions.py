@@ -4,7 +4,7 @@ import numpy as np
 
 
 def position_hash(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Return a number in [0, 1) for every pixel, given its row and column in the whole slide.
+    """Return a uint32 for every pixel, given its row and column in the whole slide.
 
     The two arrays of integers are broadcast against each other.
     """
@@ -12,4 +12,4 @@ def position_hash(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     mixed ^= mixed >> np.uint32(15)
     mixed *= np.uint32(0x2C1B3C6D)
     mixed ^= mixed >> np.uint32(12)
-    return mixed / 2**32
+    return mixed

@@ -1,47 +1,54 @@
 """From the maps of a prediction to separated cells, by one of several methods.
 
 components      connected components of the foreground
-watershed       these divided at their necks, by their shape
+watershed       these divided at their necks, by their shape; see `slideunet.cells.climbing`
 distance        these divided along the valleys of the distance to the cell's edge that the network learned
 centres         see `slideunet.cells.centres`
 
-The watersheds flood a distance, Euclidean or learned, from its maxima; neighbouring basins are joined when
-the saddle between them is nearly as high as the lower of their two peaks. The test is relative to the peak,
-so one setting serves small and large nuclei (the dynamics of Grimaud 1992, made scale-free).
 Every step looks a bounded distance away or stays within one connected component, and ties are broken by a
 hash of the pixel's position: the result is the same however the image is cut.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
+from typing import Protocol
 
 import numpy as np
 from scipy import ndimage as ndi
-from skimage.segmentation import watershed
 
-from slideunet.cells import centres
+from slideunet.cells import centres, climbing
 from slideunet.cells.methods import NEEDED, Method
-from slideunet.cells.positions import position_hash
 
 Maps = Mapping[str, np.ndarray]
 
-SEPARATION_VERSION = "2"
+SEPARATION_VERSION = "3"
 """Part of the fingerprint of every labelling: raise it when the same probabilities would give other cells."""
 
 # Chosen among 32 settings by AP@0.5-0.95 over 60 fluorescence images of BBBC038 (nuclei of 9 to 96 px) whose
 # true foreground was separated, no holes filled: 0.912, against at best 0.868 for smoothed peaks without
 # joining, 0.907 for a fixed depth of the saddle and 0.803 for connected components. With the foreground
 # roughened: 0.811, against 0.778, 0.801 and 0.692.
-SMOOTHING = 1.0
 MERGE_RATIO = 0.92
 # Chosen on the validation part of DSB2018's fluorescence images; see docs/accuracy.md.
 LEARNED_MERGE_RATIO = 0.9
-
-# Far below any real difference of smoothed distances, far above their rounding errors.
-_JITTER = 1e-4
-_NEIGHBOURS = ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1]))
+_DISTANCE_UNIT = 64  # Per pixel, of the Euclidean distance.
 _DIAGONALS_TOO = np.ones((3, 3), dtype=bool)
+
+
+class Division(Protocol):
+    """Cells of a part of a slide, and which of them may be others when more of the slide is seen."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Cells 1..n (y, x), 0 is background."""
+
+    @property
+    def zone(self) -> int:
+        """How far from the window's sides pixels may depend on what lies beyond them."""
+
+    def unsure(self, inner: tuple[slice, slice], sides: Iterable[tuple[slice, slice]]) -> int:
+        """Count what is seen of the part `inner` and may depend on what lies beyond the zones `sides`."""
 
 
 def separate(
@@ -78,17 +85,22 @@ def separate(
     TypeError, ValueError
         When an argument is not as described.
     """
+    return drop_small(divide(maps, threshold, method, min_area, origin).labels, min_area)
+
+
+def divide(maps: Maps, threshold: float, method: Method, min_area: int, origin: tuple[int, int]) -> Division:
+    """Do what `separate` does, but for dropping the small cells."""
     _check(maps, method)
     foreground = fill_holes(maps["foreground"] >= foreground_cut(threshold), min_area)
+    if method == "centres":
+        return centres.divide(foreground, maps["centre"], maps["dy"], maps["dx"], origin)
     if method == "components":
-        labels, _ = ndi.label(foreground)
-    elif method == "watershed":
-        labels = _flood(foreground, _distance(foreground), MERGE_RATIO, origin)
-    elif method == "distance":
-        labels = _flood(foreground, maps["distance"] * foreground, LEARNED_MERGE_RATIO, origin)
-    else:
-        labels = centres.divide(foreground, maps["centre"], maps["dy"], maps["dx"], origin).labels
-    return drop_small(labels, min_area)
+        labels, count = ndi.label(foreground)
+        return climbing.Components(labels, np.arange(count + 1))
+    if method == "watershed":
+        return climbing.divide(foreground, climbing.smoothed(_distance(foreground)), MERGE_RATIO, origin)
+    height = climbing.smoothed(maps["distance"] * foreground)
+    return climbing.divide(foreground, height, LEARNED_MERGE_RATIO, origin)
 
 
 def _check(maps: Maps, method: Method) -> None:
@@ -124,73 +136,17 @@ def fill_holes(foreground: np.ndarray, min_area: int) -> np.ndarray:
 
 def drop_small(labels: np.ndarray, min_area: int) -> np.ndarray:
     """Remove the labels (y, x) of less than `min_area` pixels and close up the ids, in uint32."""
-    areas = np.bincount(labels.ravel())
-    kept = areas >= max(min_area, 1)
-    kept[0] = False
-    new = np.zeros(len(areas), dtype=np.uint32)
-    new[kept] = np.arange(1, np.count_nonzero(kept) + 1)
-    return new[labels]
-
-
-def _flood(
-    foreground: np.ndarray, distance: np.ndarray, merge_ratio: float, origin: tuple[int, int]
-) -> np.ndarray:
-    """Divide a foreground (y, x) along the valleys of a distance (y, x)."""
-    height = ndi.gaussian_filter(distance.astype(np.float64), SMOOTHING, truncate=3.0)
-    rows, columns = (np.arange(first, first + side) for first, side in zip(origin, height.shape, strict=True))
-    height += _JITTER * position_hash(rows[:, None], columns[None, :])
-    peaks = _peaks(np.where(foreground, height, -1.0)) & foreground
-    seeds, count = ndi.label(peaks)
-    basins = watershed(-height, seeds, mask=foreground)
-    tops = np.zeros(count + 1)
-    tops[basins[peaks]] = height[peaks]
-    return _join(basins, *_saddles(basins, height), tops, merge_ratio)
-
-
-def _peaks(height: np.ndarray) -> np.ndarray:
-    """Mark the pixels (y, x) that no neighbour across a side overtops; so every component has one."""
-    peaks = np.ones(height.shape, dtype=bool)
-    for one, other in _NEIGHBOURS:
-        peaks[one] &= height[one] >= height[other]
-        peaks[other] &= height[other] >= height[one]
-    return peaks
+    pixels = np.flatnonzero(labels)
+    old = labels.ravel()[pixels]
+    kept = np.bincount(old) >= max(min_area, 1)
+    new = (np.cumsum(kept) * kept).astype(np.uint32)
+    result = np.zeros(labels.shape, np.uint32)
+    result.ravel()[pixels] = new[old]
+    return result
 
 
 def _distance(foreground: np.ndarray) -> np.ndarray:
     if foreground.all():  # no background to measure from: SciPy's answer would be arbitrary
-        return np.ones(foreground.shape)
-    return ndi.distance_transform_edt(foreground)
-
-
-def _saddles(basins: np.ndarray, height: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the touching basins (n, 2) and the highest pass between each two (n,), highest first."""
-    pairs, passes = [], []
-    for one, other in _NEIGHBOURS:
-        first, second = basins[one], basins[other]
-        touching = (first != second) & (first > 0) & (second > 0)
-        pairs.append(np.stack([first[touching], second[touching]], axis=1))
-        passes.append(np.minimum(height[one][touching], height[other][touching]))
-    pair, saddle = np.sort(np.concatenate(pairs), axis=1), np.concatenate(passes)
-    order = np.argsort(-saddle, kind="stable")
-    # np.unique gives the first, that is the highest, of the contacts between two basins.
-    first_contact = np.sort(np.unique(pair[order], axis=0, return_index=True)[1])
-    return pair[order][first_contact], saddle[order][first_contact]
-
-
-def _join(
-    basins: np.ndarray, pairs: np.ndarray, saddles: np.ndarray, tops: np.ndarray, merge_ratio: float
-) -> np.ndarray:
-    """Join the basins, from the highest saddle down, that no clear valley divides."""
-    root = np.arange(len(tops))
-
-    def find(basin: int) -> int:
-        while root[basin] != basin:
-            root[basin] = root[root[basin]]
-            basin = root[basin]
-        return basin
-
-    for (first, second), saddle in zip(pairs, saddles, strict=True):
-        lower, higher = sorted((find(first), find(second)), key=tops.__getitem__)
-        if lower != higher and saddle >= merge_ratio * tops[lower]:
-            root[lower] = higher
-    return np.array([find(basin) for basin in range(len(tops))])[basins]
+        return np.ones(foreground.shape, np.uint16)
+    distance = _DISTANCE_UNIT * ndi.distance_transform_edt(foreground)
+    return np.minimum(np.rint(distance), np.iinfo(np.uint16).max).astype(np.uint16)
