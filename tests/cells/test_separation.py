@@ -174,6 +174,25 @@ def test_auto_is_the_best_method_that_the_maps_allow(asked, maps, chosen):
     assert choose_method(asked, maps) == chosen
 
 
+@pytest.mark.parametrize(
+    ("scores", "chosen"),
+    [
+        ({"distance": 0.7, "centres": 0.7, "watershed": 0.7, "components": 0.6}, "distance"),
+        ({"distance": 0.695, "centres": 0.7, "watershed": 0.7, "components": 0.6}, "distance"),
+        ({"distance": 0.6, "centres": 0.65, "watershed": 0.7, "components": 0.695}, "watershed"),
+        ({"distance": 0.0, "centres": 0.0, "watershed": 0.0, "components": 0.0}, "distance"),
+        ({}, "distance"),
+    ],
+)
+def test_auto_is_the_first_that_was_as_good_as_the_best_on_validation(scores, chosen):
+    tried = {method: {"ap50": value, "map": 0.0} for method, value in scores.items()}
+    assert choose_method("auto", ["foreground", "distance", "centre", "dy", "dx"], tried) == chosen
+
+
+def test_a_better_method_without_its_maps_is_not_chosen():
+    assert choose_method("auto", ["foreground"], {"distance": {"ap50": 0.9, "map": 0.5}}) == "watershed"
+
+
 def test_a_method_without_its_maps_is_an_error_that_names_those_that_fit():
     with pytest.raises(InputError, match=r"cells.method is centres.*watershed, components or auto"):
         choose_method("centres", ["foreground"])

@@ -42,7 +42,7 @@ def main(
     threshold : float or "tuned"
         Foreground probability of a cell's pixels; "tuned" takes the model's.
     method, min_area
-        See `slideunet.cells.separation.separate`; "auto" is the best method that the model allows.
+        See `slideunet.cells.separation.separate`; "auto" is the best on the validation slides.
     ome_zarr : "0.5" or "0.4"
     manifest : Path
         Of the batch.
@@ -53,7 +53,7 @@ def main(
     """
     facts = read_model_facts(model)
     cut = float(facts["threshold"] if threshold == "tuned" else threshold)
-    chosen = choose_method(method, model_maps(facts))
+    chosen = choose_method(method, model_maps(facts), facts.get("decodings"))
     with Workers(dask, threads, memory_mb) as workers:
 
         def label(slide: str, prediction: Path) -> bool:

@@ -60,7 +60,7 @@ def predict_batch(
         precision=prediction["precision"],
         threads=threads,
     )
-    heads = heads_for(choose_method(method, model_maps(facts)))
+    heads = heads_for(choose_method(method, model_maps(facts), facts.get("decodings")))
     plan = Plan.from_section(prediction, engine, precision, version, heads)
     plan.check_halo(facts)
     images = {slide: slides_folder / f"{slide}.json" for slide in slides}

@@ -13,11 +13,13 @@ from slideunet import __version__
 from slideunet.errors import InputError
 from slideunet.images.normalisation import normalisation
 from slideunet.images.stores import read_manifest, write_atomically
+from slideunet.network.decodings import compare_methods
 from slideunet.network.facts import Precision
 from slideunet.network.inference import best_device, choose_precision
 from slideunet.network.losses import build_loss
 from slideunet.network.patches import LabelledSlide
 from slideunet.network.progress import Progress
+from slideunet.network.torch_engine import TorchEngine
 from slideunet.network.training import TrainingPlan, fit, training_step
 from slideunet.network.unet import PRESETS, UNet, UNetSpec, channels_last, halo
 from slideunet.network.weights import save_model
@@ -73,6 +75,9 @@ def train_model(
         "threshold": progress.best_threshold,
         "precision": progress.precision,
     }
+    network.load_state_dict(progress.best)
+    engine = TorchEngine(network, progress.precision, best_device())
+    facts["decodings"] = compare_methods(engine, sides["val"], progress.best_threshold)
     facts["training"] = _description(manifests, plan, progress, threads)
     save_model(folder, progress.best, facts)
     (folder / "progress.pt").unlink()
