@@ -1,5 +1,6 @@
 """Stores that are made block by block: killed, disturbed, shared out, on full disks."""
 
+import contextlib
 import errno
 import os
 import re
@@ -379,10 +380,11 @@ def test_nobody_writes_beside_a_whole_writer_and_it_beside_no_part(manifest):
 
 
 def test_a_slide_does_not_wait_for_another_one_with_a_similar_id(tmp_path):
-    with begin(tmp_path / "a.json", part=0), begin(tmp_path / "a.0.json"), begin(tmp_path / "a.lock.json"):
-        pass
-    with begin(tmp_path / "a.json"), begin(tmp_path / "a.lock.json", part=0):
-        pass
+    slides = [("a", 0), ("a.0", None), ("a.lock", None)], [("a", None), ("a.lock", 0)]
+    for together in slides:
+        with contextlib.ExitStack() as stack:
+            begun = [stack.enter_context(begin(tmp_path / f"{name}.json", part=n)) for name, n in together]
+            assert len({store.path for store in begun}) == len(together)
 
 
 PART = """
