@@ -29,7 +29,36 @@ def focal(logits, target):
     return (-((1 - right) ** 2) * torch.log(right)).mean()
 
 
-FORMULAS = {"bce": functional.binary_cross_entropy_with_logits, "dice": soft_dice, "focal": focal}
+def tversky(logits, target, power=1.0):
+    p = torch.sigmoid(logits)
+    tp, fp, fn = ((x * y).sum(dim=(1, 2, 3)) for x, y in ((p, target), (p, 1 - target), (1 - p, target)))
+    return ((1 - (tp + 1e-5) / (tp + 0.3 * fp + 0.7 * fn + 1e-5)) ** power).mean()
+
+
+def lovasz(logits, target):
+    """By definition: the sorted errors, each times what its pixel adds to 1 - IoU of the pixels before it."""
+    losses = []
+    for patch, truth in zip(logits.flatten(1).numpy(), target.flatten(1).numpy() > 0, strict=True):
+        errors = np.maximum(1 - patch * np.where(truth, 1, -1), 0)
+        before, loss, wrong = 0.0, 0.0, np.zeros(len(truth), bool)
+        for pixel in np.argsort(-errors, kind="stable"):
+            wrong[pixel] = True
+            found = truth ^ wrong
+            either = np.count_nonzero(found | truth)
+            now = 1 - np.count_nonzero(found & truth) / either if either else 0.0
+            loss, before = loss + errors[pixel] * (now - before), now
+        losses.append(loss)
+    return torch.tensor(np.mean(losses))
+
+
+FORMULAS = {
+    "bce": functional.binary_cross_entropy_with_logits,
+    "dice": soft_dice,
+    "focal": focal,
+    "tversky": tversky,
+    "focaltversky": lambda logits, target: tversky(logits, target, 0.75),
+    "lovasz": lovasz,
+}
 
 
 @pytest.mark.parametrize("name", FORMULAS)
@@ -48,7 +77,7 @@ def test_a_combined_loss_is_the_weighted_mean(name, weights, pair):
     assert build_loss(name, weights)(*pair).item() == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["bce", "dice", "focal", "bce_dice", "focal_dice"])
+@pytest.mark.parametrize("name", [*FORMULAS, "bce_dice", "focal_dice", "bce_lovasz"])
 def test_a_loss_falls_to_zero_towards_the_truth_and_has_a_gradient(name, pair):
     logits, target = (part[1:] for part in pair)  # Dice is never quite 0 on a patch without a cell.
     loss = build_loss(name)
@@ -61,14 +90,14 @@ def test_a_loss_falls_to_zero_towards_the_truth_and_has_a_gradient(name, pair):
     assert logits.grad.abs().max() > 0
 
 
-@pytest.mark.parametrize("name", ["bce", "dice", "focal"])
+@pytest.mark.parametrize("name", FORMULAS)
 def test_no_cell_and_none_found_is_no_loss(name):
     empty = torch.zeros(2, 1, 16, 16)
     assert build_loss(name)(empty - 40, empty).item() == pytest.approx(0, abs=1e-4)
 
 
 def test_what_is_not_a_loss_is_refused():
-    with pytest.raises(ValueError, match="unknown loss cosine; choose from bce, dice, focal"):
+    with pytest.raises(ValueError, match="unknown loss cosine; choose from bce, dice, focal, tversky"):
         build_loss("bce_cosine")
     with pytest.raises(ValueError, match="2 parts but 3 weights"):
         build_loss("bce_dice", [1, 2, 3])

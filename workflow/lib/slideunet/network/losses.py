@@ -1,19 +1,54 @@
 """Losses of foreground logits, weighted sums of them, from MONAI and torch, and those of the heads."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
-from monai.losses import DiceLoss, FocalLoss
+from monai.losses import DiceLoss, FocalLoss, TverskyLoss
 from torch import nn
 from torch.nn import functional
 
 from slideunet.network.maps import OFFSET_UNIT
 
-_TERMS = {
-    "bce": lambda: nn.BCEWithLogitsLoss(),
+# Of false positives and false negatives: missed pixels are the graver error (Salehi et al. 2017).
+_TVERSKY = {"alpha": 0.3, "beta": 0.7}
+
+
+class FocalTverskyLoss(nn.Module):
+    """The Tversky loss of each patch to the power 3/4, so that patches that are nearly right still count."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tversky = TverskyLoss(sigmoid=True, reduction="none", **_TVERSKY)
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Return the mean over patches of logits and targets (n, 1, y, x)."""
+        # The slope of the power is infinite at 0.
+        return (self.tversky(logits, target).clamp(min=1e-6) ** 0.75).mean()
+
+
+class LovaszHingeLoss(nn.Module):
+    """The Lovász extension of the Jaccard loss (1 - IoU) on hinge errors, algorithm 1 of the paper."""
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Return the mean over patches of logits and targets (n, 1, y, x)."""
+        errors = (1.0 - logits * (2.0 * target - 1.0)).flatten(1)
+        errors, order = errors.sort(dim=1, descending=True)
+        truth = target.flatten(1).gather(1, order)
+        n_true = truth.sum(dim=1, keepdim=True)
+        union = n_true + (1.0 - truth).cumsum(dim=1)
+        jaccard = 1.0 - (n_true - truth.cumsum(dim=1)) / union.clamp(min=1.0)
+        steps = torch.cat([jaccard[:, :1], jaccard[:, 1:] - jaccard[:, :-1]], dim=1)
+        return (errors.relu() * steps).sum(dim=1).mean()
+
+
+_TERMS: dict[str, Callable[[], nn.Module]] = {
+    "bce": nn.BCEWithLogitsLoss,
     # Per patch: pooled over the batch, large and bright cells would drown the dim images.
     "dice": lambda: DiceLoss(sigmoid=True),
     "focal": lambda: FocalLoss(gamma=2.0),
+    "tversky": lambda: TverskyLoss(sigmoid=True, **_TVERSKY),
+    "focaltversky": FocalTverskyLoss,
+    "lovasz": LovaszHingeLoss,
 }
 
 
@@ -34,13 +69,15 @@ class WeightedLoss(nn.Module):
 
 
 def build_loss(name: str, weights: Sequence[float] | None = None) -> WeightedLoss:
-    """Build a loss by name: "bce", "dice", "focal", or several joined by "_" such as "bce_dice".
+    """Build a loss by name: one of those below, or several joined by "_" such as "bce_dice".
 
     Parameters
     ----------
     name : str
-        Dice: Milletari et al. 2016 (arXiv:1606.04797), soft, the mean over patches. Focal: Lin et al. 2017
-        (arXiv:1708.02002), gamma 2.
+        bce: cross entropy. dice: Milletari et al. 2016 (arXiv:1606.04797), soft, the mean over patches.
+        focal: Lin et al. 2017 (arXiv:1708.02002), gamma 2. tversky: Salehi et al. 2017 (arXiv:1706.05721),
+        alpha 0.3, beta 0.7. focaltversky: Abraham & Khan 2019 (arXiv:1810.07842), gamma 4/3. lovasz: Berman
+        et al. 2018 (arXiv:1705.08790), the hinge, per patch.
     weights : sequence of float, optional
         One per part of the name; equal when not given.
 
