@@ -7,7 +7,7 @@ CORES ?= all
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo histology sheet test test-slurm lint format docs bench clean
+.PHONY: help demo histology sheet predict test test-slurm lint format docs bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -29,6 +29,12 @@ histology: $(BIN)/.run ## the same on drawn H&E-like slides, in results-histolog
 
 sheet: $(BIN)/.run ## IMAGES=folder [LABELS=folder] [OUT=slides.tsv]: write a sample sheet and say what did not pair
 	$(BIN)/python workflow/scripts/make_sheet.py --images "$(IMAGES)" $(if $(LABELS),--labels "$(LABELS)") --out "$(or $(OUT),slides.tsv)"
+
+PREDICTED = $(or $(OUT),predicted)
+predict: $(BIN)/.run ## IMAGES=folder [MODEL=folder] [OUT=folder]: the cells of images by a trained model, results/model if none is named
+	test -f "$(PREDICTED)/slides.tsv" || $(BIN)/python workflow/scripts/make_sheet.py --images "$(IMAGES)" --out "$(PREDICTED)/slides.tsv"
+	printf 'slides: slides.tsv\nmodel: {weights: "%s"}\n' "$(abspath $(or $(MODEL),results/model))" > "$(PREDICTED)/config.yaml"
+	snakemake --cores $(CORES) --configfile "$(PREDICTED)/config.yaml" --directory "$(PREDICTED)"
 
 test: $(BIN)/.dev ## the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0

@@ -28,7 +28,7 @@ def cohort(tmp_path):
 
 def run(rows, manifests, tmp_path, **changes):
     table = tmp_path / "split.tsv"
-    choices = {"val": 0.25, "test": 0.25, "seed": 0, "model": None} | changes
+    choices = {"val": 0.25, "test": 0.25, "seed": 0, "model": None, "initial": None} | changes
     slides = [path.stem for path in manifests]
     split_slides.main(rows=rows, slides=slides, slides_folder=tmp_path, split_table=table, **choices)
     return pd.read_csv(table, sep="\t", dtype=str, keep_default_na=False)
@@ -75,3 +75,15 @@ def test_slides_that_a_reused_model_learned_from_are_no_test_of_it(cohort, tmp_p
     rows[2]["split"] = "test"
     with pytest.raises(InputError, match="slide 002 is given as test"):
         run(rows, manifests, tmp_path, model=tmp_path)
+
+
+def test_what_a_model_to_begin_with_has_learned_is_no_test_either(cohort, tmp_path):
+    rows, manifests = cohort
+    facts = {"training": {"contents": ["sha-001", "sha-004"]}} | dict.fromkeys(
+        ("architecture", "normalisation", "background", "halo", "threshold", "precision", "sha256")
+    )
+    write_manifest(tmp_path / "model.json", facts)
+    for seed in range(5):
+        sides = run(rows, manifests, tmp_path, initial=tmp_path, seed=seed).set_index("slide")["split"]
+        assert set(sides[["001", "004"]]) == {"train"}
+        assert {"val", "test"} <= set(sides)

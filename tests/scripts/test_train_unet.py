@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -24,11 +25,12 @@ def folder(tmp_path, convert_cells):
 
 @pytest.fixture
 def run(folder, training_section):
-    def main(**changes):
+    def main(initial=None, **changes):
         train_unet.main(
             split_table=folder / "split.tsv", slides_folder=folder / "slides", model=MODEL, data=DATA,
             training=training_section | changes, facts=folder / "model/model.json",
             history=folder / "model/history.csv", curves=folder / "model/curves.png", threads=1,
+            initial=initial,
         )  # fmt: skip
         return json.loads((folder / "model/model.json").read_text())
 
@@ -55,3 +57,15 @@ def test_a_finished_training_is_taken_from_its_state(run, folder, monkeypatch):
     assert (folder / "model/model.safetensors").read_bytes() == weights
     with pytest.raises(ZeroDivisionError):
         run(epochs=3)
+
+
+def test_fine_tuning_depends_on_the_weights_and_not_on_their_place(run, folder):
+    first = run()
+    shutil.copytree(folder / "model", folder / "a")
+    shutil.copytree(folder / "model", folder / "b")
+    tuned = run(initial=folder / "a")
+    assert tuned["sha256"] != first["sha256"]
+    assert tuned["training"]["init_from"] == first["sha256"]
+    states = {path.name for path in (folder / "model/state").iterdir()}
+    run(initial=folder / "b")
+    assert {path.name for path in (folder / "model/state").iterdir()} == states

@@ -3,7 +3,12 @@
 import csv
 import gzip
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +18,8 @@ import tifffile
 from slideunet.demo.drawing import draw
 from slideunet.demo.scene import Scene
 from slideunet.images.stores import open_image_store, open_label_store, read_manifest
+
+ROOT = Path(__file__).parents[2]
 
 COLUMNS = {
     *("slide", "group", "split", "n_true", "n_pred", "accuracy", "precision", "recall"),
@@ -153,3 +160,45 @@ def test_a_trained_model_predicts_without_training(cohort, snakemake, tmp_path):
     found = open_image_store(tmp_path / "results/predictions/S1.json")[:]
     np.testing.assert_array_equal(found, open_image_store(cohort / "results/predictions/f6.json")[:])
     assert (tmp_path / "results/report/report.html").is_file()
+
+
+def test_a_training_that_begins_with_a_model_is_not_tested_on_what_that_has_seen(
+    cohort, snakemake, tiny, tmp_path
+):
+    known = [f"f{i}" for i in range(4)]
+    fresh = [f"n{i}" for i in range(4)]
+    for i, name in enumerate(fresh):
+        write_field(tmp_path, name, seed=50 + i, donor=20 + i)
+    lines = ["slide\timage\tlabels\tgroup"]
+    lines += [f"{name}\t{cohort}/{name}.tif\t{cohort}/{name}_labels.tif\told{name}" for name in known]
+    lines += [f"{name}\t{name}.tif\t{name}_labels.tif\t{name}" for name in fresh]
+    (tmp_path / "slides.tsv").write_text("\n".join(lines) + "\n")
+    training = tiny["training"] | {"init_from": str(cohort / "results/model")}
+    result = snakemake(tmp_path, config=tiny | {"slides": "slides.tsv", "training": training})
+    assert result.returncode == 0, result.stdout + result.stderr
+    first, second = (json.loads((at / "results/model/model.json").read_text()) for at in (cohort, tmp_path))
+    assert second["training"]["init_from"] == first["sha256"]
+    split = pd.read_csv(tmp_path / "results/split.tsv", sep="\t", dtype=str)
+    tested = set(split.loc[split["split"] == "test", "content"])
+    assert tested
+    assert not tested & set(first["training"]["contents"])
+    assert set(first["training"]["contents"]) <= set(second["training"]["contents"])
+
+
+def test_one_command_finds_the_cells_of_a_folder_of_images(cohort, tmp_path):
+    (tmp_path / "images").mkdir()
+    shutil.copyfile(cohort / "f6.tif", tmp_path / "images/new one.tif")
+    binaries = Path(sys.executable).parent
+    command = ["make", "predict", f"IMAGES={tmp_path}/images", f"MODEL={cohort}/results/model"]
+    command += [f"OUT={tmp_path}/out", f"BIN={binaries}", "CORES=2"]
+    path = f"{binaries}{os.pathsep}{os.environ['PATH']}"
+    for _ in range(2):  # the second time there is nothing to do
+        result = subprocess.run(
+            command, cwd=ROOT, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+    (table,) = (tmp_path / "out/results/cells").glob("*.parquet")
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(table), pd.read_parquet(cohort / "results/cells/f6.parquet")
+    )
+    assert "Nothing to be done" in result.stdout + result.stderr

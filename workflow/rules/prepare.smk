@@ -108,6 +108,7 @@ rule split_slides:
         ),
         slides_folder="results/slides",
         model=RUN.weights,
+        initial=RUN.initial,
     message:
         "Dividing the slides by group"
     script:

@@ -4,6 +4,7 @@ if TRAINED_HERE:
     rule train_unet:
         input:
             split="results/split.tsv",
+            initial=[RUN.initial / "model.json"] if RUN.initial else [],
         output:
             facts="results/model/model.json",
             history="results/model/history.csv",
@@ -29,6 +30,7 @@ if TRAINED_HERE:
                 name: CONFIG["data"][name] for name in ("normalisation", "background")
             },
             training=CONFIG["training"],
+            initial=RUN.initial,
         message:
             "Training the U-Net"
         script:

@@ -23,6 +23,7 @@ def main(
     test: float,
     seed: int,
     model: Path | None,
+    initial: Path | None,
     split_table: Path,
 ) -> None:
     """Write the table of the split.
@@ -41,6 +42,8 @@ def main(
     model : Path or None
         Folder of the model that is used instead of training one: labelled slides are then for the test, but
         for those that it has learned from.
+    initial : Path or None
+        Folder of the model with which the training begins: what it has learned from is no test either.
     split_table : Path
         Written: slide, group, stratum, split, n_objects, content.
     """
@@ -49,8 +52,8 @@ def main(
     facts["n_objects"] = facts["n_objects"].astype("Int64")
     known = pd.DataFrame(rows).merge(facts, on="slide", validate="one_to_one")
     known["labelled"] = known["labels"] != ""
-    if model is not None:
-        known = mark_seen(known, learned_contents(model))
+    if (reused := model or initial) is not None:
+        known = mark_seen(known, learned_contents(reused))
     split = split_groups(known, val=val, test=test, seed=seed, training=model is None)
     for side, count in split["split"].value_counts().items():
         logging.info(f"{side}: {count} slides")
@@ -67,5 +70,6 @@ if __name__ == "__main__":
             test=snakemake.params.test,
             seed=snakemake.params.seed,
             model=snakemake.params.model and Path(snakemake.params.model),
+            initial=snakemake.params.initial and Path(snakemake.params.initial),
             split_table=Path(snakemake.output.table),
         )

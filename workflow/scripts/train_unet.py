@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from slideunet.logs import log_to
-from slideunet.network.facts import training_fingerprint
+from slideunet.network.facts import read_model_facts, training_fingerprint
 
 
 def main(
@@ -19,6 +19,7 @@ def main(
     model: Mapping[str, Any],
     data: Mapping[str, Any],
     training: Mapping[str, Any],
+    initial: Path | None,
     facts: Path,
     history: Path,
     curves: Path,
@@ -27,9 +28,12 @@ def main(
     """Write model.safetensors + model.json, history.csv and curves.png.
 
     A finished training with the same slides and choices is taken from its state; an unfinished one goes on.
+    `initial` is the folder of a model to begin with.
     """
     table = pd.read_csv(split_table, sep="\t", dtype=str, keep_default_na=False)
     slides = {side: list(table.loc[table["split"] == side, "slide"]) for side in ("train", "val")}
+    # What the training depends on are the weights, not where they lie.
+    training = dict(training) | {"init_from": initial and read_model_facts(initial)["sha256"]}
     known = training_fingerprint(slides, slides_folder, model, data, training)
     state = facts.parent / "state" / known[:16]
     finished = [state / path.name for path in (history, curves, facts.with_name("model.safetensors"), facts)]
@@ -39,7 +43,14 @@ def main(
         from slideunet.network.model import train_model
 
         train_model(
-            slides, slides_folder, model=model, data=data, training=training, folder=state, threads=threads
+            slides,
+            slides_folder,
+            model=model,
+            data=data,
+            training=training,
+            initial=initial,
+            folder=state,
+            threads=threads,
         )
     for path in finished:
         shutil.copyfile(path, facts.parent / path.name)
@@ -53,6 +64,7 @@ if __name__ == "__main__":
             model=snakemake.params.model,
             data=snakemake.params.data,
             training=snakemake.params.training,
+            initial=snakemake.params.initial and Path(snakemake.params.initial),
             facts=Path(snakemake.output.facts),
             history=Path(snakemake.output.history),
             curves=Path(snakemake.output.curves),

@@ -1,4 +1,4 @@
-"""Slides that a reused model has learned from: they can be predicted, but they are no test of it."""
+"""Slides that a model from elsewhere has learned from: they can be predicted, but they are no test of it."""
 
 from collections.abc import Container
 
@@ -31,8 +31,9 @@ def mark_seen(table: pd.DataFrame, contents: Container[str]) -> pd.DataFrame:
     """
     seen = table["content"].map(lambda content: content in contents)
     problems = [
-        f"slide {slide} is given as test, but the model of model.weights was trained or validated on its "
-        "pixels. It would count as a success what was learned by heart. Give it no side, or another model."
+        f"slide {slide} is given as test, but the model of model.weights or training.init_from was trained "
+        "or validated on its pixels. It would count as a success what was learned by heart. Give it no side, "
+        "or another model."
         for slide in table.loc[seen & (table["split"] == "test"), "slide"]
     ]
     if problems:

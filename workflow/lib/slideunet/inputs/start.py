@@ -34,6 +34,8 @@ class Run:
         Images and labels that the workflow draws itself (the demo's).
     weights : Path or None
         Folder of the model to use instead of training one.
+    initial : Path or None
+        Folder of the model whose weights a training begins with.
     """
 
     config: dict[str, Any]
@@ -42,6 +44,7 @@ class Run:
     batches: dict[str, tuple[str, ...]]
     made: list[Path]
     weights: Path | None
+    initial: Path | None
 
     @property
     def required(self) -> list[str]:
@@ -85,7 +88,9 @@ def load_run(config: Mapping[str, Any], *, config_files: Sequence[Path], schemas
     with _collected(problems):
         checked = check_configuration(config, read_yaml_strictly(schemas / "config.schema.yaml"))
     with _collected(problems):
-        weights = _find_model(_text_at(config, "model", "weights"), config_files, root)
+        weights = _find_model(("model", "weights"), config, config_files, root)
+    with _collected(problems):
+        initial = _find_model(("training", "init_from"), config, config_files, root)
     made: list[Path] = []
     # The sheet is looked at even when the configuration has faults, so that all are told together.
     if (name := _text_at(config, "slides")) is not None:
@@ -101,7 +106,8 @@ def load_run(config: Mapping[str, Any], *, config_files: Sequence[Path], schemas
             check_purpose(sheet, _text_at(config, "model", "weights"))
     if problems:
         raise InputError(problems)
-    return Run(checked, path, sheet, assign_batches(image_sizes(sheet, made)), made, weights)
+    batches = assign_batches(image_sizes(sheet, made))
+    return Run(checked, path, sheet, batches, made, weights, None if weights else initial)
 
 
 def _text_at(config: Mapping[str, Any], *keys: str) -> str | None:
@@ -174,11 +180,13 @@ def _find_sheet(name: str, config_files: Sequence[Path], root: Path) -> Path:
     return _find(name, "", folders, "slides: there is no sample sheet")
 
 
-def _find_model(name: str | None, config_files: Sequence[Path], root: Path) -> Path | None:
-    if name is None:
+def _find_model(
+    key: tuple[str, str], config: Mapping[str, Any], config_files: Sequence[Path], root: Path
+) -> Path | None:
+    if (name := _text_at(config, *key)) is None:
         return None
     folders = [Path(), *_folders(config_files), root / "resources" / "models"]
-    return _find(name, "model.json", folders, "model.weights: there is no model.json in")
+    return _find(name, "model.json", folders, f"{'.'.join(key)}: there is no model.json in")
 
 
 def _folders(config_files: Sequence[Path]) -> list[Path]:

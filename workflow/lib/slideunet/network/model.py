@@ -14,7 +14,8 @@ from slideunet.errors import InputError
 from slideunet.images.normalisation import normalisation
 from slideunet.images.stores import read_manifest, write_atomically
 from slideunet.network.decodings import compare_methods
-from slideunet.network.facts import Precision
+from slideunet.network.facts import Precision, learned_contents, read_model_facts
+from slideunet.network.fine_tuning import start_from
 from slideunet.network.inference import best_device, choose_precision
 from slideunet.network.losses import build_loss
 from slideunet.network.patches import LabelledSlide
@@ -37,6 +38,7 @@ def train_model(
     training: Section,
     folder: Path,
     threads: int,
+    initial: Path | None = None,
 ) -> None:
     """Train a model and write model.safetensors, model.json, history.csv and curves.png.
 
@@ -52,6 +54,8 @@ def train_model(
         Where the results go; an unfinished training is kept there as `progress.pt` and gone on with.
     threads : int
         Of torch. The last bits of the weights depend on it, so it is recorded.
+    initial : Path, optional
+        Folder of a model to begin with.
     """
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -61,7 +65,11 @@ def train_model(
     spec = build_spec(model, channels=len(manifests["train"][0]["channels"]))
     seed = training["seeds"][0]
     torch.manual_seed(seed)
-    network = UNet(spec).to(best_device())
+    network = UNet(spec)
+    if initial is not None:
+        start_from(network, initial)
+        logging.info(f"The training begins with the weights of {initial}")
+    network.to(best_device())
     plan = _plan(training, seed, _precision(network, training))
     sides = {side: _labelled(found, images, data) for side, found in manifests.items()}
     logging.info(_introduction(spec, plan, sides, threads))
@@ -79,8 +87,16 @@ def train_model(
     engine = TorchEngine(network, progress.precision, best_device())
     facts["decodings"] = compare_methods(engine, sides["val"], progress.best_threshold)
     facts["training"] = _description(manifests, plan, progress, threads)
+    if initial is not None:
+        facts["training"] |= _inherited(initial, facts["training"]["contents"])
     save_model(folder, progress.best, facts)
     (folder / "progress.pt").unlink()
+
+
+def _inherited(initial: Path, contents: Sequence[str]) -> dict[str, Any]:
+    """Return what a fine-tuned model owes to the one it began with, above all what that had seen."""
+    seen = sorted({*contents, *learned_contents(initial)})
+    return {"contents": seen, "init_from": read_model_facts(initial)["sha256"]}
 
 
 def _facts(spec: UNetSpec, data: Section, train: Sequence[Section]) -> dict[str, Any]:

@@ -1,0 +1,57 @@
+"""Weights of a trained network as the beginning of another training."""
+
+from pathlib import Path
+
+import torch
+
+from slideunet.errors import InputError
+from slideunet.network.unet import UNet
+from slideunet.network.weights import load_model
+
+_FIRST = "encoder.0.0.weight"
+_SAME = ("width", "depth", "decoder")
+
+
+def start_from(network: UNet, folder: Path) -> None:
+    """Give a network the weights of a model, in place.
+
+    Another number of channels is adapted to: the new first convolution answers to an image of equal channels
+    as the old one did. Heads that the model has not learned keep their random weights; others are left out.
+
+    Parameters
+    ----------
+    network : UNet
+        Of any number of channels and any heads.
+    folder : Path
+        Of the model.
+
+    Raises
+    ------
+    InputError
+        When there is no model, or its width, depth or decoder differ from the network's.
+    """
+    source, _ = load_model(folder)
+    different = [name for name in _SAME if getattr(source.spec, name) != getattr(network.spec, name)]
+    if different:
+        raise InputError(
+            f"training.init_from: {folder} has "
+            + ", ".join(f"{name} {getattr(source.spec, name)}" for name in different)
+            + "; this training has "
+            + ", ".join(f"{name} {getattr(network.spec, name)}" for name in different)
+            + ". Set these under model as they are in that model."
+        )
+    weights = source.state_dict()
+    weights[_FIRST] = _for_channels(weights[_FIRST], network.spec.channels)
+    own = {name: values.clone() for name, values in network.head.state_dict().items()}
+    for row, name in enumerate(network.spec.maps):
+        if name in source.spec.maps:
+            for part, values in own.items():
+                values[row] = weights[f"head.{part}"][source.spec.maps.index(name)]
+    network.load_state_dict(weights | {f"head.{part}": values for part, values in own.items()})
+
+
+def _for_channels(weight: torch.Tensor, channels: int) -> torch.Tensor:
+    """Return the weight (out, channels, 3, 3) of a convolution that was (out, any, 3, 3)."""
+    if weight.shape[1] == channels:
+        return weight
+    return weight.sum(dim=1, keepdim=True).expand(-1, channels, -1, -1) / channels
