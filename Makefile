@@ -31,9 +31,9 @@ sheet: $(BIN)/.run ## IMAGES=folder [LABELS=folder] [OUT=slides.tsv]: write a sa
 	$(BIN)/python workflow/scripts/make_sheet.py --images "$(IMAGES)" $(if $(LABELS),--labels "$(LABELS)") --out "$(or $(OUT),slides.tsv)"
 
 PREDICTED = $(or $(OUT),predicted)
-predict: $(BIN)/.run ## IMAGES=folder [MODEL=folder] [OUT=folder]: the cells of images by a trained model, results/model if none is named
+predict: $(BIN)/.run ## IMAGES=folder [MODEL=folder] [OUT=folder] [CHANNELS=grey]: the cells of images by a trained model, results/model if none is named
 	test -f "$(PREDICTED)/slides.tsv" || $(BIN)/python workflow/scripts/make_sheet.py --images "$(IMAGES)" --out "$(PREDICTED)/slides.tsv"
-	printf 'slides: slides.tsv\nmodel: {weights: "%s"}\n' "$(abspath $(or $(MODEL),results/model))" > "$(PREDICTED)/config.yaml"
+	printf 'slides: slides.tsv\nmodel: {weights: "%s"}\ndata: {channels: %s}\n' "$(abspath $(or $(MODEL),results/model))" "$(or $(CHANNELS),null)" > "$(PREDICTED)/config.yaml"
 	snakemake --cores $(CORES) --configfile "$(PREDICTED)/config.yaml" --directory "$(PREDICTED)"
 
 test: $(BIN)/.dev ## the tests
