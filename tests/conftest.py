@@ -194,7 +194,10 @@ def prediction_section():
 @pytest.fixture
 def no_augmentation():
     """All strengths of the augmentation at zero."""
-    names = ("flip", "rotation", "scale", "elastic", "noise", "blur", "brightness", "contrast", "gamma")
+    names = (
+        "flip", "rotation", "scale", "elastic", "noise", "blur", "brightness", "contrast", "gamma",
+        "illumination", "shot_noise", "invert", "colour", "empty",
+    )  # fmt: skip
     return dict.fromkeys(names, 0.0)
 
 
@@ -204,6 +207,7 @@ def training_section(no_augmentation):
     return {
         "epochs": 2, "batch_size": 2, "patch_size": 64, "learning_rate": 1e-2, "optimiser": "adamw",
         "weight_decay": 0.01, "schedule": "cosine", "warmup": 2, "loss": "bce_dice", "loss_weights": None,
-        "patience": None, "ema": 0.5, "seeds": [3], "precision": "fp32",
+        "border_weight": 0.0, "best_by": "ap", "patience": None, "ema": 0.5, "seeds": [3],
+        "precision": "fp32",
         "augmentation": no_augmentation | {"flip": 0.5, "rotation": 20.0, "noise": 0.02},
     }  # fmt: skip

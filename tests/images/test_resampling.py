@@ -192,6 +192,16 @@ def test_the_sheet_supplies_the_pixel_size(tmp_path):
     assert (scale, source.mpp) == (1.0, 0.2)
 
 
+@pytest.mark.parametrize(("mpp", "factor", "level"), [(None, 3.3, 1), (0.25, 4.0, 2), (None, 1.0, 0)])
+def test_an_image_shrinks_by_a_factor_whether_its_pixel_size_is_known_or_not(tmp_path, mpp, factor, level):
+    path = write_pyramid(tmp_path / "i.ome.tif", np.full((1, 320, 448), 100, "uint8"), mpp)
+    source, scale = open_at(path, own_mpp=None, working_mpp=None, shrink_by=factor)
+    assert scale == pytest.approx(factor)
+    assert source.mpp == (None if mpp is None else pytest.approx(mpp * factor))
+    assert source.pixels.shape[1:] == working_shape((320, 448), factor)
+    assert (source.pixels.compute() == 100 + level).all()
+
+
 def test_an_objective_is_named_but_not_taken_for_a_pixel_size(tmp_path):
     description = "Aperio Image Library v11\r\n64x64|AppMag = 20"
     options = {"photometric": "rgb", "tile": (64, 64), "compression": "jpeg", "metadata": None}

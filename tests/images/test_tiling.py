@@ -77,10 +77,10 @@ def test_sizes_that_are_no_multiples_are_refused(size, halo):
 @settings(max_examples=200, deadline=None)
 def test_mirroring_is_numpys_reflection_however_far_it_reaches(length, before, after):
     expected = np.pad(np.arange(length), (before, after), mode="reflect")
-    assert mirrored(-before, length + after, length) == expected.tolist()
+    assert mirrored(-before, length + after, length).tolist() == expected.tolist()
 
 
 @given(st.integers(1, 12), st.integers(-60, 60), st.integers(1, 40))
 def test_a_window_beyond_the_line_is_a_part_of_the_reflection(length, start, extent):
     expected = np.pad(np.arange(length), 120, mode="reflect")[start + 120 : start + extent + 120]
-    assert mirrored(start, start + extent, length) == expected.tolist()
+    assert mirrored(start, start + extent, length).tolist() == expected.tolist()

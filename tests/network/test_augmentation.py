@@ -4,9 +4,13 @@ import torch
 
 from slideunet.network.augmentation import augment, build_augmentation
 
+_INTENSITIES = [
+    "noise", "blur", "brightness", "contrast", "gamma", "illumination", "shot_noise", "invert", "colour"
+]  # fmt: skip
 STRONG = {
     "flip": 0.5, "rotation": 45.0, "scale": 0.25, "elastic": 2.0, "noise": 0.03, "blur": 1.0,
-    "brightness": 0.1, "contrast": 0.25, "gamma": 0.25,
+    "brightness": 0.1, "contrast": 0.25, "gamma": 0.25, "illumination": 0.3, "shot_noise": 0.05,
+    "invert": 0.3, "colour": 0.1,
 }  # fmt: skip
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -75,7 +79,7 @@ def test_each_strength_changes_something(name, patch, no_augmentation):
     assert any(changed)
 
 
-@pytest.mark.parametrize("name", ["noise", "blur", "brightness", "contrast", "gamma"])
+@pytest.mark.parametrize("name", _INTENSITIES)
 def test_intensities_change_without_touching_the_labels(name, patch, no_augmentation):
     augmentation = build_augmentation(no_augmentation | {name: STRONG[name]}, 64)
     for sample in range(5):

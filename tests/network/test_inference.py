@@ -23,8 +23,8 @@ def draw(shape, seed=0):
 
 def stitch(network, pixels, tile, precision="fp32"):
     plane = np.full(pixels.shape[1:], np.nan, np.float32)
-    for place, logits in predict_tiles(network, pixels, CONSTANTS, tile=tile, precision=precision):
-        plane[place.write] = logits
+    for place, output in predict_tiles(network, pixels, CONSTANTS, tile=tile, precision=precision):
+        plane[place.write] = output[0]
     return plane
 
 
@@ -77,7 +77,7 @@ def test_a_shorter_halo_is_not_exact(random_network, decoder, depth):
         found = np.empty_like(expected)
         # Room at the end of what is read would be a longer halo there, but not at its beginning.
         for place in tile_grid((50, 50), 4 * multiple, halo(network.spec) - multiple, multiple):
-            found[place.write] = predict_tile(network, pixels, CONSTANTS, place, "fp32")
+            found[place.write] = predict_tile(network, pixels, CONSTANTS, place, "fp32")[0]
         different.append(not np.array_equal(found, expected))
     assert any(different)
 

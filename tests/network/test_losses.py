@@ -148,3 +148,25 @@ def test_a_network_without_heads_has_the_loss_of_its_foreground(pair):
 def test_no_cell_at_all_is_finite():
     target = torch.from_numpy(cell_targets(np.zeros((8, 8), np.int32), MAPS))[None]
     assert torch.isfinite(CellsLoss(build_loss("bce"), MAPS)(torch.zeros(1, 5, 8, 8), target))
+
+
+@pytest.mark.parametrize("maps", [("foreground",), MAPS])
+def test_border_weights_count_errors_of_foreground_and_distance_more(maps):
+    labels = np.repeat([[0] * 6 + [1] * 5 + [2] * 5], 16, axis=0)
+    target = torch.from_numpy(cell_targets(labels, maps, border=True))[None]
+    output = torch.randn(1, len(maps), 16, 16, generator=torch.Generator().manual_seed(0))
+    weight = 1 + 7 * target[:, -1:]
+    plain = CellsLoss(build_loss("bce"), maps)(output, target[:, :-1])
+    found = CellsLoss(build_loss("bce"), maps, border=7.0)(output, target)
+    n = min(len(maps), 2)
+    terms = functional.binary_cross_entropy_with_logits(output[:, :n], target[:, :n], reduction="none")
+    terms[:, 1:] *= 1 + 2 * target[:, :1]
+    more = ((weight - 1) * terms).mean(dim=(0, 2, 3)).sum()
+    assert more > 0.1
+    assert (found - plain).item() == pytest.approx(more.item(), rel=1e-5)
+
+
+def test_only_the_cross_entropy_of_a_combined_loss_is_weighed(pair):
+    pixels = torch.rand(pair[0].shape)
+    expected = functional.binary_cross_entropy_with_logits(*pair, weight=pixels) + soft_dice(*pair)
+    assert build_loss("bce_dice")(*pair, pixels).item() == pytest.approx(expected.item() / 2, rel=1e-4)

@@ -17,7 +17,7 @@ MODEL = {
     "heads": ["distance", "centres"], "weights": None,
 }  # fmt: skip
 DATA = {"normalisation": "percentile", "background": "dark", "channels": None}
-FILES = ["curves.png", "history.csv", "model.json", "model.safetensors"]
+FILES = ["curves.png", "history.csv", "model.json", "model.safetensors", "patches.png"]
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_a_model_folder_tells_all_that_is_needed_to_use_it(train, tmp_path):
     history = pd.read_csv(tmp_path / "history.csv")
     assert list(history["epoch"]) == [1, 2]
     assert set(history) == {
-        "epoch", "learning_rate", "train_loss", "train_dice", "val_loss", "val_dice",
+        "epoch", "learning_rate", "train_loss", "train_dice", "val_loss", "val_dice", "val_ap",
         "seconds", "validation_seconds", "pixels_per_second",
     }  # fmt: skip
     assert told["val_dice"] == pytest.approx(history["val_dice"].max())
@@ -96,7 +96,9 @@ def test_a_training_killed_in_the_middle_gives_the_same_model(train, tmp_path, m
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(training, "training_step", step)
         train(tmp_path / "killed")
-    assert [path.name for path in (tmp_path / "killed").iterdir()] == ["progress.pt"]
+    assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == [
+        "packed", "patches.png", "progress.pt",
+    ]  # fmt: skip
     found = train(tmp_path / "killed")
     assert (found["sha256"], found["threshold"]) == (expected["sha256"], expected["threshold"])
 

@@ -6,9 +6,10 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage as ndi
 from skimage.measure import regionprops
 from skimage.morphology import disk
+from skimage.segmentation import expand_labels
 
 from slideunet.network.facts import HEADS, output_maps
-from slideunet.network.targets import cell_targets
+from slideunet.network.targets import border_weights, cell_targets, compact
 
 NAMES = output_maps(HEADS)
 labels_of_any_kind = hnp.arrays(
@@ -69,3 +70,46 @@ def test_the_centre_is_highest_in_the_middle_and_cut_at_the_edge(radius):
 def test_without_heads_there_is_only_the_foreground():
     labels = np.array([[0, 3], [3, 9]])
     np.testing.assert_array_equal(cell_targets(labels, ("foreground",)), [[[0, 1], [1, 1]]])
+
+
+def u_net_weights(labels):
+    """Equation 2 of Ronneberger et al. 2015 without its factor: a distance map for each cell by itself."""
+    ids = np.unique(labels[labels > 0])
+    if len(ids) < 2:
+        return np.zeros(labels.shape)
+    first, second, *_ = np.sort([ndi.distance_transform_edt(labels != cell) for cell in ids], axis=0)
+    return np.where(second <= 16, np.exp(-((first + second) ** 2) / (2 * 5**2)), 0)
+
+
+@settings(max_examples=40)
+@given(labels_of_any_kind)
+def test_border_weights_are_the_formula_of_the_paper(labels):
+    np.testing.assert_allclose(border_weights(compact(labels)), u_net_weights(labels), atol=1e-6)
+
+
+def test_border_weights_of_many_cells_whose_boxes_overlap():
+    seeds = np.random.default_rng(0).integers(0, 90, (25, 2))
+    points = np.full((90, 90), 0)
+    points[tuple(seeds.T)] = np.arange(1, 26)
+    labels = expand_labels(points, 9)
+    expected = u_net_weights(labels)
+    np.testing.assert_allclose(border_weights(compact(labels)), expected, atol=1e-6)
+    assert expected.max() > 0.9
+
+
+@given(labels_of_any_kind)
+def test_compact_ids_count_cells_in_the_order_of_their_first_pixels(labels):
+    ids = compact(labels)
+    first = [np.flatnonzero(ids == cell)[0] for cell in range(1, ids.max() + 1)]
+    assert first == sorted(first)
+    assert ((ids > 0) == (labels > 0)).all()
+    pairs = set(zip(ids.ravel().tolist(), labels.ravel().tolist(), strict=True))
+    assert len(pairs) == len(np.unique(ids)) == len(np.unique(labels))
+
+
+@pytest.mark.parametrize("maps", [("foreground",), NAMES])
+def test_border_weights_are_the_last_plane(maps):
+    labels = np.repeat([[0, 1, 1, 2, 2]], 5, axis=0)
+    plain, weighed = cell_targets(labels, maps), cell_targets(labels, maps, border=True)
+    np.testing.assert_array_equal(weighed[:-1], plain)
+    np.testing.assert_array_equal(weighed[-1], border_weights(compact(labels)))

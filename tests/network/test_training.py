@@ -11,6 +11,7 @@ from slideunet.network.progress import Learner, Progress, close_epoch, out_of_pa
 from slideunet.network.training import TrainingPlan, averaged, fit
 from slideunet.network.unet import UNet, UNetSpec
 from slideunet.network.validation import Validation, validate
+from slideunet.scoring.instances import InstanceCounts
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -122,7 +123,7 @@ def test_what_is_easy_is_learned(slides, plan, tmp_path, no_augmentation):
     losses = [row["train_loss"] for row in progress.history]
     assert losses[-1] < 0.5 * losses[0]
     assert progress.best_dice > 0.8
-    assert progress.best_dice == max(row["val_dice"] for row in progress.history)
+    assert progress.best_score == max(row["val_ap"] for row in progress.history)
     assert progress.history[progress.best_epoch - 1]["val_dice"] == progress.best_dice
     network = UNet(UNetSpec(1, 4, 2))
     network.load_state_dict(progress.best)
@@ -152,38 +153,41 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_epoch(slides, plan, 
 def test_patience_ends_a_training_that_no_longer_gets_better(slides, plan, tmp_path, monkeypatch):
     dices = iter([0.5, 0.7, 0.6, 0.7, 0.9])
     monkeypatch.setattr(training, "validate", lambda *args: outcome(next(dices)))
-    progress = fit(
-        new_network(), slides[:1], slides[1:], replace(plan, epochs=5, patience=2), tmp_path / "p.pt"
-    )
+    plan = replace(plan, epochs=5, patience=2, best_by="dice")
+    progress = fit(new_network(), slides[:1], slides[1:], plan, tmp_path / "p.pt")
     assert [row["val_dice"] for row in progress.history] == pytest.approx([0.5, 0.7, 0.6, 0.7], abs=1e-3)
     assert (progress.epoch, progress.best_epoch, progress.best_dice) == (4, 2, pytest.approx(0.7, abs=1e-3))
 
 
-def outcome(dice, total=10_000):
-    """A validation with a Dice of 2 tp / (2 tp + fn) at 0.5."""
+def outcome(dice, cells=0, total=10_000):
+    """A validation with a Dice of 2 tp / (2 tp + fn) at 0.5, and so many of ten cells found."""
     tp = round(total * dice / (2 - dice))
     foreground = np.zeros(256, np.int64)
     foreground[[255, 0]] = tp, total - tp
-    return Validation(1.0, foreground, np.zeros(256, np.int64))
+    counts = InstanceCounts(n_true=10, n_pred=10, tp=(cells,) * 10)
+    return Validation(1.0, foreground, np.zeros(256, np.int64), counts)
 
 
-def test_the_best_epoch_is_kept_although_later_ones_are_worse():
+@pytest.mark.parametrize(("best_by", "best"), [("dice", 2), ("ap", 3)])
+def test_the_best_epoch_is_kept_although_later_ones_are_worse(best_by, best):
     network = new_network()
     learner = Learner(network, averaged(network, 0.0), torch.optim.SGD(network.parameters(), lr=0.1))
     progress, weights = start(learner, "fp32"), []
-    for dice in (0.0, 0.6, 0.4):
+    for dice, cells in ((0.0, 0), (0.6, 2), (0.4, 5), (0.2, 1)):
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter.add_(1.0)
         learner.average.update_parameters(network)
         weights.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
-        close_epoch(progress, learner, {"seconds": 1.0, "validation_seconds": 0.1}, outcome(dice))
-    assert progress.best_epoch == 2
-    assert_same(progress.best, weights[1])
-    assert_same(progress.network, weights[2])
+        close_epoch(
+            progress, learner, {"seconds": 1.0, "validation_seconds": 0.1}, outcome(dice, cells), best_by
+        )
+    assert progress.best_epoch == best
+    assert_same(progress.best, weights[best - 1])
+    assert_same(progress.network, weights[3])
     assert not out_of_patience(progress, None)
-    assert not out_of_patience(progress, 2)
-    assert out_of_patience(progress, 1)
+    assert not out_of_patience(progress, 5 - best)
+    assert out_of_patience(progress, 4 - best)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.3, 0.995])

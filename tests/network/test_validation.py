@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from slideunet.images.stores import open_image_store, open_label_store
 from slideunet.network.inference import for_inference, predict_tiles, to_uint8
 from slideunet.network.validation import Validation, validate
+from slideunet.scoring.instances import InstanceCounts
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -17,7 +18,8 @@ def dice(found, wanted):
 
 
 def count(probability, truth):
-    return Validation(0.0, *(np.bincount(probability[where], minlength=256) for where in (truth, ~truth)))
+    planes = (np.bincount(probability[where], minlength=256) for where in (truth, ~truth))
+    return Validation(0.0, *planes, InstanceCounts())
 
 
 @given(st.integers(0, 10**6), st.integers(1, 400), st.floats(0, 1))
@@ -60,8 +62,8 @@ def test_every_pixel_of_every_slide_is_counted(tmp_path, convert_cells, labelled
     logits, truth = [], []
     for slide in slides:
         pixels = open_image_store(slide.manifest)[:]
-        ((_, plane),) = predict_tiles(for_inference(network), pixels, slide.normalisation)
-        logits.append(plane.ravel())
+        ((_, output),) = predict_tiles(for_inference(network), pixels, slide.normalisation)
+        logits.append(output[0].ravel())
         truth.append(open_label_store(slide.manifest, "truth")[:].ravel() > 0)
     expected = count(to_uint8(np.concatenate(logits)), np.concatenate(truth))
     np.testing.assert_array_equal(found.foreground, expected.foreground)

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 MODEL = {"preset": "light", "width": 4, "depth": 2, "decoder": None, "dropout": None, "heads": []}
 DATA = {"normalisation": "unit", "background": "dark"}
-FILES = ("curves.png", "history.csv", "model.json", "model.safetensors")
+FILES = ("curves.png", "history.csv", "model.json", "model.safetensors", "patches.png")
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def run(folder, training_section):
         train_unet.main(
             split_table=folder / "split.tsv", slides_folder=folder / "slides", model=MODEL, data=DATA,
             training=training_section | changes, facts=folder / "model/model.json",
-            history=folder / "model/history.csv", curves=folder / "model/curves.png", threads=1,
-            initial=initial,
+            history=folder / "model/history.csv", curves=folder / "model/curves.png",
+            patches=folder / "model/patches.png", threads=1, initial=initial,
         )  # fmt: skip
         return json.loads((folder / "model/model.json").read_text())
 

@@ -63,7 +63,7 @@ def test_every_output_of_the_contract_is_there(cohort):
     assert list(split.columns) == ["slide", "group", "stratum", "split", "n_objects", "content"]
     assert dict(zip(split["slide"], split["split"], strict=True))["f6"] == "predict"
     assert split.groupby("group")["split"].nunique().max() == 1
-    for name in ("model.safetensors", "model.json", "history.csv", "curves.png"):
+    for name in ("model.safetensors", "model.json", "history.csv", "curves.png", "patches.png"):
         assert (results / "model" / name).stat().st_size > 0
     assert len(pd.read_csv(results / "model" / "history.csv")) == 2
     for rule in ("check_inputs", "train_unet", "build_report"):

@@ -79,6 +79,7 @@ rule convert_slides:
         quarantine_folder="results/quarantine",
         channels=CONFIG["data"]["channels"],
         mpp=CONFIG["data"]["mpp"],
+        shrink_by=RUN.shrink_by,
         ome_zarr=CONFIG["data"]["ome_zarr"],
     message:
         "Converting batch {wildcards.batch} to OME-Zarr"

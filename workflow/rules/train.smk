@@ -13,6 +13,11 @@ if TRAINED_HERE:
                 caption="../report/curves.rst",
                 category="Training",
             ),
+            patches=report(
+                "results/model/patches.png",
+                caption="../report/patches.rst",
+                category="Training",
+            ),
         log:
             "logs/train_unet.log",
         benchmark:

@@ -20,6 +20,7 @@ def main(
     manifest: Path,
     channels: Channels,
     mpp: float | None,
+    shrink_by: float,
     ome_zarr: Version,
     required: Collection[str],
     quarantine_folder: Path,
@@ -39,6 +40,7 @@ def main(
                 channels=channels,
                 version=ome_zarr,
                 mpp=mpp,
+                shrink_by=shrink_by,
                 threads=threads,
             )
         except (InputError, DamagedDataError) as error:
@@ -66,6 +68,7 @@ if __name__ == "__main__":
             manifest=Path(snakemake.output.manifest),
             channels=snakemake.params.channels,
             mpp=snakemake.params.mpp,
+            shrink_by=snakemake.params.shrink_by,
             ome_zarr=snakemake.params.ome_zarr,
             required=snakemake.params.required,
             quarantine_folder=Path(snakemake.params.quarantine_folder),

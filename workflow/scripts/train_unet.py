@@ -23,9 +23,10 @@ def main(
     facts: Path,
     history: Path,
     curves: Path,
+    patches: Path,
     threads: int,
 ) -> None:
-    """Write model.safetensors + model.json, history.csv and curves.png.
+    """Write model.safetensors + model.json, history.csv, curves.png and patches.png.
 
     A finished training with the same slides and choices is taken from its state; an unfinished one goes on.
     `initial` is the folder of a model to begin with.
@@ -36,7 +37,9 @@ def main(
     training = dict(training) | {"init_from": initial and read_model_facts(initial)["sha256"]}
     known = training_fingerprint(slides, slides_folder, model, data, training)
     state = facts.parent / "state" / known[:16]
-    finished = [state / path.name for path in (history, curves, facts.with_name("model.safetensors"), facts)]
+    finished = [
+        state / path.name for path in (history, curves, patches, facts.with_name("model.safetensors"), facts)
+    ]
     if all(path.is_file() for path in finished):
         logging.info(f"This training is finished already: {state}")
     else:
@@ -68,5 +71,6 @@ if __name__ == "__main__":
             facts=Path(snakemake.output.facts),
             history=Path(snakemake.output.history),
             curves=Path(snakemake.output.curves),
+            patches=Path(snakemake.output.patches),
             threads=snakemake.threads,
         )

@@ -58,6 +58,7 @@ def convert(
     channels: Channels,
     version: omezarr.Version,
     mpp: float | None = None,
+    shrink_by: float = 1.0,
     threads: int = 1,
 ) -> bool:
     """Convert one slide unless its store is up to date; a conversion that was interrupted goes on.
@@ -73,6 +74,8 @@ def convert(
         Of OME-Zarr.
     mpp : float, optional
         Micrometres per pixel of the working grid; the slide's own when not given.
+    shrink_by : float
+        See `resampling.open_at`.
     threads : int
         Blocks that are converted at once.
 
@@ -86,12 +89,12 @@ def convert(
     InputError
         Naming the slide, when its image or labels cannot be used.
     """
-    known = _fingerprint(slide, channels, version, mpp)
+    known = _fingerprint(slide, channels, version, mpp, shrink_by)
     if stores.is_current(manifest, known):
         return False
     start = time.perf_counter()
     try:
-        source, scale = open_at(slide.image, own_mpp=slide.mpp, working_mpp=mpp)
+        source, scale = open_at(slide.image, own_mpp=slide.mpp, working_mpp=mpp, shrink_by=shrink_by)
         source = choose_channels(source, channels)
         truth = _read_truth(slide, source, scale)
         facts = _describe(slide, source, scale, truth) | {"fingerprint": known}
@@ -106,11 +109,19 @@ def convert(
     return True
 
 
-def _fingerprint(slide: Slide, channels: Channels, version: str, mpp: float | None) -> str:
+def _fingerprint(slide: Slide, channels: Channels, version: str, mpp: float | None, shrink_by: float) -> str:
     paths = [*files_of(slide.image), *([] if slide.labels is None else [slide.labels])]
     files = [file_identity(path) for path in paths]
+    # Stores that were made before there was a `shrink_by` stay current.
+    shrunk = {} if shrink_by == 1 else {"shrink_by": shrink_by}
     return fingerprint(
-        format=FORMAT, files=files, mpp=slide.mpp, channels=channels, version=version, working_mpp=mpp
+        format=FORMAT,
+        files=files,
+        mpp=slide.mpp,
+        channels=channels,
+        version=version,
+        working_mpp=mpp,
+        **shrunk,
     )
 
 

@@ -26,9 +26,10 @@ class Normalisation:
 
     def apply(self, pixels: np.ndarray) -> np.ndarray:
         """Normalise pixels (c, y, x) of any dtype to float32."""
-        offset = np.asarray(self.offset, np.float32)[:, None, None]
-        scale = np.asarray(self.scale, np.float32)[:, None, None]
-        return (pixels.astype(np.float32) - offset) / scale
+        values = pixels.astype(np.float32)
+        values -= np.asarray(self.offset, np.float32)[:, None, None]
+        values /= np.asarray(self.scale, np.float32)[:, None, None]
+        return values
 
 
 def normalisation(

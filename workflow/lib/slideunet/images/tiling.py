@@ -16,6 +16,8 @@ Plain arithmetic on purpose: no numpy, torch or zarr.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 Interval = tuple[int, int]
 
 
@@ -81,17 +83,15 @@ def tile_at(shape: tuple[int, int], index: tuple[int, int], size: int, halo: int
     return Tile((rows[0], columns[0]), (rows[1], columns[1]))
 
 
-def mirrored(start: int, stop: int, length: int) -> list[int]:
-    """Return the indices of [start, stop) in a line of `length` pixels, mirrored at both ends.
+def mirrored(start: int, stop: int, length: int) -> np.ndarray:
+    """Return the indices (int64) of [start, stop) in a line of `length` pixels, mirrored at both ends.
 
     The mirror does not repeat the border pixel (NumPy's "reflect"), and goes on to and fro for lines shorter
     than the reach; a line of one pixel is repeated.
     """
-    if length == 1:
-        return [0] * (stop - start)
-    period = 2 * (length - 1)
-    folded = (index % period for index in range(start, stop))
-    return [index if index < length else period - index for index in folded]
+    period = max(2 * (length - 1), 1)
+    folded = np.arange(start, stop) % period
+    return np.minimum(folded, period - folded) if length > 1 else folded
 
 
 def tile_spans(length: int, size: int, halo: int, multiple: int) -> list[tuple[Interval, Interval]]:

@@ -21,8 +21,7 @@ def read_mirrored(pixels: Pixels, read: tuple[tuple[int, int], tuple[int, int]])
     numpy.ndarray (..., y1 - y0, x1 - x0)
     """
     rows, columns = (
-        np.asarray(mirrored(start, stop, length))
-        for (start, stop), length in zip(read, pixels.shape[-2:], strict=True)
+        mirrored(start, stop, length) for (start, stop), length in zip(read, pixels.shape[-2:], strict=True)
     )
     top, left = rows.min(), columns.min()
     block = np.asarray(pixels[..., top : rows.max() + 1, left : columns.max() + 1])

@@ -15,6 +15,7 @@ from slideunet.inputs.batches import assign_batches, image_sizes
 from slideunet.inputs.schema import check_configuration
 from slideunet.inputs.sheet import check_purpose, missing_files, read_sheet
 from slideunet.inputs.strict_yaml import duplicate_keys, read_yaml_strictly
+from slideunet.network.facts import read_model_facts
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ class Run:
         Folder of the model to use instead of training one.
     initial : Path or None
         Folder of the model whose weights a training begins with.
+    shrink_by : float
+        Pixels of the files per pixel of the working grid, so that large cells get the size that the model
+        knows (`cells.diameter`); 1 leaves them as they are.
     """
 
     config: dict[str, Any]
@@ -45,6 +49,7 @@ class Run:
     made: list[Path]
     weights: Path | None
     initial: Path | None
+    shrink_by: float
 
     @property
     def required(self) -> list[str]:
@@ -91,6 +96,9 @@ def load_run(config: Mapping[str, Any], *, config_files: Sequence[Path], schemas
         weights = _find_model(("model", "weights"), config, config_files, root)
     with _collected(problems):
         initial = _find_model(("training", "init_from"), config, config_files, root)
+    shrink_by = 1.0
+    with _collected(problems):
+        shrink_by = _shrinking(config, weights)
     made: list[Path] = []
     # The sheet is looked at even when the configuration has faults, so that all are told together.
     if (name := _text_at(config, "slides")) is not None:
@@ -107,15 +115,20 @@ def load_run(config: Mapping[str, Any], *, config_files: Sequence[Path], schemas
     if problems:
         raise InputError(problems)
     batches = assign_batches(image_sizes(sheet, made))
-    return Run(checked, path, sheet, batches, made, weights, None if weights else initial)
+    return Run(checked, path, sheet, batches, made, weights, None if weights else initial, shrink_by)
 
 
 def _text_at(config: Mapping[str, Any], *keys: str) -> str | None:
     """Return a text of the unchecked configuration; None when it is not there or something else."""
+    value = _value_at(config, *keys)
+    return value if isinstance(value, str) else None
+
+
+def _value_at(config: Mapping[str, Any], *keys: str) -> Any:  # noqa: ANN401 (whatever stands there)
     value: Any = config
     for key in keys:
         value = value.get(key) if isinstance(value, Mapping) else None
-    return value if isinstance(value, str) else None
+    return value
 
 
 @contextlib.contextmanager
@@ -187,6 +200,27 @@ def _find_model(
         return None
     folders = [Path(), *_folders(config_files), root / "resources" / "models"]
     return _find(name, "model.json", folders, f"{'.'.join(key)}: there is no model.json in")
+
+
+def _shrinking(config: Mapping[str, Any], weights: Path | None) -> float:
+    """Return by how much images shrink, given `cells.diameter` of the unchecked configuration."""
+    asked = _value_at(config, "cells", "diameter")
+    if not isinstance(asked, int | float) or isinstance(asked, bool) or asked <= 0:
+        return 1.0
+    if weights is None:
+        raise InputError(
+            "cells.diameter: says how large the cells are for a model that knows another size, but this run "
+            "trains its own on these very images. Leave it out, or name a model in model.weights."
+        )
+    if _value_at(config, "data", "mpp") is not None:
+        raise InputError("cells.diameter and data.mpp: both set the working resolution. Leave one out.")
+    known = read_model_facts(weights).get("diameter")
+    if known is None:
+        raise InputError(
+            f"cells.diameter: {weights / 'model.json'} does not say which diameter the model knows. "
+            "Set data.mpp instead, to the micrometres per pixel of its training images."
+        )
+    return max(asked / known["median"], 1.0)
 
 
 def _folders(config_files: Sequence[Path]) -> list[Path]:

@@ -3,13 +3,21 @@
 The stream is fixed by (seed, epoch, sample): the same for any number of workers and after any restart.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from monai import transforms as mt
 from monai.data import MetaTensor, set_track_meta
+
+from slideunet.network.random_fields import (
+    RandColourd,
+    RandDeformd,
+    RandIlluminationd,
+    RandInvertd,
+    RandShotNoised,
+)
 
 # Patches need no record of the transforms they went through, and keeping it takes a third of the time.
 set_track_meta(False)
@@ -25,8 +33,9 @@ def build_augmentation(strengths: Mapping[str, float], patch_size: int) -> mt.Co
     ----------
     strengths : mapping
         flip (probability of each mirror and of a quarter turn), rotation (degrees), scale (share), elastic
-        (displacement in px on a grid of 48 px), noise (standard deviation of the normalised image), blur
-        (sigma in px), brightness and contrast (share of the normalised range), gamma (log range).
+        (displacement in px on a grid of 48 px), invert (probability), colour (share by which channels are
+        mixed), blur (sigma in px), brightness and contrast (share of the normalised range), gamma and
+        illumination (log range), noise and shot_noise (standard deviation of the normalised image).
     patch_size : int
         Side of the result; a larger input is cut to its middle, so that turned corners show real pixels.
 
@@ -36,32 +45,32 @@ def build_augmentation(strengths: Mapping[str, float], patch_size: int) -> mt.Co
         Of a dict with "image" (c, y, x) float32 and "labels" (1, y, x) float32.
     """
     s = strengths
-    return mt.Compose(
-        [
-            mt.RandFlipd(_BOTH, prob=s["flip"], spatial_axis=0),
-            mt.RandFlipd(_BOTH, prob=s["flip"], spatial_axis=1),
-            mt.RandRotate90d(_BOTH, prob=s["flip"], max_k=3),
-            mt.Rand2DElasticd(
-                _BOTH,
-                # Half of the patches: it is the dearest change, and shapes as they are must be seen too.
-                prob=0.5 if s["rotation"] or s["scale"] or s["elastic"] else 0.0,
-                spacing=(48, 48),
-                magnitude_range=(0.0, s["elastic"]),
-                rotate_range=np.deg2rad(s["rotation"]),
-                scale_range=s["scale"],
-                spatial_size=(patch_size, patch_size),
-                mode=["bilinear", "nearest"],
-                padding_mode="reflection",
-            ),
-            mt.RandGaussianSmoothd(
-                _IMAGE, prob=0.2 if s["blur"] else 0.0, sigma_x=(0.0, s["blur"]), sigma_y=(0.0, s["blur"])
-            ),
-            mt.RandAdjustContrastd(_IMAGE, prob=0.3 if s["gamma"] else 0.0, gamma=_log_range(s["gamma"])),
-            mt.RandScaleIntensityd(_IMAGE, prob=0.5 if s["contrast"] else 0.0, factors=s["contrast"]),
-            mt.RandShiftIntensityd(_IMAGE, prob=0.5 if s["brightness"] else 0.0, offsets=s["brightness"]),
-            mt.RandGaussianNoised(_IMAGE, prob=0.3 if s["noise"] else 0.0, std=s["noise"]),
-        ]
-    )
+
+    both: list[mt.Transform] = [
+        mt.RandFlipd(_BOTH, prob=s["flip"], spatial_axis=0),
+        mt.RandFlipd(_BOTH, prob=s["flip"], spatial_axis=1),
+        mt.RandRotate90d(_BOTH, prob=s["flip"], max_k=3),
+        RandDeformd(patch_size, rotation=s["rotation"], scale=s["scale"], elastic=s["elastic"]),
+    ]
+    # What is switched off is left out: to seed a transform takes as long as many of them do.
+    return mt.Compose(both + [change(s[name]) for name, change in _OF_THE_IMAGE.items() if s[name]])
+
+
+_OF_THE_IMAGE: dict[str, Callable[[float], mt.Transform]] = {
+    "colour": lambda strength: RandColourd(0.5, strength),
+    "blur": lambda sigma: mt.RandGaussianSmoothd(
+        _IMAGE, prob=0.2, sigma_x=(0.0, sigma), sigma_y=(0.0, sigma)
+    ),
+    "gamma": lambda log: mt.RandAdjustContrastd(
+        _IMAGE, prob=0.3, gamma=(float(np.exp(-log)), float(np.exp(log)))
+    ),
+    "illumination": lambda strength: RandIlluminationd(0.3, strength),
+    "contrast": lambda share: mt.RandScaleIntensityd(_IMAGE, prob=0.5, factors=share),
+    "brightness": lambda share: mt.RandShiftIntensityd(_IMAGE, prob=0.5, offsets=share),
+    "invert": lambda probability: RandInvertd(probability),
+    "shot_noise": lambda std: RandShotNoised(0.2, std),
+    "noise": lambda std: mt.RandGaussianNoised(_IMAGE, prob=0.3, std=std),
+}
 
 
 def augment(
@@ -75,6 +84,7 @@ def augment(
         From `build_augmentation`.
     image : (c, y, x) float32, normalised
     labels : (y, x) integers
+        Below 2^24, above which float32 does not tell all integers apart.
     stream : tuple of int
         (seed, epoch, sample).
 
@@ -94,7 +104,3 @@ def augment(
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor
-
-
-def _log_range(gamma: float) -> tuple[float, float]:
-    return float(np.exp(-gamma)), float(np.exp(gamma))

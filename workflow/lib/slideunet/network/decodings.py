@@ -45,14 +45,17 @@ def compare_methods(
         planes = predict_core(engine, open_image_store(slide.manifest), slide.normalisation, core)
         maps = dict(zip(engine.spec.maps, planes, strict=True))
         for method in counts:
-            counts[method] += _score(truth, separate(maps, threshold, method))
+            counts[method] += score(truth, maps, threshold, method)
     found = {method: {"ap50": own.ap[0], "map": own.mean_ap} for method, own in counts.items()}
     logging.info(_told(found))
     return found
 
 
-def _score(truth: np.ndarray, cells: np.ndarray) -> InstanceCounts:
-    return count_instances(match_arrays(count_overlaps(truth, cells)))
+def score(
+    truth: np.ndarray, maps: Mapping[str, np.ndarray], threshold: float, method: Method
+) -> InstanceCounts:
+    """Separate the cells of maps (y, x) uint8 by a method and count them against true labels (y, x)."""
+    return count_instances(match_arrays(count_overlaps(truth, separate(maps, threshold, method))))
 
 
 def _told(found: Mapping[Method, Mapping[str, float]]) -> str:

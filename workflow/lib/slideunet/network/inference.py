@@ -47,12 +47,12 @@ def best_device() -> torch.device:
 def predict_tile(
     network: UNet, pixels: Pixels, normalisation: Normalisation, place: Tile, precision: Precision
 ) -> np.ndarray:
-    """Return the logits (core height, core width) float32 of one tile; see `predict_tiles`."""
+    """Return the output (maps, core height, core width) float32 of one tile; see `predict_tiles`."""
     margin = place.core[0][0] - place.read[0][0]
     rows, columns = (_with_room(span, network.spec, margin) for span in place.read)
     block = normalisation.apply(read_mirrored(pixels, (rows, columns)))
     height, width = (stop - start for start, stop in place.core)
-    return _logits(network, block, margin, precision)[:height, :width]
+    return _output(network, block, margin, precision)[:, :height, :width]
 
 
 def predict_tiles(
@@ -79,7 +79,7 @@ def predict_tiles(
 
     Yields
     ------
-    Tile, logits (core height, core width) float32
+    Tile, output (maps, core height, core width) float32: the foreground logit, then the maps of the heads
     """
     height, width = pixels.shape[-2:]
     for place in tile_grid(
@@ -138,8 +138,8 @@ def choose_precision(
 
 
 @torch.inference_mode()
-def _logits(network: UNet, block: np.ndarray, margin: int, precision: Precision) -> np.ndarray:
+def _output(network: UNet, block: np.ndarray, margin: int, precision: Precision) -> np.ndarray:
     device = next(network.parameters()).device
     batch = torch.from_numpy(block)[None].to(device, memory_format=torch.channels_last)
     with reduced_precision(device, precision):
-        return network(batch, margin)[0, 0].float().cpu().numpy()
+        return network(batch, margin)[0].float().cpu().numpy()

@@ -1,6 +1,7 @@
 """Losses of foreground logits, weighted sums of them, from MONAI and torch, and those of the heads."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from monai.losses import DiceLoss, FocalLoss, TverskyLoss
@@ -11,6 +12,16 @@ from slideunet.network.maps import OFFSET_UNIT
 
 # Of false positives and false negatives: missed pixels are the graver error (Salehi et al. 2017).
 _TVERSKY = {"alpha": 0.3, "beta": 0.7}
+
+
+class CrossEntropyLoss(nn.Module):
+    """Binary cross entropy of logits; pixels can be weighed."""
+
+    def forward(
+        self, logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return the mean over all pixels, logits, targets and weights being (n, 1, y, x)."""
+        return functional.binary_cross_entropy_with_logits(logits, target, weight=weight)
 
 
 class FocalTverskyLoss(nn.Module):
@@ -42,7 +53,7 @@ class LovaszHingeLoss(nn.Module):
 
 
 _TERMS: dict[str, Callable[[], nn.Module]] = {
-    "bce": nn.BCEWithLogitsLoss,
+    "bce": CrossEntropyLoss,
     # Per patch: pooled over the batch, large and bright cells would drown the dim images.
     "dice": lambda: DiceLoss(sigmoid=True),
     "focal": lambda: FocalLoss(gamma=2.0),
@@ -60,12 +71,15 @@ class WeightedLoss(nn.Module):
         self.terms = nn.ModuleList(terms)
         self.weights = [weight / sum(weights) for weight in weights]
 
-    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Return a scalar."""
-        weighted = [
-            weight * term(logits, target) for weight, term in zip(self.weights, self.terms, strict=True)
+    def forward(
+        self, logits: torch.Tensor, target: torch.Tensor, pixels: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return a scalar; `pixels` (n, 1, y, x) weighs those of the cross entropy."""
+        terms = [
+            term(logits, target, pixels) if isinstance(term, CrossEntropyLoss) else term(logits, target)
+            for term in self.terms
         ]
-        return torch.stack(weighted).sum()
+        return torch.stack([weight * term for weight, term in zip(self.weights, terms, strict=True)]).sum()
 
 
 def build_loss(name: str, weights: Sequence[float] | None = None) -> WeightedLoss:
@@ -104,12 +118,16 @@ class CellsLoss(nn.Module):
     foreground : WeightedLoss
     maps : sequence of str
         Of the network; see `UNetSpec.maps`.
+    border : float
+        How much more an error of foreground or distance counts where two cells meet; see
+        `targets.border_weights`. With 0 the targets have no plane for it.
     """
 
-    def __init__(self, foreground: WeightedLoss, maps: Sequence[str]) -> None:
+    def __init__(self, foreground: WeightedLoss, maps: Sequence[str], border: float = 0.0) -> None:
         super().__init__()
         self.foreground = foreground
         self.maps = tuple(maps)
+        self.border = border
 
     def forward(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return a scalar.
@@ -118,38 +136,46 @@ class CellsLoss(nn.Module):
         ----------
         output : tensor (n, maps, y, x)
             Of the network.
-        target : tensor (n, maps or one more, y, x)
+        target : tensor (n, planes, y, x)
             From `targets.cell_targets`.
         """
-        inside, weight = target[:, 0], target[:, -1]
-        terms = [self.foreground(output[:, :1], target[:, :1])]
-        for i, name in enumerate(self.maps[1:], start=1):
-            terms.append(_HEADS[name](output[:, i], target[:, i], inside, weight))
+        n_maps = len(self.maps)
+        pixels = 1.0 + self.border * target[:, -1:] if self.border else None
+        terms = [self.foreground(output[:, :1], target[:, :1], pixels)]
+        if n_maps > 1:
+            inside, per_radius = target[:, 0], target[:, n_maps]
+            own = _Weights(inside, per_radius, pixels[:, 0] if pixels is not None else 1.0)
+            for i, name in enumerate(self.maps[1:], start=1):
+                terms.append(_HEADS[name](output[:, i], target[:, i], own))
         return torch.stack(terms).sum()
 
 
-def _distance(
-    output: torch.Tensor, target: torch.Tensor, inside: torch.Tensor, weight: torch.Tensor
-) -> torch.Tensor:
+@dataclass(frozen=True)
+class _Weights:
+    """What errors of the heads are weighed by, each (n, y, x)."""
+
+    inside: torch.Tensor
+    per_radius: torch.Tensor
+    border: torch.Tensor | float
+
+
+def _distance(output: torch.Tensor, target: torch.Tensor, weights: _Weights) -> torch.Tensor:
     """Cross entropy, three times as heavy inside cells."""
-    del weight
-    return functional.binary_cross_entropy_with_logits(output, target, weight=1.0 + 2.0 * inside)
+    return functional.binary_cross_entropy_with_logits(
+        output, target, weight=(1.0 + 2.0 * weights.inside) * weights.border
+    )
 
 
-def _centre(
-    output: torch.Tensor, target: torch.Tensor, inside: torch.Tensor, weight: torch.Tensor
-) -> torch.Tensor:
+def _centre(output: torch.Tensor, target: torch.Tensor, weights: _Weights) -> torch.Tensor:
     """Squared error, ten times as heavy at the centres, which are few pixels."""
-    del inside, weight
+    del weights
     return 5.0 * ((1.0 + 9.0 * target) * (output.sigmoid() - target) ** 2).mean()
 
 
-def _offset(
-    output: torch.Tensor, target: torch.Tensor, inside: torch.Tensor, weight: torch.Tensor
-) -> torch.Tensor:
+def _offset(output: torch.Tensor, target: torch.Tensor, weights: _Weights) -> torch.Tensor:
     """Absolute error in radii of the cell, the mean over all pixels of cells."""
-    error = (OFFSET_UNIT * output - target).abs() * weight
-    return 0.3 * error.sum() / inside.sum().clamp(min=1.0)
+    error = (OFFSET_UNIT * output - target).abs() * weights.per_radius
+    return 0.3 * error.sum() / weights.inside.sum().clamp(min=1.0)
 
 
 # The weights are those of a first study on DSB2018, in which all heads were learned well beside each other.

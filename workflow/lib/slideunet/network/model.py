@@ -2,6 +2,7 @@
 
 import logging
 import platform
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from slideunet.errors import InputError
 from slideunet.images.normalisation import normalisation
 from slideunet.images.stores import read_manifest, write_atomically
 from slideunet.network.decodings import compare_methods
+from slideunet.network.diameters import diameters
 from slideunet.network.facts import Precision, learned_contents, read_model_facts
 from slideunet.network.fine_tuning import start_from
 from slideunet.network.inference import best_device, choose_precision
@@ -21,9 +23,10 @@ from slideunet.network.losses import build_loss
 from slideunet.network.patches import LabelledSlide
 from slideunet.network.progress import Progress
 from slideunet.network.torch_engine import TorchEngine
-from slideunet.network.training import TrainingPlan, fit, training_step
+from slideunet.network.training import TrainingPlan, fit, training_patches, training_step
 from slideunet.network.unet import PRESETS, UNet, UNetSpec, channels_last, halo
 from slideunet.network.weights import save_model
+from slideunet.report.contact_sheet import contact_sheet_png
 from slideunet.report.figures import learning_curves_png
 
 Section = Mapping[str, Any]
@@ -40,7 +43,7 @@ def train_model(
     threads: int,
     initial: Path | None = None,
 ) -> None:
-    """Train a model and write model.safetensors, model.json, history.csv and curves.png.
+    """Train a model and write model.safetensors, model.json, history.csv, curves.png and patches.png.
 
     Parameters
     ----------
@@ -73,6 +76,8 @@ def train_model(
     plan = _plan(training, seed, _precision(network, training))
     sides = {side: _labelled(found, images, data) for side, found in manifests.items()}
     logging.info(_introduction(spec, plan, sides, threads))
+    known_diameters, _ = (diameters(sides[side]) for side in ("train", "val"))
+    write_atomically(folder / "patches.png", _contact_sheet(sides["train"], plan, spec, folder / "packed"))
     progress = fit(
         network, sides["train"], sides["val"], plan, folder / "progress.pt", workers=_workers(threads)
     )
@@ -82,6 +87,7 @@ def train_model(
     facts = _facts(spec, data, manifests["train"]) | {
         "threshold": progress.best_threshold,
         "precision": progress.precision,
+        "diameter": known_diameters,
     }
     network.load_state_dict(progress.best)
     engine = TorchEngine(network, progress.precision, best_device())
@@ -91,6 +97,14 @@ def train_model(
         facts["training"] |= _inherited(initial, facts["training"]["contents"])
     save_model(folder, progress.best, facts)
     (folder / "progress.pt").unlink()
+    shutil.rmtree(folder / "packed", ignore_errors=True)
+
+
+def _contact_sheet(train: Sequence[LabelledSlide], plan: TrainingPlan, spec: UNetSpec, packed: Path) -> bytes:
+    """Draw patches of the first epoch as the network will see them, evenly from all slides."""
+    patches = training_patches(train, plan, spec.maps, packed)
+    shown = (patches[0, i] for i in range(0, len(patches), -(-len(patches) // 24)))
+    return contact_sheet_png([(image.numpy(), target.numpy()) for image, target in shown])
 
 
 def _inherited(initial: Path, contents: Sequence[str]) -> dict[str, Any]:
@@ -200,6 +214,7 @@ def _description(
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
         "val_dice": progress.best_dice,
+        "val_ap": progress.history[progress.best_epoch - 1]["val_ap"],
         "seconds": round(sum(row["seconds"] + row["validation_seconds"] for row in progress.history), 1),
         "threads": threads,
         "loss": plan.loss,

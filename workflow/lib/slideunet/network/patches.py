@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +10,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from slideunet.images.normalisation import Normalisation
-from slideunet.images.stores import StoredPixels, open_image_store, open_label_store
+from slideunet.images.pixels import Pixels
 from slideunet.images.windows import read_mirrored
 from slideunet.network.augmentation import augment, build_augmentation
-from slideunet.network.targets import cell_targets
+from slideunet.network.packing import open_slide
+from slideunet.network.random_fields import empty_field
+from slideunet.network.targets import cell_targets, compact
 
 _MARGIN = 1.25  # Read more than the patch, so that rotation and scaling find real pixels at the corners.
 
@@ -41,13 +43,19 @@ class PatchDataset(Dataset):
         strengths: Mapping[str, float],
         seed: int,
         maps: Sequence[str] = ("foreground",),
+        *,
+        border: bool = False,
+        packed: Path | None = None,
     ) -> None:
         self.slides = slides
         self.maps = maps
+        self.border = border
         self.patch_size = patch_size
         self.seed = seed
+        self.empty = strengths["empty"]
         self.augmentation = build_augmentation(strengths, patch_size)
-        self.opened: dict[Path, tuple[StoredPixels, StoredPixels]] = {}
+        self.packed = packed
+        self.opened: dict[Path, tuple[Pixels, Pixels]] = {}
         # The index of the slide of each sample.
         self.owners = [i for i, slide in enumerate(slides) for _ in range(_patches(slide.shape, patch_size))]
 
@@ -59,17 +67,35 @@ class PatchDataset(Dataset):
         epoch, sample = key
         slide = self.slides[self.owners[sample]]
         rng = np.random.default_rng((self.seed, epoch, sample))
-        window = _window(slide.shape, self.patch_size, rng)
-        pixels, truth = self._stores(slide.manifest)
-        image = slide.normalisation.apply(read_mirrored(pixels, window))
-        labels = read_mirrored(truth, window)
+        image, labels = self._empty(slide, rng) if rng.random() < self.empty else self._draw(slide, rng)
         changed, changed_labels = augment(self.augmentation, image, labels, (self.seed, epoch, sample))
-        return changed, torch.from_numpy(cell_targets(changed_labels[0].numpy(), self.maps))
+        target = cell_targets(changed_labels[0].numpy(), self.maps, border=self.border)
+        return changed, torch.from_numpy(target)
 
-    def _stores(self, manifest: Path) -> tuple[StoredPixels, StoredPixels]:
-        """Open image and truth of a slide once: opening counts its chunks, which may be many."""
+    def _draw(self, slide: LabelledSlide, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Read a random place, normalised; one without a cell is drawn again, once, so that few are seen."""
+        pixels, truth = self._pixels(slide.manifest)
+        window = _window(slide.shape, self.patch_size, rng)
+        labels = read_mirrored(truth, window)
+        if not labels.any():
+            window = _window(slide.shape, self.patch_size, rng)
+            labels = read_mirrored(truth, window)
+        # The changes are made in float32, which does not tell larger ids apart.
+        labels = compact(labels) if labels.max() >= 2**24 else labels
+        return slide.normalisation.apply(read_mirrored(pixels, window)), labels
+
+    def _empty(self, slide: LabelledSlide, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Draw a field of noise, normalised as an empty slide would be."""
+        pixels, _ = self._pixels(slide.manifest)
+        side = self.patch_size + 2 * _margin(self.patch_size)
+        field = empty_field((pixels.shape[0], side, side), rng)
+        constants = replace(slide.normalisation, offset=(0.0,), scale=(1.0,))
+        return constants.apply(field), np.zeros((side, side), np.int64)
+
+    def _pixels(self, manifest: Path) -> tuple[Pixels, Pixels]:
+        """Open image and truth of a slide once: opening counts the chunks of a store, which may be many."""
         if manifest not in self.opened:
-            self.opened[manifest] = (open_image_store(manifest), open_label_store(manifest, "truth"))
+            self.opened[manifest] = open_slide(manifest, self.packed)
         return self.opened[manifest]
 
 
@@ -117,10 +143,14 @@ def _window(
     shape: tuple[int, int], patch_size: int, rng: np.random.Generator
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """Choose where to read: a random place, or the middle of a side that is shorter than a patch."""
-    margin = int(patch_size * (_MARGIN - 1)) // 2
+    margin = _margin(patch_size)
     spans = []
     for side in shape:
         spare = side - patch_size
         start = int(rng.integers(0, spare + 1)) if spare > 0 else spare // 2
         spans.append((start - margin, start + patch_size + margin))
     return spans[0], spans[1]
+
+
+def _margin(patch_size: int) -> int:
+    return int(patch_size * (_MARGIN - 1)) // 2

@@ -5,7 +5,7 @@ import io
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch.optim.swa_utils import AveragedModel
@@ -14,6 +14,8 @@ from slideunet.images.stores import write_atomically
 from slideunet.network.facts import Precision
 from slideunet.network.unet import UNet
 from slideunet.network.validation import Validation
+
+BestBy = Literal["ap", "dice"]
 
 
 @dataclass
@@ -31,6 +33,7 @@ class Progress:
     history: list[dict[str, float]]
     best: dict[str, torch.Tensor]
     best_epoch: int
+    best_score: float
     best_dice: float
     best_threshold: float
 
@@ -66,7 +69,9 @@ def start(learner: Learner, precision: Precision) -> Progress:
     """Return the progress of a training that has not begun."""
     weights = copy.deepcopy(learner.network.state_dict())
     average = copy.deepcopy(learner.average.state_dict())
-    return Progress(0, precision, weights, average, learner.optimiser.state_dict(), [], weights, 0, 0.0, 0.5)
+    return Progress(
+        0, precision, weights, average, learner.optimiser.state_dict(), [], weights, 0, 0.0, 0.0, 0.5
+    )
 
 
 def resume(state: Path, learner: Learner) -> Progress | None:
@@ -81,22 +86,28 @@ def resume(state: Path, learner: Learner) -> Progress | None:
     return progress
 
 
-def close_epoch(progress: Progress, learner: Learner, row: dict[str, float], validation: Validation) -> None:
-    """Add an epoch: its row of the history, the weights, and whether their average is the best so far."""
-    dice = validation.dice_at(0.5)
+def close_epoch(
+    progress: Progress, learner: Learner, row: dict[str, float], validation: Validation, best_by: BestBy
+) -> None:
+    """Add an epoch: its row of the history, the weights, and whether their average is the best so far.
+
+    By Dice alone an epoch would be taken in which the foreground is learned and the heads are not yet.
+    """
+    dice, ap = validation.dice_at(0.5), validation.cells.mean_ap
+    score = {"ap": ap, "dice": dice}[best_by]
     progress.epoch += 1
-    progress.history.append(row | {"val_loss": validation.loss, "val_dice": dice})
+    progress.history.append(row | {"val_loss": validation.loss, "val_dice": dice, "val_ap": ap})
     progress.network = copy.deepcopy(learner.network.state_dict())
     progress.average = copy.deepcopy(learner.average.state_dict())
     progress.optimiser = learner.optimiser.state_dict()
-    if dice > progress.best_dice or progress.epoch == 1:
+    if score > progress.best_score or progress.epoch == 1:
         progress.best = copy.deepcopy(learner.averaged.state_dict())
-        progress.best_epoch, progress.best_dice = progress.epoch, dice
+        progress.best_epoch, progress.best_score, progress.best_dice = progress.epoch, score, dice
         progress.best_threshold = validation.best_threshold()
 
 
 def out_of_patience(progress: Progress, patience: int | None) -> bool:
-    """Tell whether the validation Dice has not risen for `patience` epochs."""
+    """Tell whether the score on the validation slides has not risen for `patience` epochs."""
     return patience is not None and progress.epoch - progress.best_epoch >= patience
 
 
@@ -104,9 +115,9 @@ def account(progress: Progress, epochs: int) -> str:
     """Return one line about the last epoch and the time that is left."""
     row = progress.history[-1]
     left = (epochs - progress.epoch) * (row["seconds"] + row["validation_seconds"]) / 60
-    best = f"best {progress.best_dice:.4f}, epoch {progress.best_epoch}"
+    best = f"best is epoch {progress.best_epoch}"
     return (
         f"epoch {progress.epoch}/{epochs}: loss {row['train_loss']:.4f}, Dice {row['train_dice']:.4f}; "
-        f"validation loss {row['val_loss']:.4f}, Dice {row['val_dice']:.4f} ({best}); "
-        f"{row['pixels_per_second'] / 1e6:.2f} Mpx/s, {left:.1f} min left"
+        f"validation loss {row['val_loss']:.4f}, Dice {row['val_dice']:.4f}, AP {row['val_ap']:.4f}; "
+        f"{best}; {row['pixels_per_second'] / 1e6:.2f} Mpx/s, {left:.1f} min left"
     )

@@ -6,19 +6,24 @@ dy, dx          pixels down and right to the centre of the cell
 
 Every cell is by itself: a neighbour that touches it is background to it. The centre is the mean of its
 pixels. Centres and offsets are those of Panoptic-DeepLab (Cheng et al. 2020, arXiv:1911.10194).
+
+Two more planes weigh errors: 1 / radius inside cells, for offsets; and what lies between two cells.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy import ndimage as ndi
 
 # Of the Gaussian around a centre: a share of the radius, between two bounds in pixels.
 _SIGMA, _LEAST_SIGMA, _MOST_SIGMA = 0.3, 1.5, 6.0
+_BORDER_SIGMA = 5.0  # px, of the U-Net paper.
+_BORDER_REACH = 16  # px, from which on a border's weight is below 1 % of its most.
 
 
-def cell_targets(labels: np.ndarray, maps: Sequence[str]) -> np.ndarray:
+def cell_targets(labels: np.ndarray, maps: Sequence[str], *, border: bool = False) -> np.ndarray:
     """Return what a network with these maps should give.
 
     Parameters
@@ -27,17 +32,56 @@ def cell_targets(labels: np.ndarray, maps: Sequence[str]) -> np.ndarray:
         0 = background. A cell that the border cuts is what is seen of it.
     maps : sequence of str
         `UNetSpec.maps`.
+    border : bool
+        Whether to add `border_weights`.
 
     Returns
     -------
-    ndarray (maps, y, x) float32; with more maps than the foreground one more, last: 1 / radius inside cells
-    (1 / px), by which errors of offsets are weighed.
+    ndarray (maps, y, x) float32; with more maps than the foreground one more: 1 / radius inside cells
+    (1 / px); with `border` one more, last.
     """
+    ids = compact(labels)
+    weights = [border_weights(ids)] if border else []
     if len(maps) == 1:
-        return (labels > 0)[None].astype(np.float32)
-    cells = _cells(labels)
+        return np.stack([(ids > 0).astype(np.float32), *weights])
+    cells = _cells(ids)
     found = [_TARGETS[name](cells) for name in maps]
-    return np.stack([*found, _inside(cells, 1.0 / cells.radius)])
+    return np.stack([*found, _inside(cells, 1.0 / cells.radius), *weights])
+
+
+def compact(labels: np.ndarray) -> np.ndarray:
+    """Return labels (y, x) as int64 ids 0..n in the order of their first pixels, 0 as it is."""
+    # A hash table: sorting the pixels of a patch took longer than everything else that is done with it.
+    codes, values = pd.factorize(labels.ravel())
+    new = np.cumsum(values != 0)
+    new[values == 0] = 0
+    return new[codes].reshape(labels.shape)
+
+
+def border_weights(ids: np.ndarray) -> np.ndarray:
+    """Return how near two cells are to each other: the weight map of the U-Net paper without its factor.
+
+    exp(-(d1 + d2)^2 / (2 sigma^2)), d1 and d2 the distances (px) to the nearest and the second nearest cell,
+    sigma 5 px (Ronneberger et al. 2015, eq. 2). Inside a cell d1 is 0, so that pixels along a contact count.
+
+    Parameters
+    ----------
+    ids : ndarray (y, x) of int
+        0 = background, cells 1..n.
+
+    Returns
+    -------
+    ndarray (y, x) float32, 0 to 1; 0 where the second nearest cell is farther than 16 px.
+    """
+    nearest = np.full(ids.shape, np.inf)
+    second = nearest.copy()
+    for number, box in enumerate(ndi.find_objects(ids), start=1):
+        window = tuple(slice(max(side.start - _BORDER_REACH, 0), side.stop + _BORDER_REACH) for side in box)
+        away = ndi.distance_transform_edt(ids[window] != number)
+        second[window] = np.minimum(second[window], np.maximum(nearest[window], away))
+        nearest[window] = np.minimum(nearest[window], away)
+    weights = np.exp(-((nearest + second) ** 2) / (2 * _BORDER_SIGMA**2))
+    return np.where(second <= _BORDER_REACH, weights, 0.0).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -50,13 +94,11 @@ class _Cells:
     dx: np.ndarray
 
 
-def _cells(labels: np.ndarray) -> _Cells:
-    present, ids = np.unique(labels, return_inverse=True)
-    ids = ids.reshape(labels.shape) + (0 if present[0] == 0 else 1)
+def _cells(ids: np.ndarray) -> _Cells:
     flat = ids.ravel()
     area = np.maximum(np.bincount(flat), 1)
     ways = []
-    for places in np.indices(labels.shape):
+    for places in np.indices(ids.shape):
         centre = np.bincount(flat, weights=places.ravel()) / area
         ways.append(np.where(ids > 0, centre[ids] - places, 0.0))
     return _Cells(ids, np.sqrt(area / np.pi), *ways)

@@ -17,8 +17,10 @@ from slideunet.logs import progress_line
 from slideunet.network.facts import Precision
 from slideunet.network.inference import reduced_precision
 from slideunet.network.losses import CellsLoss, build_loss
+from slideunet.network.packing import fits
 from slideunet.network.patches import LabelledSlide, PatchDataset, batches
 from slideunet.network.progress import (
+    BestBy,
     Learner,
     Progress,
     account,
@@ -46,7 +48,9 @@ class TrainingPlan:
     warmup: int
     loss: str
     loss_weights: Sequence[float] | None
+    border_weight: float
     patience: int | None
+    best_by: BestBy
     ema: float
     seed: int
     precision: Precision
@@ -70,7 +74,7 @@ def fit(
     state: Path,
     workers: int = 0,
 ) -> Progress:
-    """Train a network and return the progress with its best weights (by pooled validation Dice at 0.5).
+    """Train a network and return the progress with its best weights (by `plan.best_by`).
 
     Parameters
     ----------
@@ -79,7 +83,8 @@ def fit(
     train, val : sequences of LabelledSlide
     plan : TrainingPlan
     state : Path
-        File that is rewritten after every epoch; when it exists the training goes on from it.
+        File that is rewritten after every epoch; when it exists the training goes on from it. Beside it lies
+        `packed`, the training slides as plain arrays, unless they are too large.
     workers : int
         Processes that prepare patches beside this one; the result does not depend on them.
 
@@ -93,8 +98,8 @@ def fit(
     progress = resume(state, learner) or start(learner, plan.precision)
     # "auto" was chosen by the clock, which may choose differently now; the result must not.
     plan = replace(plan, precision=progress.precision)
-    dataset = PatchDataset(train, plan.patch_size, plan.augmentation, plan.seed, network.spec.maps)
-    loss = CellsLoss(build_loss(plan.loss, plan.loss_weights), network.spec.maps)
+    dataset = training_patches(train, plan, network.spec.maps, state.with_name("packed"))
+    loss = CellsLoss(build_loss(plan.loss, plan.loss_weights), network.spec.maps, plan.border_weight)
     steps = -(-len(dataset) // plan.batch_size)
     stream = iter(batches(dataset, plan.batch_size, range(progress.epoch, plan.epochs), workers))
     with progress_line(plan.epochs * steps, unit="step", done=progress.epoch * steps) as bar:
@@ -104,10 +109,35 @@ def fit(
             begun = time.perf_counter()
             validation = validate(learner.averaged, val, loss.foreground, plan.precision)
             row["validation_seconds"] = time.perf_counter() - begun
-            close_epoch(progress, learner, row, validation)
+            close_epoch(progress, learner, row, validation, plan.best_by)
             progress.save(state)
             logging.info(account(progress, plan.epochs))
     return progress
+
+
+def training_patches(
+    train: Sequence[LabelledSlide], plan: TrainingPlan, maps: Sequence[str], folder: Path
+) -> PatchDataset:
+    """Return the patches of a training, with the changes and targets of its plan.
+
+    Parameters
+    ----------
+    train : sequence of LabelledSlide
+    plan : TrainingPlan
+    maps : sequence of str
+        `UNetSpec.maps`.
+    folder : Path
+        Where the slides are packed, unless they are too large for that.
+    """
+    return PatchDataset(
+        train,
+        plan.patch_size,
+        plan.augmentation,
+        plan.seed,
+        maps,
+        border=plan.border_weight > 0,
+        packed=folder if fits([slide.shape for slide in train]) else None,
+    )
 
 
 def _train_epoch(

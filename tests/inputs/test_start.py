@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from slideunet.errors import InputError
+from slideunet.images.stores import write_manifest
+from slideunet.inputs.start import load_run
+
+ROOT = Path(__file__).resolve().parents[2]
+FACTS = {
+    "architecture": {}, "normalisation": "percentile", "background": "dark", "halo": 96, "threshold": 0.5,
+    "precision": "fp32", "sha256": "",
+}  # fmt: skip
+
+
+@pytest.fixture
+def load(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((64, 64), np.uint8))
+    (tmp_path / "slides.tsv").write_text("slide\timage\na\ta.tif\n")
+    write_manifest(tmp_path / "model" / "model.json", FACTS | {"diameter": {"median": 20.0}})
+    write_manifest(tmp_path / "old" / "model.json", FACTS)
+
+    def run(**config):
+        return load_run(
+            {"slides": "slides.tsv", "model": {"weights": "model"}} | config,
+            config_files=[tmp_path / "config.yaml"],
+            schemas=ROOT / "workflow" / "schemas",
+            root=ROOT,
+        )
+
+    (tmp_path / "config.yaml").write_text("slides: slides.tsv\n")
+    return run
+
+
+@pytest.mark.parametrize(("diameter", "factor"), [(None, 1.0), (50, 2.5), (20, 1.0), (21.0, 1.05), (8, 1.0)])
+def test_images_shrink_until_large_cells_have_the_size_that_the_model_knows(load, diameter, factor):
+    assert load(cells={"diameter": diameter}).shrink_by == pytest.approx(factor)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"model": {}}, r"cells\.diameter: .* trains its own"),
+        ({"data": {"mpp": 0.5}}, r"cells\.diameter and data\.mpp: both"),
+        ({"model": {"weights": "old"}}, r"old/model\.json does not say which diameter"),
+        ({"cells": {"diameter": 0}}, r"cells\.diameter"),
+        ({"cells": {"diameter": "20 px"}}, r"cells\.diameter"),
+    ],
+)
+def test_a_diameter_that_means_nothing_is_refused(load, config, message):
+    with pytest.raises(InputError, match=message):
+        load(**{"cells": {"diameter": 40}} | config)

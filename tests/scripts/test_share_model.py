@@ -1,0 +1,60 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import share_model
+from slideunet.errors import InputError
+from slideunet.network.weights import load_model
+
+
+@pytest.fixture
+def model(tmp_path, save_network, random_network):
+    return save_network(tmp_path / "model", random_network())
+
+
+def test_half_the_bytes_give_nearly_the_same_maps(model, tmp_path):
+    share_model.main(model=model, format="half", out=tmp_path / "half")
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (model, tmp_path / "half")]
+    assert sizes[1] < 0.65 * sizes[0]  # Names and batch statistics of so small a network are not little.
+    (one, facts), (other, half_facts) = load_model(model), load_model(tmp_path / "half")
+    assert half_facts | {"sha256": ""} == facts | {"sha256": ""}
+    image = torch.rand(1, 1, 32, 32)
+    with torch.inference_mode():
+        found, expected = other.eval()(image).sigmoid(), one.eval()(image).sigmoid()
+    np.testing.assert_allclose(found, expected, atol=0.02)
+    for name, tensor in one.state_dict().items():
+        if "running" in name:
+            assert torch.equal(other.state_dict()[name], tensor)
+
+
+def test_onnx_is_one_file(model, tmp_path):
+    share_model.main(model=model, format="onnx", out=tmp_path / "new" / "model.onnx")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["model.onnx"]
+
+
+def test_what_exists_is_not_overwritten(model, tmp_path):
+    (tmp_path / "kept.onnx").write_text("mine")
+    with pytest.raises(InputError, match=r"kept\.onnx: exists already"):
+        share_model.main(model=model, format="onnx", out=tmp_path / "kept.onnx")
+    assert (tmp_path / "kept.onnx").read_text() == "mine"
+
+
+def test_packages_that_are_missing_are_named(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install onnxscript bioimageio\.spec"):
+        share_model.main(model=model, format="bioimageio", out=tmp_path / "model.zip")
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"there is no .*model\.json"):
+        share_model.main(model=tmp_path, format="half", out=tmp_path / "half")
+
+
+def test_a_package_holds_the_card(model, tmp_path):
+    (model / "MODEL_CARD.md").write_text("# Mine\n")
+    share_model.main(model=model, format="bioimageio", out=tmp_path / "mine.zip")
+    assert (tmp_path / "mine.zip").is_file()
+    assert (tmp_path / "mine" / "model.onnx").is_file()
+    assert json.loads((model / "model.json").read_text())["threshold"] == 0.5

@@ -1,0 +1,45 @@
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from bioimageio.core import test_model as check_package
+from bioimageio.spec import InvalidDescr, load_description
+
+from slideunet.sharing.bioimage import write_package
+from slideunet.sharing.graph import Maps, write_onnx
+
+HEADS = ("distance", "centres")
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def test_onnxruntime_agrees_for_any_number_and_size(tmp_path, random_network):
+    network = random_network(channels=2, heads=HEADS)
+    write_onnx(Maps(network), tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    for shape in ((1, 2, 16, 16), (3, 2, 40, 24), (2, 2, 64, 100)):
+        image = torch.randn(shape)
+        with torch.inference_mode():
+            raw = network(image)
+        expected = torch.cat([raw[:, :3].sigmoid(), 8 * raw[:, 3:]], dim=1)
+        (found,) = session.run(None, {"image": image.numpy()})
+        np.testing.assert_allclose(found[:, :3], expected[:, :3], atol=1e-4)
+        # Of random weights these are hundreds of pixels.
+        np.testing.assert_allclose(found[:, 3:], expected[:, 3:], atol=1e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize(
+    ("mode", "background"),
+    [("percentile", "dark"), ("percentile", "bright"), ("symmetric", "bright"), ("zscore", "bright")],
+)
+def test_bioimageio_reproduces_the_test_tensors(tmp_path, random_network, mode, background):
+    card = tmp_path / "MODEL_CARD.md"
+    card.write_text("# A model\n")
+    facts = {"normalisation": mode, "background": background, "threshold": 0.5}
+    network = random_network(channels=1, heads=HEADS)
+    write_package(network, facts, card, tmp_path / "nuclei.zip")
+    described = load_description(tmp_path / "nuclei.zip")
+    assert not isinstance(described, InvalidDescr)
+    assert [axis.id for axis in described.outputs[0].axes] == ["batch", "channel", "y", "x"]
+    summary = check_package(tmp_path / "nuclei.zip")
+    assert summary.status in ("passed", "valid-format"), summary.format()
+    assert all(detail.status == "passed" for detail in summary.details), summary.format()

@@ -1,0 +1,166 @@
+"""Random changes that MONAI has not, or not so: one zoom for both axes, light, stains and photon noise.
+
+All are MONAI's random transforms of a dict with "image" (c, y, x) and "labels" (1, y, x), both float32.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms import RandomizableTransform
+from scipy import ndimage as ndi
+from torch.nn import functional
+
+_SPACING = 48  # px between the points of an elastic deformation
+_SMOOTH = 3  # points to a side of a field of light
+Sample = dict[str, Any]
+
+
+class RandDeformd(RandomizableTransform):
+    """Turn, zoom and bend half of the patches, in one resampling; cut out the middle of the others.
+
+    Attributes
+    ----------
+    patch_size : int
+        Side of the result.
+    rotation : float
+        Degrees to either side.
+    scale : float
+        The zoom is between 1 / (1 + scale) and 1 + scale, evenly in its logarithm; the same for both axes.
+    elastic : float
+        Largest displacement in px of points 48 px apart; bicubic between them.
+    """
+
+    def __init__(self, patch_size: int, *, rotation: float, scale: float, elastic: float) -> None:
+        # Half of the patches: it is the dearest change, and pixels as they are must be seen too.
+        super().__init__(prob=0.5 if rotation or scale or elastic else 0.0)
+        self.patch_size = patch_size
+        self.rotation, self.scale, self.elastic = rotation, scale, elastic
+
+    def __call__(self, data: Mapping[str, torch.Tensor]) -> Sample:
+        """Change image and labels together."""
+        self.randomize(None)
+        if not self._do_transform:
+            return {name: self._middle(values) for name, values in data.items()}
+        places = self._places()
+        return {
+            "image": _resampled(data["image"], places, "bilinear"),
+            "labels": _resampled(data["labels"], places, "nearest"),
+        }
+
+    def _middle(self, values: torch.Tensor) -> torch.Tensor:
+        top, left = ((side - self.patch_size) // 2 for side in values.shape[-2:])
+        return values[:, top : top + self.patch_size, left : left + self.patch_size]
+
+    def _places(self) -> torch.Tensor:
+        """Draw where the pixels of the result come from: (y, x, 2), x first, in px from the middle."""
+        angle = np.deg2rad(self.R.uniform(-self.rotation, self.rotation))
+        zoom = np.exp(self.R.uniform(-1, 1) * np.log1p(self.scale))
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / zoom
+        side = torch.arange(self.patch_size, dtype=torch.float32) - (self.patch_size - 1) / 2
+        places = torch.stack(torch.meshgrid(side, side, indexing="xy"), dim=-1)
+        places = places @ torch.from_numpy(turn.T.astype(np.float32))
+        if self.elastic:
+            points = self.patch_size // _SPACING + 2
+            drawn = self.R.uniform(-self.elastic, self.elastic, (2, points, points))
+            places = places + _stretched(drawn, self.patch_size).permute(1, 2, 0)
+        return places
+
+
+class _RandImaged(RandomizableTransform):
+    """Change the image of some samples; what stands beside it stays as it is.
+
+    Attributes
+    ----------
+    strength : float
+        What it means, the class says.
+    """
+
+    def __init__(self, prob: float, strength: float = 1.0) -> None:
+        super().__init__(prob=prob)
+        self.strength = strength
+
+    def __call__(self, data: Mapping[str, torch.Tensor]) -> Sample:
+        self.randomize(None)
+        return dict(data) | ({"image": self._changed(data["image"])} if self._do_transform else {})
+
+    def _changed(self, image: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
+
+class RandIlluminationd(_RandImaged):
+    """Light that is uneven: the image times one smooth field, and another one added as haze.
+
+    The strength is the largest logarithm of the factor, and the largest haze in normalised intensity.
+    """
+
+    def _changed(self, image: torch.Tensor) -> torch.Tensor:
+        factor = _stretched(self.R.uniform(-1, 1, (1, _SMOOTH, _SMOOTH)), image.shape[-1])
+        haze = _stretched(self.R.uniform(0, 1, (1, _SMOOTH, _SMOOTH)), image.shape[-1])
+        return image * torch.exp(self.strength * factor) + self.strength * self.R.uniform() * haze
+
+
+class RandColourd(_RandImaged):
+    """Channels mixed a little: stains of another hue and strength. It changes the gain of a single channel.
+
+    The strength is the standard deviation of the matrix (c, c) about the identity.
+    """
+
+    def _changed(self, image: torch.Tensor) -> torch.Tensor:
+        channels = image.shape[0]
+        mix = np.eye(channels) + self.R.normal(0.0, self.strength, (channels, channels))
+        return torch.einsum("ij,jyx->iyx", torch.from_numpy(mix.astype(np.float32)), image)
+
+
+class RandInvertd(_RandImaged):
+    """Bright becomes dark; the normalised range is about [0, 1]."""
+
+    def _changed(self, image: torch.Tensor) -> torch.Tensor:
+        return 1.0 - image
+
+
+class RandShotNoised(_RandImaged):
+    """Photon noise: its variance grows with the intensity (the normal limit of Poisson's law).
+
+    The strength is the largest standard deviation where the normalised intensity is 1.
+    """
+
+    def _changed(self, image: torch.Tensor) -> torch.Tensor:
+        drawn = self.R.standard_normal(tuple(image.shape)).astype(np.float32)
+        std = self.R.uniform(0, self.strength)
+        return image + std * image.clamp(min=0.0).sqrt() * torch.from_numpy(drawn)
+
+
+def empty_field(shape: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
+    """Draw a field without a cell, stretched as a slide of its own would be: noise on uneven light.
+
+    Parameters
+    ----------
+    shape : (c, y, x)
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray (c, y, x) float32, its 1st to 99.8th percentile at 0 to 1.
+    """
+    noise = ndi.gaussian_filter(rng.standard_normal(shape), (0, *(2 * [rng.uniform(0, 2)])))
+    light = _stretched(rng.standard_normal((shape[0], _SMOOTH, _SMOOTH)), max(shape[1:])).numpy()
+    field = noise / noise.std() + rng.choice([0.0, 1.0, 3.0]) * light[:, : shape[1], : shape[2]]
+    low, high = np.percentile(field, (1, 99.8), axis=(1, 2), keepdims=True)
+    return ((field - low) / (high - low)).astype(np.float32)
+
+
+def _resampled(values: torch.Tensor, places: torch.Tensor, mode: str) -> torch.Tensor:
+    """Return values (c, y, x) at places in px from the middle, mirrored beyond the border."""
+    height, width = values.shape[-2:]
+    unit = torch.tensor([2.0 / width, 2.0 / height])
+    return functional.grid_sample(
+        values[None], (places * unit)[None], mode=mode, padding_mode="reflection", align_corners=False
+    )[0]
+
+
+def _stretched(points: np.ndarray, side: int) -> torch.Tensor:
+    """Interpolate random points (n, y, x) to (n, side, side), smoothly."""
+    coarse = torch.from_numpy(points.astype(np.float32))[None]
+    return functional.interpolate(coarse, size=(side, side), mode="bicubic", align_corners=True)[0]

@@ -1,0 +1,77 @@
+"""Write a trained model to pass it on: as ONNX, for bioimage.io, or as slideunet's own in half the bytes."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Literal
+
+# A user's command, run when the workflow has ended: the package lies beside this folder.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
+
+from slideunet.errors import InputError, SlideunetError
+
+Format = Literal["onnx", "bioimageio", "half"]
+
+
+def main(*, model: Path, format: Format, out: Path) -> None:  # noqa: A002 (the option's name)
+    """Write `out`: a file .onnx, a file .zip, or a folder. An existing one is not overwritten.
+
+    Raises
+    ------
+    InputError
+        When `out` exists, there is no model, or the packages that a format needs are not installed.
+    """
+    if out.exists():
+        raise InputError(f"{out}: exists already. Name another one or move it away.")
+    from slideunet.network.weights import load_model, save_model
+
+    network, facts = load_model(model)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if format == "half":
+        from slideunet.sharing.half import halved
+
+        save_model(out, halved(network.state_dict()), facts)
+    elif format == "onnx":
+        _require("onnxscript")
+        from slideunet.sharing.graph import Maps, write_onnx
+
+        write_onnx(Maps(network), out)
+    else:
+        _require("onnxscript", "bioimageio.spec")
+        from slideunet.sharing.bioimage import write_package
+
+        write_package(network, facts, _card(model), out)
+    print(f"{out}: written")
+
+
+def _require(*packages: str) -> None:
+    from importlib.util import find_spec
+
+    missing = [package for package in packages if find_spec(package.split(".")[0]) is None]
+    if missing:
+        raise InputError(
+            f"This format needs {' and '.join(missing)}, which running the workflow does not. "
+            f"Install with: pip install {' '.join(missing)}"
+        )
+
+
+def _card(model: Path) -> Path:
+    """Return the description of a model: its card, or else the account of its training."""
+    card = model / "MODEL_CARD.md"
+    return card if card.is_file() else model / "model.json"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, required=True, help="folder with model.safetensors")
+    parser.add_argument("--format", choices=("onnx", "bioimageio", "half"), required=True)
+    parser.add_argument("--out", type=Path, required=True, help="file .onnx, file .zip, or folder for half")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    try:
+        main(**vars(_arguments()))
+    except SlideunetError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
