@@ -7,7 +7,7 @@ CORES ?= all
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo histology sheet predict test test-slurm lint format docs bench clean
+.PHONY: help demo histology sheet predict test test-slurm lint format docs share bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -31,10 +31,15 @@ sheet: $(BIN)/.run ## IMAGES=folder [LABELS=folder] [OUT=slides.tsv]: write a sa
 	$(BIN)/python workflow/scripts/make_sheet.py --images "$(IMAGES)" $(if $(LABELS),--labels "$(LABELS)") --out "$(or $(OUT),slides.tsv)"
 
 PREDICTED = $(or $(OUT),predicted)
-predict: $(BIN)/.run ## IMAGES=folder [MODEL=folder] [OUT=folder] [CHANNELS=grey]: the cells of images by a trained model, results/model if none is named
+# A name of resources/models, or the folder of another model.
+MODEL ?= nuclei-fluorescence
+predict: $(BIN)/.run ## IMAGES=folder [MODEL=name or folder] [OUT=folder] [CHANNELS=grey] [DIAMETER=px]: the cells of images by a trained model, nuclei-fluorescence if none is named
 	test -f "$(PREDICTED)/slides.tsv" || $(BIN)/python workflow/scripts/make_sheet.py --images "$(IMAGES)" --out "$(PREDICTED)/slides.tsv"
-	printf 'slides: slides.tsv\nmodel: {weights: "%s"}\ndata: {channels: %s}\n' "$(abspath $(or $(MODEL),results/model))" "$(or $(CHANNELS),null)" > "$(PREDICTED)/config.yaml"
+	printf 'slides: slides.tsv\nmodel: {weights: "%s"}\ndata: {channels: %s}\ncells: {diameter: %s}\n' "$(if $(wildcard $(MODEL)/model.json),$(abspath $(MODEL)),$(MODEL))" "$(or $(CHANNELS),null)" "$(or $(DIAMETER),null)" > "$(PREDICTED)/config.yaml"
 	snakemake --cores $(CORES) --configfile "$(PREDICTED)/config.yaml" --directory "$(PREDICTED)"
+
+share: $(BIN)/.run ## MODEL=name or folder FORMAT=onnx|bioimageio|half OUT=file: a model for other programs
+	$(BIN)/python workflow/scripts/share_model.py --model "$(if $(wildcard $(MODEL)/model.json),$(MODEL),resources/models/$(MODEL))" --format "$(FORMAT)" --out "$(OUT)"
 
 test: $(BIN)/.dev ## the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0

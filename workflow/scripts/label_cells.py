@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 from slideunet.batch import each_slide, finish_batch, read_batch
 from slideunet.cells.labelling import cells_fingerprint, label_slide
-from slideunet.cells.methods import Method, choose_method
+from slideunet.cells.methods import Method, method_for
 from slideunet.clusters import Workers
 from slideunet.images.omezarr import Version
 from slideunet.images.stores import read_manifest
 from slideunet.logs import log_to
-from slideunet.network.facts import model_maps, read_model_facts
+from slideunet.network.facts import read_model_facts
 
 
 def main(
@@ -53,7 +53,7 @@ def main(
     """
     facts = read_model_facts(model)
     cut = float(facts["threshold"] if threshold == "tuned" else threshold)
-    chosen = choose_method(method, model_maps(facts), facts.get("decodings"))
+    chosen = method_for(method, facts)
     with Workers(dask, threads, memory_mb) as workers:
 
         def label(slide: str, prediction: Path) -> bool:

@@ -14,12 +14,10 @@ import numpy as np
 
 from slideunet.cells.methods import Method
 from slideunet.cells.separation import Maps, divide
-from slideunet.images.blocks import BLOCK, block_at, block_count
+from slideunet.images.blocks import BLOCK, Region, block_at, block_count, grown
 
 MARGIN = 256
 LARGEST_MARGIN = 1024
-
-Window = tuple[slice, slice]
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ def label_block(
     core = block_at(maps.shape, index)
     margin = MARGIN
     while True:
-        window = _window(core, maps.shape, margin)
+        window = grown(core, maps.shape, margin)
         inner, origin = _relative(core, window), (window[0].start, window[1].start)
         division = divide(maps[window], threshold, method, min_area, origin)
         unfinished = division.unsure(inner, _open_sides(window, maps.shape, division.zone))
@@ -83,15 +81,7 @@ def label_block(
         margin *= 2
 
 
-def _window(core: Window, shape: tuple[int, ...], margin: int) -> Window:
-    rows, columns = (
-        slice(max(part.start - margin, 0), min(part.stop + margin, side))
-        for part, side in zip(core, shape, strict=True)
-    )
-    return rows, columns
-
-
-def _relative(core: Window, window: Window) -> Window:
+def _relative(core: Region, window: Region) -> Region:
     rows, columns = (
         slice(part.start - whole.start, part.stop - whole.start)
         for part, whole in zip(core, window, strict=True)
@@ -99,7 +89,7 @@ def _relative(core: Window, window: Window) -> Window:
     return rows, columns
 
 
-def _open_sides(window: Window, shape: tuple[int, ...], width: int) -> Iterator[Window]:
+def _open_sides(window: Region, shape: tuple[int, ...], width: int) -> Iterator[Region]:
     """Yield the frame of a window, so many pixels wide, along each side behind which the slide goes on."""
     everything = slice(None)
     rows, columns = window
@@ -114,7 +104,7 @@ def _open_sides(window: Window, shape: tuple[int, ...], width: int) -> Iterator[
 
 
 def _inside(
-    labels: np.ndarray, inner: Window, origin: tuple[int, int], width: int, min_area: int, unfinished: int
+    labels: np.ndarray, inner: Region, origin: tuple[int, int], width: int, min_area: int, unfinished: int
 ) -> BlockCells:
     """Describe the cells that have pixels in the block and are large enough, and number them from 1."""
     pixels = np.flatnonzero(labels)

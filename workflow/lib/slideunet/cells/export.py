@@ -31,7 +31,7 @@ from slideunet.cells.tables import join_tables
 from slideunet.clusters import work_through
 from slideunet.fingerprint import fingerprint
 from slideunet.images import stores
-from slideunet.images.blocks import block_at, block_count
+from slideunet.images.blocks import block_at, block_count, grown
 from slideunet.logs import progress_line
 
 _GEOMETRY = "geometry"  # Of a block's cells, beside their measurements, until the GeoJSON is written.
@@ -98,7 +98,7 @@ def measure_block(task: Task, index: int) -> None:
     slide = _open(task.image, task.prediction, task.folder)
     facts = slide.facts
     shape = tuple(facts["shape"][1:])
-    window = _window(shape, index, slide.cells["reach"])
+    window = grown(block_at(shape, index), shape, slide.cells["reach"])
     window, labels = _cropped(window, _owned(slide.labels[window], slide.cells, index))
     origin = (window[0].start, window[1].start)
     pixels, probability = slide.pixels[(slice(None), *window)], slide.probability[(slice(None), *window)][0]
@@ -145,14 +145,6 @@ def _open(image: Path, prediction: Path, folder: Path) -> _Slide:
         stores.open_label_store(prediction, "cells"),
         stores.open_image_store(prediction),
     )
-
-
-def _window(shape: tuple[int, ...], index: int, reach: int) -> tuple[slice, slice]:
-    rows, columns = (
-        slice(max(part.start - reach, 0), min(part.stop + reach, side))
-        for part, side in zip(block_at(shape, index), shape, strict=True)
-    )
-    return rows, columns
 
 
 def _owned(labels: np.ndarray, cells: Mapping[str, Any], index: int) -> np.ndarray:

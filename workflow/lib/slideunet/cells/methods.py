@@ -1,10 +1,10 @@
 """The methods that make cells of a prediction, and what of the network each of them needs."""
 
 from collections.abc import Collection, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from slideunet.errors import InputError
-from slideunet.network.facts import HEADS, Head
+from slideunet.network.facts import HEADS, Head, model_maps
 
 Method = Literal["distance", "centres", "watershed", "components"]
 
@@ -57,6 +57,11 @@ def choose_method(
             f"({', '.join(NEEDED[asked])}). Choose {', '.join(fitting)} or auto, or train with model.heads."
         )
     return asked
+
+
+def method_for(asked: Method | Literal["auto"], facts: Mapping[str, Any]) -> Method:
+    """Return the method to use with a model, given its `model.json`; see `choose_method`."""
+    return choose_method(asked, model_maps(facts), facts.get("decodings"))
 
 
 def heads_for(method: Method) -> tuple[Head, ...]:

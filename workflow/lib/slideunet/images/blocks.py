@@ -37,6 +37,15 @@ def block_at(shape: tuple[int, ...], index: int) -> Region:
     return slice(top, min(top + BLOCK, height)), slice(left, min(left + BLOCK, width))
 
 
+def grown(region: Region, shape: tuple[int, ...], margin: int) -> Region:
+    """Return a region of a plane (y, x) with a margin in pixels on every side, cut at the plane's border."""
+    rows, columns = (
+        slice(max(part.start - margin, 0), min(part.stop + margin, side))
+        for part, side in zip(region, shape, strict=True)
+    )
+    return rows, columns
+
+
 def blocks(shape: tuple[int, ...]) -> Iterator[tuple[int, Region]]:
     """Yield the number and the region of every block of a plane (..., y, x), in raster order."""
     for index in range(block_count(shape)):

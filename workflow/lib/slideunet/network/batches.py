@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from slideunet.batch import each_slide
-from slideunet.cells.methods import Method, choose_method, heads_for
+from slideunet.cells.methods import Method, heads_for, method_for
 from slideunet.clusters import Workers
 from slideunet.images.omezarr import Version
 from slideunet.images.stores import is_current, read_manifest
 from slideunet.network.choice import choose_engine
-from slideunet.network.facts import model_maps, read_model_facts
+from slideunet.network.facts import read_model_facts
 from slideunet.network.plan import Part, Plan
 
 Section = Mapping[str, Any]
@@ -60,7 +60,7 @@ def predict_batch(
         precision=prediction["precision"],
         threads=threads,
     )
-    heads = heads_for(choose_method(method, model_maps(facts), facts.get("decodings")))
+    heads = heads_for(method_for(method, facts))
     plan = Plan.from_section(prediction, engine, precision, version, heads)
     plan.check_halo(facts)
     images = {slide: slides_folder / f"{slide}.json" for slide in slides}

@@ -19,7 +19,7 @@ from slideunet.images.normalisation import Normalisation, normalisation
 from slideunet.images.tissue_store import StoredMask, read_mask
 from slideunet.network.cores import halo_deviation, predict_core
 from slideunet.network.engines import Engine, open_engine
-from slideunet.network.facts import EngineName, Head, Precision, read_model_facts
+from slideunet.network.facts import EngineName, Head, Precision, output_maps, read_model_facts
 
 _TRIAL = 1024  # Half the side of the region on which a short halo is judged, in pixels.
 
@@ -114,7 +114,6 @@ class _Slide:
     mask: StoredMask | None
     levels: list[zarr.Array]
     maps: list[zarr.Array]
-    n_maps: int
 
 
 # Opening looks for every chunk of a slide, and loading an engine takes seconds: once per process, whatever
@@ -143,7 +142,6 @@ def _open(image: Path, store: Path, model: Path) -> _Slide:
         read_mask(store, slide),
         omezarr.open_levels(store, "r+"),
         others,
-        1 + sum(array.shape[0] for array in others),
     )
 
 
@@ -179,7 +177,7 @@ def _predicted(task: Task, slide: _Slide, region: tuple[slice, slice]) -> np.nda
     if slide.mask is not None:
         wanted = tissue.upsampled(slide.mask.pixels, slide.mask.level, rows, columns)
         if not wanted.any():
-            return np.zeros((slide.n_maps, *wanted.shape), np.uint8)
+            return np.zeros((len(output_maps(task.heads)), *wanted.shape), np.uint8)
     return predict_core(
         _engine_of(task),
         slide.pixels,
