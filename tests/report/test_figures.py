@@ -20,6 +20,7 @@ HISTORY = pd.DataFrame({"epoch": [1, 2, 3], **{name: [0.6, float("nan"), 0.4] fo
     [
         lambda: figures.learning_curves(HISTORY, 2),
         lambda: figures.learning_curves(HISTORY.head(1), None),
+        lambda: figures.learning_curves(HISTORY.assign(val_ap=0.3), 2),
         lambda: figures.distributions([SCORE] * 7),
         lambda: figures.distributions([SCORE]),
         lambda: figures.precision_over_iou([0.5] * 10, [0.4] * 10),

@@ -15,8 +15,8 @@ def make_sheet(metadata: Path, modality: str | None) -> pd.DataFrame:
     Parameters
     ----------
     metadata : Path
-        `metadata.csv` with image_id, modality, group, also_in_bbbc039 and n_nuclei; `images/` and `masks/`
-        with one `<image_id>.png` each lie beside it.
+        `metadata.csv` with image_id, modality, group, also_in_bbbc039, n_nuclei and, if known, stain;
+        `images/` and `masks/` with one `<image_id>.png` each lie beside it.
     modality : str or None
         Keep only this one, e.g. "fluorescence".
     """
@@ -25,6 +25,7 @@ def make_sheet(metadata: Path, modality: str | None) -> pd.DataFrame:
     if modality is not None:
         table = table[table["modality"] == modality]
     folder = metadata.parent.absolute()
+    kind = table["modality"] + " " + table["height"] + "x" + table["width"]
     return pd.DataFrame(
         {
             # The first 16 of 64 hexadecimal digits are unique in this set and readable in a report.
@@ -32,7 +33,7 @@ def make_sheet(metadata: Path, modality: str | None) -> pd.DataFrame:
             "image": [f"{folder}/images/{image_id}.png" for image_id in table["image_id"]],
             "labels": [f"{folder}/masks/{image_id}.png" for image_id in table["image_id"]],
             "group": table["group"],
-            "stratum": table["modality"] + " " + table["height"] + "x" + table["width"],
+            "stratum": (kind + " " + table["stain"]).str.strip() if "stain" in table else kind,
             "modality": table["modality"],
             "n_nuclei": table["n_nuclei"],
         }

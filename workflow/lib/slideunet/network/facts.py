@@ -12,7 +12,7 @@ from slideunet.images.stores import read_manifest
 Precision = Literal["fp32", "bf16"]
 EngineName = Literal["openvino", "torch"]
 Head = Literal["distance", "centres"]
-FORMAT = 1  # Raise when models are trained differently, so that old ones are trained again.
+FORMAT = 2  # Raise when models are trained differently, so that old ones are trained again.
 
 # What a network may learn besides the foreground, and the maps that it is made of; see `network.targets`.
 HEADS: dict[Head, tuple[str, ...]] = {"distance": ("distance",), "centres": ("centre", "dy", "dx")}

@@ -133,7 +133,10 @@ class RandShotNoised(_RandImaged):
 
 
 def empty_field(shape: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
-    """Draw a field without a cell, stretched as a slide of its own would be: noise on uneven light.
+    """Draw a field without a cell, stretched as a slide of its own would be.
+
+    It is noise on uneven light. Some are of few grey levels, as dim noise is that a camera or a filter has
+    rounded; some have bright pixels by themselves, as cosmic rays and defects of a camera leave them.
 
     Parameters
     ----------
@@ -147,8 +150,12 @@ def empty_field(shape: tuple[int, int, int], rng: np.random.Generator) -> np.nda
     noise = ndi.gaussian_filter(rng.standard_normal(shape), (0, *(2 * [rng.uniform(0, 2)])))
     light = _stretched(rng.standard_normal((shape[0], _SMOOTH, _SMOOTH)), max(shape[1:])).numpy()
     field = noise / noise.std() + rng.choice([0.0, 1.0, 3.0]) * light[:, : shape[1], : shape[2]]
+    if rng.random() < 0.4:
+        field = np.round(field * rng.uniform(0.5, 4))
+    if rng.random() < 0.3:
+        field = np.where(rng.random(shape) < rng.uniform(0, 0.01), field.max() * rng.uniform(2, 20), field)
     low, high = np.percentile(field, (1, 99.8), axis=(1, 2), keepdims=True)
-    return ((field - low) / (high - low)).astype(np.float32)
+    return ((field - low) / np.maximum(high - low, 1e-3)).astype(np.float32)
 
 
 def _resampled(values: torch.Tensor, places: torch.Tensor, mode: str) -> torch.Tensor:

@@ -30,8 +30,11 @@ STYLE: dict[Any, Any] = {
 }
 
 
+_MEASURES = {"loss": "Loss", "dice": "Dice", "ap": "Mean average precision"}
+
+
 def learning_curves(history: pd.DataFrame, best_epoch: int | None) -> str:
-    """Draw loss and Dice of training and validation over the epochs as an SVG data URI."""
+    """Draw loss, Dice and average precision over the epochs as an SVG data URI."""
     return _data_uri(_curves(history, best_epoch))
 
 
@@ -41,10 +44,12 @@ def learning_curves_png(history: pd.DataFrame, best_epoch: int | None) -> bytes:
 
 
 def _curves(history: pd.DataFrame, best_epoch: int | None) -> Figure:
-    """Draw two charts, loss and Dice; the chosen epoch is marked."""
+    """Draw a chart for each measure that the history holds; the chosen epoch is marked."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.6, 2.7), layout="constrained")
-        for axes, name, label in zip(figure.subplots(1, 2), ("loss", "dice"), ("Loss", "Dice"), strict=True):
+        measures = {name: label for name, label in _MEASURES.items() if f"val_{name}" in history}
+        charts = figure.subplots(1, len(measures), squeeze=False)[0]
+        for axes, (name, label) in zip(charts, measures.items(), strict=True):
             for part, colour in (("train", GREY), ("val", BLUE)):
                 if f"{part}_{name}" in history:
                     values = pd.to_numeric(history[f"{part}_{name}"], errors="coerce")
