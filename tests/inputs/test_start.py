@@ -52,3 +52,10 @@ def test_images_shrink_until_large_cells_have_the_size_that_the_model_knows(load
 def test_a_diameter_that_means_nothing_is_refused(load, config, message):
     with pytest.raises(InputError, match=message):
         load(**{"cells": {"diameter": 40}} | config)
+
+
+@pytest.mark.parametrize("name", ["nuclei-fluorescence", "nuclei-brightfield"])
+def test_a_model_that_ships_is_found_by_its_name(load, name):
+    run = load(model={"weights": name}, cells={"diameter": 400})
+    assert run.weights == ROOT / "resources" / "models" / name
+    assert run.shrink_by > 4

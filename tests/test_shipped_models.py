@@ -1,0 +1,84 @@
+"""The models under resources/models do what their cards say, on fields that are drawn here."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from slideunet.cells.methods import method_for
+from slideunet.cells.separation import separate
+from slideunet.images.normalisation import normalisation
+from slideunet.images.statistics import survey
+from slideunet.network.cores import predict_core
+from slideunet.network.openvino_engine import OpenVINOEngine
+from slideunet.network.weights import load_model
+
+MODELS = Path(__file__).resolve().parents[1] / "resources" / "models"
+NAMES = ("nuclei-brightfield", "nuclei-fluorescence")
+SIDE = 384
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def model(request):
+    network, facts = load_model(MODELS / request.param)
+    return request.param, facts, OpenVINOEngine(network, "fp32", 1)
+
+
+def find_cells(model, pixels):
+    _, facts, engine = model
+    pixels = np.broadcast_to(pixels, (engine.spec.channels, *pixels.shape[-2:])).copy()
+    constants = normalisation(survey(pixels)[0], facts["normalisation"], facts["background"])
+    core = ((0, pixels.shape[1]), (0, pixels.shape[2]))
+    maps = dict(zip(engine.spec.maps, predict_core(engine, pixels, constants, core), strict=True))
+    return separate(maps, facts["threshold"], method_for("auto", facts))
+
+
+def empty_fields():
+    rng = np.random.default_rng(0)
+    rows, columns = np.indices((SIDE, SIDE))
+    shade = 1 - ((rows - SIDE / 2) ** 2 + (columns - SIDE / 2) ** 2) / SIDE**2
+    noise = rng.standard_normal((SIDE, SIDE))
+    return {
+        "one value": np.full((SIDE, SIDE), 77, np.uint8),
+        "camera noise": (400 + 12 * noise).astype(np.uint16),
+        "few photons": rng.poisson(4, (SIDE, SIDE)).astype(np.uint8),
+        "vignette": (900 * shade + 8 * noise).astype(np.uint16),
+        "ramp": (200 + 0.3 * columns + 5 * noise).astype(np.uint16),
+    }
+
+
+@pytest.mark.parametrize("kind", empty_fields())
+def test_an_empty_field_has_no_cell(model, kind):
+    assert find_cells(model, empty_fields()[kind]).max() == 0
+
+
+@pytest.mark.parametrize("radius", [6, 10, 18])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_round_nuclei_are_found_one_by_one(model, radius, dtype):
+    """Soft discs, apart from each other: what any model of nuclei must do."""
+    name, *_ = model
+    rng = np.random.default_rng(radius)
+    step = 4 * radius
+    centres = [(y, x) for y in range(step, SIDE - step, step) for x in range(step, SIDE - step, step)]
+    rows, columns = np.indices((SIDE, SIDE))
+    away = np.min([np.hypot(rows - y, columns - x) for y, x in centres], axis=0)
+    bright = 1 / (1 + np.exp((away - radius) / 0.8))
+    field = 25 + 150 * bright + rng.normal(0, 3, (SIDE, SIDE))
+    if name == "nuclei-brightfield":
+        field = 230 - 0.6 * field
+    scale = 1 if dtype == np.uint8 else 40
+    cells = find_cells(model, (field * scale).astype(dtype))
+    assert [cells[y, x] > 0 for y, x in centres].count(False) <= 0.05 * len(centres)
+    assert abs(int(cells.max()) - len(centres)) <= 0.1 * len(centres)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_model_is_small_and_has_its_card(name):
+    files = {path.name: path for path in (MODELS / name).iterdir()}
+    assert set(files) == {"model.safetensors", "model.json", "MODEL_CARD.md"}
+    assert files["model.safetensors"].stat().st_size < 16e6
+    facts = json.loads(files["model.json"].read_text())
+    card = files["MODEL_CARD.md"].read_text()
+    assert facts["sha256"] in card
+    assert f"{facts['diameter']['p05']:.0f} to {facts['diameter']['p95']:.0f} px" in card
