@@ -94,11 +94,9 @@ def load_run(config: Mapping[str, Any], *, config_files: Sequence[Path], schemas
         checked = check_configuration(config, read_yaml_strictly(schemas / "config.schema.yaml"))
     with _collected(problems):
         weights = _find_model(("model", "weights"), config, config_files, root)
+        shrink_by = _shrinking(config, weights)
     with _collected(problems):
         initial = _find_model(("training", "init_from"), config, config_files, root)
-    shrink_by = 1.0
-    with _collected(problems):
-        shrink_by = _shrinking(config, weights)
     made: list[Path] = []
     # The sheet is looked at even when the configuration has faults, so that all are told together.
     if (name := _text_at(config, "slides")) is not None:
