@@ -25,9 +25,9 @@ def label(prediction, fingerprint="f" * 64, **options):
     return label_slide(prediction, fingerprint, **given)
 
 
-def expected(prediction, threshold=0.6):
+def expected(prediction, threshold=0.6, **options):
     maps = {"foreground": stores.open_image_store(prediction)[0]}
-    return number_by_blocks(separate(maps, threshold, "watershed"), SIDE)
+    return number_by_blocks(separate(maps, threshold, "watershed", **options), SIDE)
 
 
 def test_the_cells_of_a_slide_of_several_blocks_are_those_of_the_whole(prediction):
@@ -45,6 +45,14 @@ def test_the_cells_of_a_slide_of_several_blocks_are_those_of_the_whole(predictio
     assert [child.name for child in path.iterdir() if child.is_dir()] == ["cells"]
     for level, array in enumerate(omezarr.open_levels(path / "cells")):
         np.testing.assert_array_equal(array[:], cells[:: 2**level, :: 2**level])
+
+
+def test_the_merge_ratio_of_a_model_reaches_the_cells(prediction):
+    label(prediction, merge_ratio=0.5)
+    cells = stores.open_label_store(prediction, "cells")[:]
+    np.testing.assert_array_equal(cells, expected(prediction, merge_ratio=0.5))
+    assert cells.max() < expected(prediction).max()
+    assert stores.read_manifest(prediction)["cells"]["merge_ratio"] == 0.5
 
 
 @pytest.mark.parametrize("method", ["centres", "distance"])
@@ -130,9 +138,9 @@ def test_two_at_once_are_refused(prediction, monkeypatch):
 
 
 def test_the_fingerprint_depends_on_prediction_and_parameters():
-    def known(prediction="p", threshold=0.5, method="auto", min_area=10, version="0.5"):
-        return cells_fingerprint({"fingerprint": prediction}, threshold, method, min_area, version)
+    def known(prediction="p", threshold=0.5, method="auto", min_area=10, version="0.5", ratio=None):
+        return cells_fingerprint({"fingerprint": prediction}, threshold, method, min_area, version, ratio)
 
     others = [known("q"), known(threshold=0.6), known(method="components"), known(min_area=9)]
-    assert len({known(), known(version="0.4"), *others}) == 6
+    assert len({known(), known(version="0.4"), known(ratio=0.8), *others}) == 7
     assert known() == known()

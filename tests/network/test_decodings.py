@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from skimage.draw import disk
 
+from slideunet.cells.methods import merge_ratio_for
+from slideunet.cells.separation import MERGE_RATIOS
 from slideunet.images.normalisation import Normalisation
 from slideunet.network.decodings import compare_methods
 from slideunet.network.facts import HEADS, OFFSET_ZERO, output_maps
@@ -28,10 +30,10 @@ class Knowing:
 
 
 @pytest.fixture
-def slides(tmp_path, write_store):
-    """Two slides: of a chain of discs that touch, and of one disc alone."""
+def write_truth(tmp_path, write_store):
+    """Write a slide of discs whose image is the maps of its truth, the distance changed where asked."""
 
-    def write(name, *places):
+    def write(name, *places, distance=lambda plane: plane):
         labels = np.zeros((70, 150), np.uint32)
         for number, (y, x, radius) in enumerate(places, start=1):
             labels[disk((y, x), radius, shape=labels.shape)] = number
@@ -42,14 +44,21 @@ def slides(tmp_path, write_store):
             else 255 * targets[name]
             for name in NAMES
         ]
+        planes[NAMES.index("distance")] = distance(planes[NAMES.index("distance")])
         manifest = write_store(
             tmp_path / f"{name}.json", np.rint(planes).clip(0, 255).astype(np.uint8), labels=labels
         )
         return LabelledSlide(manifest, labels.shape, Normalisation((0.0,) * 5, (1.0,) * 5))
 
+    return write
+
+
+@pytest.fixture
+def slides(write_truth):
+    """Two slides: of a chain of discs that touch, and of one disc alone."""
     return [
-        write("chain", (30, 30, 14), (30, 57, 14), (30, 84, 14), (30, 111, 14)),
-        write("alone", (40, 60, 12)),
+        write_truth("chain", (30, 30, 14), (30, 57, 14), (30, 84, 14), (30, 111, 14)),
+        write_truth("alone", (40, 60, 12)),
     ]
 
 
@@ -66,3 +75,22 @@ def test_each_method_gets_the_score_that_it_deserves(slides):
 def test_only_methods_that_the_network_allows_are_tried(slides):
     assert list(compare_methods(Knowing(("centres",)), slides, 0.5)) == ["centres", "watershed", "components"]
     assert list(compare_methods(Knowing(()), slides, 0.5)) == ["watershed", "components"]
+
+
+def test_the_merge_ratio_is_tuned_and_stays_as_usual_where_that_is_as_good(write_truth):
+    def dented(plane):
+        """Flatten the disc and lower its middle, so that its sides are peaks of their own."""
+        plane = np.minimum(plane, 120)
+        plane[:, 72:79] *= 0.78
+        return plane
+
+    engine, usual = Knowing(("distance",)), write_truth("usual", (40, 75, 20))
+    assert compare_methods(engine, [usual], 0.5)["distance"]["merge_ratio"] == MERGE_RATIOS["distance"]
+    divided = [write_truth("divided", (40, 75, 20), distance=dented)]
+    found = compare_methods(engine, divided, 0.5)
+    assert 0.7 <= found["distance"]["merge_ratio"] < MERGE_RATIOS["distance"]
+    assert found["distance"]["ap50"] == 1.0
+    assert "merge_ratio" not in found["components"]
+    assert merge_ratio_for("distance", {"decodings": found}) == found["distance"]["merge_ratio"]
+    assert merge_ratio_for("components", {"decodings": found}) is None
+    assert merge_ratio_for("distance", {}) is None

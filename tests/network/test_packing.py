@@ -20,9 +20,12 @@ def test_packed_pixels_are_those_of_the_stores(manifest, tmp_path):
 
 
 def test_a_slide_is_packed_once(manifest, tmp_path, monkeypatch):
-    packing.open_slide(manifest, tmp_path / "packed")
-    monkeypatch.setattr(packing, "_stores", lambda manifest: 1 / 0)
-    packing.open_slide(manifest, tmp_path / "packed")
+    first = packing.open_slide(manifest, tmp_path / "packed")
+    read = []
+    monkeypatch.setattr(packing, "_stores", read.append)
+    again = packing.open_slide(manifest, tmp_path / "packed")
+    assert not read
+    assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
 
 
 def test_a_write_that_fails_leaves_nothing(manifest, tmp_path, monkeypatch):

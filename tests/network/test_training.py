@@ -97,7 +97,7 @@ def test_a_training_that_was_killed_goes_on_to_the_identical_result(
 def test_a_training_goes_on_in_the_precision_it_began_in(slides, plan, tmp_path, monkeypatch):
     used = []
     original = training.training_step
-    monkeypatch.setattr(training, "training_step", lambda *args: used.append(args[-1]) or original(*args))
+    monkeypatch.setattr(training, "training_step", lambda *args: used.append(args[5]) or original(*args))
     fit(new_network(), slides[:1], slides[1:], replace(plan, epochs=1, precision="bf16"), tmp_path / "p.pt")
     progress = fit(
         new_network(), slides[:1], slides[1:], replace(plan, epochs=2, precision="fp32"), tmp_path / "p.pt"
@@ -168,7 +168,7 @@ def outcome(dice, cells=0, total=10_000):
     return Validation(1.0, foreground, np.zeros(256, np.int64), counts)
 
 
-@pytest.mark.parametrize(("best_by", "best"), [("dice", 2), ("ap", 3)])
+@pytest.mark.parametrize(("best_by", "best"), [("dice", 2), ("ap", 3), ("last", 4)])
 def test_the_best_epoch_is_kept_although_later_ones_are_worse(best_by, best):
     network = new_network()
     learner = Learner(network, averaged(network, 0.0), torch.optim.SGD(network.parameters(), lr=0.1))

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from slideunet.batch import each_slide, finish_batch, read_batch
 from slideunet.cells.labelling import cells_fingerprint, label_slide
-from slideunet.cells.methods import Method, method_for
+from slideunet.cells.methods import Method, merge_ratio_for, method_for
 from slideunet.clusters import Workers
 from slideunet.images.omezarr import Version
 from slideunet.images.stores import read_manifest
@@ -54,11 +54,12 @@ def main(
     facts = read_model_facts(model)
     cut = float(facts["threshold"] if threshold == "tuned" else threshold)
     chosen = method_for(method, facts)
+    ratio = merge_ratio_for(chosen, facts)
     with Workers(dask, threads, memory_mb) as workers:
 
         def label(slide: str, prediction: Path) -> bool:
             known = read_manifest(prediction)
-            wanted = cells_fingerprint(known, cut, chosen, min_area, ome_zarr)
+            wanted = cells_fingerprint(known, cut, chosen, min_area, ome_zarr, ratio)
             if known.get("cells", {}).get("fingerprint") == wanted:
                 return False
             label_slide(
@@ -68,6 +69,7 @@ def main(
                 method=chosen,
                 min_area=min_area,
                 version=ome_zarr,
+                merge_ratio=ratio,
                 client=workers.client_for(known["shape"]),
             )
             return True

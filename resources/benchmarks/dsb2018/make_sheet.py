@@ -40,16 +40,25 @@ def make_sheet(metadata: Path, modality: str | None) -> pd.DataFrame:
     )
 
 
+def with_split(sheet: pd.DataFrame, split: Path) -> pd.DataFrame:
+    """Return the sheet with the column `split` of an earlier run's `results/split.tsv`."""
+    known = pd.read_csv(split, sep="\t", dtype=str, keep_default_na=False)
+    return sheet.merge(known[["slide", "split"]], on="slide", validate="one_to_one")
+
+
 def main() -> None:
     """Read the command line and write the sheet."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("metadata", type=Path, help="metadata.csv of a copy of BBBC038")
     parser.add_argument("--modality", help="only this one: fluorescence, H&E or brightfield")
+    parser.add_argument("--split", type=Path, help="results/split.tsv of an earlier run, to divide alike")
     parser.add_argument("--out", type=Path, required=True, help="the sheet to write")
     options = parser.parse_args()
     sheet = make_sheet(options.metadata, options.modality)
     if not sheet["slide"].is_unique:
         raise SystemExit("two images share the first 16 digits of their id")
+    if options.split is not None:
+        sheet = with_split(sheet, options.split)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     sheet.to_csv(options.out, sep="\t", index=False)
     print(f"{options.out}: {len(sheet)} images of {sheet['group'].nunique()} groups")

@@ -56,7 +56,12 @@ class SlideMaps(Protocol):
 
 
 def label_block(
-    maps: SlideMaps, index: int, threshold: float, method: Method, min_area: int = 10
+    maps: SlideMaps,
+    index: int,
+    threshold: float,
+    method: Method,
+    min_area: int = 10,
+    merge_ratio: float | None = None,
 ) -> BlockCells:
     """Separate the cells that have pixels in one block of a slide.
 
@@ -66,7 +71,7 @@ def label_block(
         Only the block and its margin are read.
     index : int
         Number of the block.
-    threshold, method, min_area
+    threshold, method, min_area, merge_ratio
         As in `separation.separate`.
     """
     core = block_at(maps.shape, index)
@@ -74,7 +79,7 @@ def label_block(
     while True:
         window = grown(core, maps.shape, margin)
         inner, origin = _relative(core, window), (window[0].start, window[1].start)
-        division = divide(maps[window], threshold, method, min_area, origin)
+        division = divide(maps[window], threshold, method, min_area, origin, merge_ratio)
         unfinished = division.unsure(inner, _open_sides(window, maps.shape, division.zone))
         if not unfinished or margin >= LARGEST_MARGIN:
             return _inside(division.labels, inner, origin, maps.shape[1], min_area, unfinished)

@@ -39,10 +39,16 @@ class Task:
     threshold: float
     method: Method
     min_area: int
+    merge_ratio: float | None
 
 
 def cells_fingerprint(
-    prediction: Mapping[str, Any], threshold: float, method: Method, min_area: int, version: str
+    prediction: Mapping[str, Any],
+    threshold: float,
+    method: Method,
+    min_area: int,
+    version: str,
+    merge_ratio: float | None = None,
 ) -> str:
     """Return the digest of all that the cells of a prediction, given by its manifest, depend on."""
     return digest_of(
@@ -52,6 +58,7 @@ def cells_fingerprint(
         threshold=threshold,
         method=method,
         min_area=min_area,
+        merge_ratio=merge_ratio,
     )
 
 
@@ -63,6 +70,7 @@ def label_slide(
     method: Method,
     min_area: int,
     version: omezarr.Version,
+    merge_ratio: float | None = None,
     client: Client | None = None,
 ) -> dict[str, Any]:
     """Write `labels/cells` of one prediction and put its facts into the manifest.
@@ -73,7 +81,7 @@ def label_slide(
         Manifest of the prediction.
     fingerprint : str
         Of all that the cells depend on; an interrupted labelling with the same one goes on.
-    threshold, method, min_area
+    threshold, method, min_area, merge_ratio
         See `separation.separate`.
     version : "0.5" or "0.4"
         Of OME-Zarr.
@@ -92,7 +100,7 @@ def label_slide(
         folder = _begin(prediction, fingerprint, shape, known["mpp"], version)
         # Workers may have another working directory.
         folder = folder.absolute()
-        task = Task(prediction.absolute(), folder, threshold, method, min_area)
+        task = Task(prediction.absolute(), folder, threshold, method, min_area, merge_ratio)
         todo = [index for index in range(block_count(shape)) if not _table(folder, index).is_file()]
         with progress_line(len(todo), unit="block", label=prediction.stem) as bar:
             for _ in work_through(client, todo, functools.partial(separate_block, task)):
@@ -107,6 +115,7 @@ def label_slide(
         )
         omezarr.finish_levels(folder / "cells")
         facts |= {"fingerprint": fingerprint, "threshold": threshold, "method": method, "min_area": min_area}
+        facts["merge_ratio"] = merge_ratio
         facts["blocks"] = [digests[index] for index in sorted(digests)]
         stores.replace_labels(prediction, "cells", folder / "cells", facts)
         shutil.rmtree(folder)
@@ -116,7 +125,7 @@ def label_slide(
 def separate_block(task: Task, index: int) -> None:
     """Separate the cells of one block and keep them under numbers of the block's own."""
     maps = _open(task.prediction, task.folder, NEEDED[task.method])
-    found = blockwise.label_block(maps, index, task.threshold, task.method, task.min_area)
+    found = blockwise.label_block(maps, index, task.threshold, task.method, task.min_area, task.merge_ratio)
     levels = omezarr.open_levels(task.folder / "raw", "r+")
     omezarr.write_block(levels, block_at(maps.shape, index), found.labels)
     table = {"keys": found.keys, "boxes": found.boxes, "unfinished": np.array(found.unfinished)}

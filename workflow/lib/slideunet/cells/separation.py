@@ -29,9 +29,12 @@ SEPARATION_VERSION = "3"
 # true foreground was separated, no holes filled: 0.912, against at best 0.868 for smoothed peaks without
 # joining, 0.907 for a fixed depth of the saddle and 0.803 for connected components. With the foreground
 # roughened: 0.811, against 0.778, 0.801 and 0.692.
-MERGE_RATIO = 0.92
+_MERGE_RATIO = 0.92
 # Chosen on the validation part of DSB2018's fluorescence images; see docs/accuracy.md.
-LEARNED_MERGE_RATIO = 0.9
+_LEARNED_MERGE_RATIO = 0.9
+MERGE_RATIOS: dict[Method, float] = {"watershed": _MERGE_RATIO, "distance": _LEARNED_MERGE_RATIO}
+"""The methods that join basins, and how high the saddle between two of one cell is unless a model says it."""
+
 _DISTANCE_UNIT = 64  # Per pixel, of the Euclidean distance.
 _DIAGONALS_TOO = np.ones((3, 3), dtype=bool)
 
@@ -57,6 +60,7 @@ def separate(
     method: Method,
     min_area: int = 10,
     origin: tuple[int, int] = (0, 0),
+    merge_ratio: float | None = None,
 ) -> np.ndarray:
     """Label every cell of a prediction.
 
@@ -73,6 +77,9 @@ def separate(
         filling costs 0.14 when one pixel in a thousand is missing.)
     origin : tuple of int
         Position (y, x) of the first pixel in the whole slide, when the array is a part of it.
+    merge_ratio : float, optional
+        Two basins of a watershed are one cell when the saddle between them is at least this part of the lower
+        peak; without it that of `MERGE_RATIOS`. Other methods have no use for it.
 
     Returns
     -------
@@ -85,10 +92,17 @@ def separate(
     TypeError, ValueError
         When an argument is not as described.
     """
-    return drop_small(divide(maps, threshold, method, min_area, origin).labels, min_area)
+    return drop_small(divide(maps, threshold, method, min_area, origin, merge_ratio).labels, min_area)
 
 
-def divide(maps: Maps, threshold: float, method: Method, min_area: int, origin: tuple[int, int]) -> Division:
+def divide(
+    maps: Maps,
+    threshold: float,
+    method: Method,
+    min_area: int,
+    origin: tuple[int, int],
+    merge_ratio: float | None = None,
+) -> Division:
     """Do what `separate` does, but for dropping the small cells."""
     _check(maps, method)
     foreground = fill_holes(maps["foreground"] >= foreground_cut(threshold), min_area)
@@ -97,10 +111,9 @@ def divide(maps: Maps, threshold: float, method: Method, min_area: int, origin: 
     if method == "components":
         labels, count = ndi.label(foreground)
         return climbing.Components(labels, np.arange(count + 1))
-    if method == "watershed":
-        return climbing.divide(foreground, climbing.smoothed(_distance(foreground)), MERGE_RATIO, origin)
-    height = climbing.smoothed(maps["distance"] * foreground)
-    return climbing.divide(foreground, height, LEARNED_MERGE_RATIO, origin)
+    distance = _distance(foreground) if method == "watershed" else maps["distance"] * foreground
+    ratio = MERGE_RATIOS[method] if merge_ratio is None else merge_ratio
+    return climbing.divide(foreground, climbing.smoothed(distance), ratio, origin)
 
 
 def _check(maps: Maps, method: Method) -> None:

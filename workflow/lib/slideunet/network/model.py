@@ -22,8 +22,9 @@ from slideunet.network.inference import best_device, choose_precision
 from slideunet.network.losses import build_loss
 from slideunet.network.patches import LabelledSlide
 from slideunet.network.progress import Progress
+from slideunet.network.step import training_step
 from slideunet.network.torch_engine import TorchEngine
-from slideunet.network.training import TrainingPlan, fit, training_patches, training_step
+from slideunet.network.training import TrainingPlan, fit, training_patches
 from slideunet.network.unet import PRESETS, UNet, UNetSpec, channels_last, halo
 from slideunet.network.weights import save_model
 from slideunet.report.contact_sheet import contact_sheet_png

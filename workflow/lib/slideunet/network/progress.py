@@ -15,7 +15,7 @@ from slideunet.network.facts import Precision
 from slideunet.network.unet import UNet
 from slideunet.network.validation import Validation
 
-BestBy = Literal["ap", "dice"]
+BestBy = Literal["ap", "dice", "last"]
 
 
 @dataclass
@@ -91,10 +91,11 @@ def close_epoch(
 ) -> None:
     """Add an epoch: its row of the history, the weights, and whether their average is the best so far.
 
-    By Dice alone an epoch would be taken in which the foreground is learned and the heads are not yet.
+    By Dice alone an epoch would be taken in which the foreground is learned and the heads are not yet. "last"
+    is for what the validation slides do not show, such as fields without a cell.
     """
     dice, ap = validation.dice_at(0.5), validation.cells.mean_ap
-    score = {"ap": ap, "dice": dice}[best_by]
+    score = {"ap": ap, "dice": dice, "last": progress.epoch + 1.0}[best_by]
     progress.epoch += 1
     progress.history.append(row | {"val_loss": validation.loss, "val_dice": dice, "val_ap": ap})
     progress.network = copy.deepcopy(learner.network.state_dict())

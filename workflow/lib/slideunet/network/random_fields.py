@@ -135,8 +135,9 @@ class RandShotNoised(_RandImaged):
 def empty_field(shape: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
     """Draw a field without a cell, stretched as a slide of its own would be.
 
-    It is noise on uneven light. Some are of few grey levels, as dim noise is that a camera or a filter has
-    rounded; some have bright pixels by themselves, as cosmic rays and defects of a camera leave them.
+    It is noise on uneven light, half of it smooth, as filters and enlarging leave it. Some are of few grey
+    levels, as dim noise is that has been rounded; some have bright pixels by themselves, as cosmic rays and
+    defects of a camera leave them.
 
     Parameters
     ----------
@@ -147,13 +148,15 @@ def empty_field(shape: tuple[int, int, int], rng: np.random.Generator) -> np.nda
     -------
     ndarray (c, y, x) float32, its 1st to 99.8th percentile at 0 to 1.
     """
-    noise = ndi.gaussian_filter(rng.standard_normal(shape), (0, *(2 * [rng.uniform(0, 2)])))
+    sigma = rng.choice([rng.uniform(0, 1), rng.uniform(1, 6)])
+    noise = ndi.gaussian_filter(rng.standard_normal(shape), (0, sigma, sigma), mode="reflect")
     light = _stretched(rng.standard_normal((shape[0], _SMOOTH, _SMOOTH)), max(shape[1:])).numpy()
     field = noise / noise.std() + rng.choice([0.0, 1.0, 3.0]) * light[:, : shape[1], : shape[2]]
     if rng.random() < 0.4:
         field = np.round(field * rng.uniform(0.5, 4))
-    if rng.random() < 0.3:
-        field = np.where(rng.random(shape) < rng.uniform(0, 0.01), field.max() * rng.uniform(2, 20), field)
+    if rng.random() < 0.4:
+        specks = rng.random(shape) < 10 ** rng.uniform(-4.5, -2)
+        field = np.where(specks, field.max() * 10 ** rng.uniform(0.3, 2), field)
     low, high = np.percentile(field, (1, 99.8), axis=(1, 2), keepdims=True)
     return ((field - low) / np.maximum(high - low, 1e-3)).astype(np.float32)
 

@@ -15,7 +15,6 @@ from tqdm import tqdm
 from slideunet.errors import InputError
 from slideunet.logs import progress_line
 from slideunet.network.facts import Precision
-from slideunet.network.inference import reduced_precision
 from slideunet.network.losses import CellsLoss, build_loss
 from slideunet.network.packing import fits
 from slideunet.network.patches import LabelledSlide, PatchDataset, batches
@@ -30,6 +29,7 @@ from slideunet.network.progress import (
     start,
 )
 from slideunet.network.schedule import Schedule, learning_rate
+from slideunet.network.step import Room, training_step
 from slideunet.network.unet import UNet, channels_last
 from slideunet.network.validation import validate
 
@@ -40,6 +40,7 @@ class TrainingPlan:
 
     epochs: int
     batch_size: int
+    at_once: int | None
     patch_size: int
     learning_rate: float
     optimiser: Literal["adamw", "sgd"]
@@ -59,10 +60,11 @@ class TrainingPlan:
 
 @dataclass(frozen=True)
 class _Epoch:
-    """One epoch: its number from 0, how many steps it has, and its batches."""
+    """One epoch: its number from 0, how many steps it has, how many patches fit at once, and its batches."""
 
     number: int
     steps: int
+    room: Room
     batches: Iterator[list[torch.Tensor]]
 
 
@@ -101,10 +103,11 @@ def fit(
     dataset = training_patches(train, plan, network.spec.maps, state.with_name("packed"))
     loss = CellsLoss(build_loss(plan.loss, plan.loss_weights), network.spec.maps, plan.border_weight)
     steps = -(-len(dataset) // plan.batch_size)
+    room = Room(min(plan.at_once or plan.batch_size, plan.batch_size))
     stream = iter(batches(dataset, plan.batch_size, range(progress.epoch, plan.epochs), workers))
     with progress_line(plan.epochs * steps, unit="step", done=progress.epoch * steps) as bar:
         while progress.epoch < plan.epochs and not out_of_patience(progress, plan.patience):
-            epoch = _Epoch(progress.epoch, steps, itertools.islice(stream, steps))
+            epoch = _Epoch(progress.epoch, steps, room, itertools.islice(stream, steps))
             row = _train_epoch(learner, loss, plan, epoch, bar)
             begun = time.perf_counter()
             validation = validate(learner.averaged, val, loss.foreground, plan.precision)
@@ -156,7 +159,9 @@ def _train_epoch(
     for step, (image, target) in enumerate(epoch.batches):
         rate = _set_learning_rate(optimiser, plan, epoch.steps, epoch.number * epoch.steps + step)
         image = image.to(device, memory_format=torch.channels_last)
-        value, output = training_step(network, optimiser, loss, image, target.to(device), plan.precision)
+        value, output = training_step(
+            network, optimiser, loss, image, target.to(device), plan.precision, epoch.room
+        )
         if not torch.isfinite(value):
             raise InputError(
                 f"The loss of epoch {epoch.number + 1}, batch {step + 1} is {value.item()}. "
@@ -208,26 +213,6 @@ def _set_learning_rate(optimiser: torch.optim.Optimizer, plan: TrainingPlan, ste
     for group in optimiser.param_groups:
         group["lr"] = rate
     return rate
-
-
-def training_step(
-    network: UNet,
-    optimiser: torch.optim.Optimizer,
-    loss: torch.nn.Module,
-    image: torch.Tensor,
-    target: torch.Tensor,
-    precision: Precision,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Do one step of the optimiser; return the loss and the output (n, maps, y, x), detached, float32."""
-    optimiser.zero_grad(set_to_none=True)
-    with reduced_precision(image.device, precision):
-        output = network(image)
-    output = output.float()
-    value = loss(output, target)
-    value.backward()
-    torch.nn.utils.clip_grad_norm_(network.parameters(), max_norm=5.0)
-    optimiser.step()
-    return value.detach(), output.detach()
 
 
 def averaged(network: UNet, decay: float) -> AveragedModel:
