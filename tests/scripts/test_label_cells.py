@@ -60,10 +60,20 @@ def test_cells_are_written_into_the_store_and_told_in_the_manifest(folder, run):
     assert facts["fingerprint"] == "p-S1"
     assert facts["cells"] | {"fingerprint": "", "blocks": []} == {
         "fingerprint": "", "n_cells": 3, "threshold": 0.5, "method": "watershed", "min_area": 10,
-        "blocks": [], "first_ids": [1], "reach": 0, "unfinished": 0,
+        "merge_ratio": None, "blocks": [], "first_ids": [1], "reach": 0, "unfinished": 0,
     }  # fmt: skip
     store = stores.store_path(folder / "predictions/S1.json")
     assert omezarr.metadata(store / "labels")["labels"] == ["cells"]
+
+
+def test_the_merge_ratio_of_the_model_is_used_and_a_new_one_labels_anew(folder, run):
+    assert run() == {"S1": 3, "S2": 3}
+    facts = json.loads((folder / "model.json").read_text())
+    tuned = {"watershed": {"ap50": 1.0, "map": 1.0, "merge_ratio": 0.0}}
+    stores.write_manifest(folder / "model.json", facts | {"decodings": tuned})
+    # The two discs that touch are one cell at any saddle between them.
+    assert run() == {"S1": 2, "S2": 2}
+    assert stores.read_manifest(folder / "predictions/S1.json")["cells"]["merge_ratio"] == 0.0
 
 
 def test_only_what_changed_is_done_again(folder, run):
