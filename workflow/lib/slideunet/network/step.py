@@ -68,27 +68,26 @@ def training_step(
         When not even one patch at once fits into memory.
     """
     room = room or Room(len(image))
-    while (result := _attempt(network, optimiser, loss, image, target, precision, room)) is None:
+    while (result := _gradients(network, loss, image, target, precision, room.patches)) is None:
         room.halve(image.shape[-1])
     torch.nn.utils.clip_grad_norm_(network.parameters(), max_norm=5.0)
     optimiser.step()
     return result
 
 
-def _attempt(
+def _gradients(
     network: UNet,
-    optimiser: torch.optim.Optimizer,
     loss: torch.nn.Module,
     image: torch.Tensor,
     target: torch.Tensor,
     precision: Precision,
-    room: Room,
+    patches: int,
 ) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Compute the gradients of a batch part by part; None when memory ran out."""
-    optimiser.zero_grad(set_to_none=True)
+    """Compute the gradients of a batch, so many patches at once; None when memory ran out."""
+    network.zero_grad(set_to_none=True)
     values, outputs = [], []
     try:
-        for part, wanted in zip(image.split(room.patches), target.split(room.patches), strict=True):
+        for part, wanted in zip(image.split(patches), target.split(patches), strict=True):
             with reduced_precision(image.device, precision):
                 output = network(part)
             output = output.float()
