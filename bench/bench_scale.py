@@ -94,7 +94,8 @@ def measure(image: Path, manifest: Path) -> None:
 
 def save_network(folder: Path, preset: str, precision: str) -> None:
     """Save a network with random weights."""
-    from slideunet.network.unet import PRESETS, UNet, UNetSpec, halo
+    from slideunet.network.halo import halo
+    from slideunet.network.unet import PRESETS, UNet, UNetSpec
     from slideunet.network.weights import save_model
 
     network = UNet(UNetSpec(channels=1, **PRESETS[preset]))

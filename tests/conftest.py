@@ -130,9 +130,11 @@ def random_network():
 
     from slideunet.network.unet import UNet, UNetSpec
 
-    def build(seed=0, channels=1, width=4, depth=2, decoder="transposed", dropout=0.0, heads=()):
+    def build(
+        seed=0, channels=1, width=4, depth=2, decoder="transposed", dropout=0.0, heads=(), encoder=None
+    ):
         torch.manual_seed(seed)
-        network = UNet(UNetSpec(channels, width, depth, decoder, dropout, heads)).eval()
+        network = UNet(UNetSpec(channels, width, depth, decoder, dropout, heads, encoder)).eval()
         for block in network.modules():
             if isinstance(block, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
                 torch.nn.init.kaiming_normal_(block.weight)
@@ -149,7 +151,7 @@ def random_network():
 @pytest.fixture(scope="session")
 def save_network():
     """Save a network as a model that is ready to predict, and return its folder."""
-    from slideunet.network.unet import halo
+    from slideunet.network.halo import halo
     from slideunet.network.weights import save_model
 
     def save(folder, network, **facts):
@@ -209,6 +211,6 @@ def training_section(no_augmentation):
         "optimiser": "adamw",
         "weight_decay": 0.01, "schedule": "cosine", "warmup": 2, "loss": "bce_dice", "loss_weights": None,
         "border_weight": 0.0, "best_by": "ap", "patience": None, "ema": 0.5, "seeds": [3],
-        "precision": "fp32",
+        "freeze_encoder": False, "precision": "fp32",
         "augmentation": no_augmentation | {"flip": 0.5, "rotation": 20.0, "noise": 0.02},
     }  # fmt: skip

@@ -94,6 +94,16 @@ def test_defaults_are_filled_and_new_each_time():
         ({"training": {"seeds": [0, 1]}}, ["training.seeds"]),
         ({"training": {"weight_decay": float("nan")}}, ["training.weight_decay", ".nan"]),
         ({"training": {"loss": "dice", "loss_weights": [1, 1]}}, ["loss_weights", "dice"]),
+        ({"model": {"encoder": "efficientnet_b0"}}, ["model.encoder", "efficientnet_lite0, resnet18"]),
+        ({"model": {"encoder_weights": "random"}}, ["model.encoder_weights", "no published weights"]),
+        ({"training": {"freeze_encoder": True}}, ["training.freeze_encoder", "training.init_from"]),
+        (
+            {
+                "training": {"freeze_encoder": True},
+                "model": {"encoder": "resnet18", "encoder_weights": "random"},
+            },
+            ["training.freeze_encoder", "random"],
+        ),
         ({"slides": None}, ["slides", "empty"]),
     ],
 )

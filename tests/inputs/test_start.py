@@ -55,6 +55,14 @@ def test_a_diameter_that_means_nothing_is_refused(load, config, message):
         load(**{"cells": {"diameter": 40}} | config)
 
 
+def test_encoder_weights_are_found_beside_the_configuration_and_a_missing_file_is_named(load, tmp_path):
+    (tmp_path / "lite.pth").write_bytes(b"")
+    found = load(model={"encoder": "efficientnet_lite0", "encoder_weights": "lite.pth", "weights": "model"})
+    assert found.config["model"]["encoder_weights"] == str(tmp_path / "lite.pth")
+    with pytest.raises(InputError, match=r"model\.encoder_weights: there is no file none\.pth"):
+        load(model={"encoder": "efficientnet_lite0", "encoder_weights": "none.pth", "weights": "model"})
+
+
 @pytest.mark.parametrize("name", ["nuclei-fluorescence", "nuclei-brightfield"])
 def test_a_model_that_ships_is_found_by_its_name(load, name):
     run = load(model={"weights": name}, cells={"diameter": 400})

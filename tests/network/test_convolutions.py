@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from slideunet.network.convolutions import convolutions, least_core
-from slideunet.network.unet import DoubleConv, UNet, UNetSpec
+from slideunet.network.unet import UNet, UNetSpec
 
 
 def seen(network, core, margin):
@@ -10,9 +10,11 @@ def seen(network, core, margin):
     found = []
 
     def note(module, inputs, output):
-        kind = {3: "3x3", 2: "up", 1: "head" if output.shape[1] == 1 else "up"}[module.kernel_size[0]]
-        found.append((kind, inputs[0].shape[1], output.shape[1], output.shape[-1]))
+        kind = f"{module.kernel_size[0]}x{module.kernel_size[0]}"
+        kind = "head" if module is network.head else "up" if module in ways_up else kind
+        found.append((kind, inputs[0].shape[1], output.shape[1], output.shape[-1], module.groups))
 
+    ways_up = set(network.up.modules())
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
             module.register_forward_hook(note)
@@ -28,9 +30,18 @@ def seen(network, core, margin):
 )
 def test_the_sizes_are_those_that_the_network_computes(depth, core, margin, decoder):
     network = UNet(UNetSpec(3, 2, depth, decoder)).eval()
-    expected = [(c.kind, c.inputs, c.outputs, c.side) for c in convolutions(network.spec, core, margin)]
-    assert seen(network, core, margin) == expected
-    assert len(expected) == 2 * sum(isinstance(block, DoubleConv) for block in network.modules()) + depth + 1
+    assert seen(network, core, margin) == told(network.spec, core, margin)
+
+
+@pytest.mark.parametrize("encoder", ["efficientnet_lite0", "resnet18"])
+@pytest.mark.parametrize(("depth", "core", "margin"), [(1, 2, 12), (3, 40, 16), (5, 64, 32)])
+def test_so_they_are_with_other_encoders(depth, core, margin, encoder):
+    network = UNet(UNetSpec(3, 2, depth, encoder=encoder, heads=("distance",))).eval()
+    assert seen(network, core, margin) == told(network.spec, core, margin)
+
+
+def told(spec, core, margin):
+    return [(c.kind, c.inputs, c.outputs, c.side, c.groups) for c in convolutions(spec, core, margin)]
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4])

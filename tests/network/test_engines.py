@@ -15,10 +15,10 @@ from slideunet.errors import MachineError
 from slideunet.images.normalisation import Normalisation
 from slideunet.network import engines, openvino_engine
 from slideunet.network.engines import build_engine, choose_engine, fastest_precision, open_engine
+from slideunet.network.halo import halo
 from slideunet.network.inference import for_inference, to_uint8
 from slideunet.network.openvino_engine import OpenVINOEngine
 from slideunet.network.torch_engine import TorchEngine
-from slideunet.network.unet import halo
 from slideunet.network.weights import save_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -104,10 +104,22 @@ def test_openvino_gives_every_bit_again_in_a_smaller_block(random_network, depth
     np.testing.assert_array_equal(engine.predict(part, CONSTANTS, margin), whole[:, y0:y1, x0:x1])
 
 
+@given(st.data())
+@settings(max_examples=8)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(("depth", "encoder"), [(4, "efficientnet_lite0"), (3, "resnet18")])
+def test_so_it_does_with_other_encoders(random_network, depth, encoder, precision, data):
+    engine, whole, block = _whole(random_network, depth, precision, 2, encoder)
+    multiple, margin = engine.spec.multiple, engine.halo
+    y, x = (multiple * data.draw(st.integers(0, side // multiple - 1)) for side in whole.shape[1:])
+    part = block[:, y : y + multiple + 2 * margin, x:]
+    np.testing.assert_array_equal(engine.predict(part, CONSTANTS, margin), whole[:, y : y + multiple, x:])
+
+
 @functools.lru_cache
-def _whole(random_network, depth, precision, threads):
+def _whole(random_network, depth, precision, threads, encoder=None):
     """Return an engine, and what one thread gives on a block that others are cut from."""
-    network = random_network(channels=2, width=16, depth=depth)
+    network = random_network(channels=2, width=16, depth=depth, encoder=encoder)
     engine, one = (logit_engine(network, precision, n) for n in (threads, 1))
     block = draw(208 + 2 * engine.halo, 96 + 2 * engine.halo)
     return engine, one.predict(block, CONSTANTS, one.halo), block
@@ -212,7 +224,7 @@ def test_a_model_folder_is_opened_as_what_was_saved(random_network, tmp_path, mo
     block = draw(64, 72)
     expected = build_engine(network, name, "fp32", 1).predict(block, CONSTANTS, 24)
     np.testing.assert_array_equal(engine.predict(block, CONSTANTS, 24), expected)
-    assert network.encoder[0][1].running_mean is not None  # It was folded in a copy.
+    assert network.encoder.first[1].running_mean is not None  # It was folded in a copy.
 
 
 def test_the_precision_is_timed_with_the_engine_that_is_used(random_network, monkeypatch, caplog):

@@ -5,6 +5,7 @@ import pytest
 from slideunet.errors import InputError
 from slideunet.images.stores import write_manifest
 from slideunet.network.facts import (
+    encoder_source,
     learned_contents,
     read_model_facts,
     training_fingerprint,
@@ -66,3 +67,14 @@ def test_a_training_depends_on_pixels_truth_and_choices(images):
     assert known() == first
     write_manifest(images / "a.json", {"fingerprint": "other", "content": "c-a", "truth_content": "t2"})
     assert known() != first
+
+
+def test_a_file_of_encoder_weights_stands_for_its_content(tmp_path):
+    for name, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
+        (tmp_path / name).write_bytes(content)
+    a, b, c = (encoder_source({"encoder_weights": str(tmp_path / name)}) for name in "abc")
+    assert a == b != c
+    assert [encoder_source({"encoder_weights": name}) for name in ("imagenet", "random")] == [
+        "imagenet",
+        "random",
+    ]

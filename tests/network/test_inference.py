@@ -8,8 +8,8 @@ from slideunet.images.normalisation import Normalisation
 from slideunet.images.tiling import tile_grid
 from slideunet.network import inference
 from slideunet.network.convolutions import convolutions
+from slideunet.network.halo import halo
 from slideunet.network.inference import choose_precision, for_inference, predict_tile, predict_tiles, to_uint8
-from slideunet.network.unet import DoubleConv, halo
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -59,9 +59,10 @@ def test_any_size_of_slide_and_tile_gives_the_same(random_network, height, width
     np.testing.assert_array_equal(stitch(network, pixels, tile), whole(network, pixels))
 
 
+@pytest.mark.parametrize("encoder", [None, "efficientnet_lite0", "resnet18"])
 @pytest.mark.parametrize("decoder", ["transposed", "upsample"])
-def test_the_network_as_deep_as_the_default_is_exact(random_network, decoder):
-    network = for_inference(random_network(channels=2, width=8, depth=4, decoder=decoder))
+def test_the_network_as_deep_as_the_default_is_exact(random_network, decoder, encoder):
+    network = for_inference(random_network(channels=2, width=8, depth=4, decoder=decoder, encoder=encoder))
     pixels = draw((150, 131))
     np.testing.assert_array_equal(stitch(network, pixels, 64), whole(network, pixels))
 
@@ -92,17 +93,17 @@ def test_room_is_made_only_where_torch_would_change_its_kernel(random_network):
     assert min(found.inputs * found.side**2 for found in sizes) > 20480
 
 
-def test_folded_batch_normalisation_gives_the_same_logits(random_network):
-    network = random_network(channels=2)
+@pytest.mark.parametrize("encoder", [None, "efficientnet_lite0", "resnet18"])
+def test_folded_batch_normalisation_gives_the_same_logits(random_network, encoder):
+    network = random_network(channels=2, encoder=encoder)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     folded = for_inference(network.train())
     assert not folded.training
     assert network.training
     image = torch.rand(1, 2, 32, 48)
     with torch.inference_mode():
-        torch.testing.assert_close(folded(image), network.eval()(image), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(folded(image), network.eval()(image), atol=1e-4, rtol=1e-4)
     assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in folded.modules())
-    assert sum(isinstance(part, DoubleConv) for part in folded.modules()) == 5
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, before[name])
 

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
+from slideunet.network.halo import halo
 from slideunet.network.inference import for_inference
 from slideunet.network.merged import MergedUNet
-from slideunet.network.unet import halo
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -6,6 +6,8 @@ import torch
 
 from slideunet.errors import InputError
 from slideunet.network import model, training
+from slideunet.network.encoder_weights import load_encoder_weights
+from slideunet.network.encoders import build_encoder
 from slideunet.network.model import build_spec, train_model
 from slideunet.network.unet import UNetSpec
 from slideunet.network.weights import load_model
@@ -14,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 MODEL = {
     "preset": "light", "width": 4, "depth": 2, "decoder": "upsample", "dropout": None,
-    "heads": ["distance", "centres"], "weights": None,
+    "heads": ["distance", "centres"], "weights": None, "encoder": None, "encoder_weights": "imagenet",
 }  # fmt: skip
 DATA = {"normalisation": "percentile", "background": "dark", "channels": None}
 FILES = ["curves.png", "history.csv", "model.json", "model.safetensors", "patches.png"]
@@ -80,6 +82,19 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(train, tmp
     assert digests[0] == digests[1] != digests[2]
 
 
+def test_an_encoder_is_trained_on_from_the_published_weights(images, training_section, tmp_path):
+    model = MODEL | {"encoder": "efficientnet_lite0"}
+    section = training_section | {"learning_rate": 1e-6, "epochs": 1, "ema": 0.0}
+    slides = {"train": ["S0"], "val": ["S1"]}
+    train_model(slides, images, model=model, data=DATA, training=section, folder=tmp_path, threads=1)
+    network, facts = load_model(tmp_path)
+    assert facts["architecture"]["encoder"] == "efficientnet_lite0"
+    published = build_encoder("efficientnet_lite0", channels=1, width=4, depth=2)
+    load_encoder_weights(published, "efficientnet_lite0", "imagenet")
+    for name, values in published.stages.named_parameters():
+        torch.testing.assert_close(network.encoder.stages.get_parameter(name), values, rtol=1e-3, atol=1e-4)
+
+
 def test_a_training_killed_in_the_middle_gives_the_same_model(train, tmp_path, monkeypatch):
     expected = train(tmp_path / "straight")
     original, calls = training.training_step, []
@@ -119,7 +134,7 @@ def test_without_a_validation_slide_no_epoch_can_be_chosen(train, tmp_path):
 
 
 def test_what_is_not_said_is_taken_from_the_preset():
-    nothing = dict.fromkeys(("width", "depth", "decoder", "dropout")) | {"heads": []}
+    nothing = dict.fromkeys(("width", "depth", "decoder", "dropout")) | {"heads": [], "encoder": None}
     assert build_spec({"preset": "classic"} | nothing, 3) == UNetSpec(3, 64, 2, "upsample")
     assert build_spec({"preset": "standard"} | nothing | {"width": 8, "dropout": 0.1}, 1) == UNetSpec(
         1, 8, 4, "transposed", 0.1

@@ -1,7 +1,8 @@
 import pytest
 
+from slideunet.network.halo import halo
 from slideunet.network.tile_size import best_tile, peak_bytes, work_per_pixel
-from slideunet.network.unet import PRESETS, UNetSpec, halo
+from slideunet.network.unet import PRESETS, UNetSpec
 
 LIGHT = UNetSpec(1, **PRESETS["light"])
 

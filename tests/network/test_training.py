@@ -34,9 +34,9 @@ def plan(training_section):
     return TrainingPlan(**own | {"seed": 3, "epochs": 3, "patch_size": 32})
 
 
-def new_network(dropout=0.2):
+def new_network(dropout=0.2, encoder=None):
     torch.manual_seed(0)
-    return UNet(UNetSpec(1, 4, 2, dropout=dropout))
+    return UNet(UNetSpec(1, 4, 2, dropout=dropout, encoder=encoder))
 
 
 def lasting(history):
@@ -113,6 +113,16 @@ def test_a_finished_training_is_not_repeated(slides, plan, tmp_path, monkeypatch
     again = fit(new_network(), slides[:1], slides[1:], plan, tmp_path / "p.pt")
     assert_same(again.best, first.best)
     assert again.history == first.history
+
+
+@pytest.mark.parametrize("encoder", [None, "efficientnet_lite0"])
+def test_a_frozen_encoder_keeps_weights_and_statistics_and_the_rest_learns(slides, plan, tmp_path, encoder):
+    network = new_network(encoder=encoder)
+    before = {name: values.clone() for name, values in network.state_dict().items()}
+    progress = fit(network, slides, slides, replace(plan, freeze_encoder=True), tmp_path / "progress.pt")
+    for name, values in progress.best.items():
+        same = torch.equal(values, before[name])
+        assert same == name.startswith("encoder.stages."), name
 
 
 def test_what_is_easy_is_learned(slides, plan, tmp_path, no_augmentation):

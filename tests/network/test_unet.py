@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from slideunet.network import unet
 from slideunet.network.convolutions import least_core
+from slideunet.network.halo import halo
 from slideunet.network.inference import for_inference, large_enough, reduced_precision
-from slideunet.network.unet import PRESETS, UNet, UNetSpec, halo, with_heads
+from slideunet.network.unet import PRESETS, UNet, UNetSpec, with_heads
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -17,6 +18,20 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def test_the_measured_halo_is_that_of_the_formula(depth, decoder):
     multiple = 2**depth
     assert halo(UNetSpec(3, 16, depth, decoder)) == -(-(6 * multiple - 2) // multiple) * multiple
+
+
+@pytest.mark.parametrize(
+    ("encoder", "depth", "expected"),
+    # Of the stages and of a decoder of `depth` levels, by adding up the reach of every convolution.
+    [
+        ("efficientnet_lite0", 3, 56),
+        ("efficientnet_lite0", 4, 208),
+        ("resnet18", 4, 144),
+        ("resnet34", 3, 112),
+    ],
+)
+def test_the_halo_of_other_encoders_is_as_far_as_the_longest_path(encoder, depth, expected):
+    assert halo(UNetSpec(3, 16, depth, encoder=encoder)) == expected
 
 
 def test_measuring_the_halo_leaves_no_trace_in_the_random_numbers_of_a_network_with_a_seed():
@@ -41,13 +56,8 @@ def test_presets_have_logits_of_the_size_of_the_image(preset):
 
 def test_the_classic_network_has_the_widths_of_the_article():
     network = UNet(UNetSpec(channels=3, **PRESETS["classic"]))
-    assert [block[0].out_channels for block in (*network.encoder, network.bottom, *network.decoder)] == [
-        64,
-        128,
-        256,
-        128,
-        64,
-    ]
+    assert network.encoder.widths == [64, 128, 256]
+    assert [block[0].out_channels for block in network.decoder] == [128, 64]
     assert not any(isinstance(block, torch.nn.ConvTranspose2d) for block in network.modules())
 
 
@@ -72,7 +82,7 @@ def test_dropout_acts_while_training_only():
 
 
 def test_a_spec_is_made_again_from_its_description():
-    spec = UNetSpec(3, 16, 4, "upsample", 0.1)
+    spec = UNetSpec(3, 16, 4, "upsample", 0.1, ("distance",), "resnet18")
     assert UNetSpec(**spec.as_dict()) == spec
     assert (spec.multiple, np.log2(spec.multiple)) == (16, spec.depth)
 
@@ -84,11 +94,21 @@ def test_a_spec_is_made_again_from_its_description():
     precision=st.sampled_from(["fp32", "bf16"]),
 )
 @settings(max_examples=12)
-@pytest.mark.parametrize("decoder", ["transposed", "upsample"])
+@pytest.mark.parametrize(
+    ("decoder", "encoder"),
+    [
+        ("transposed", None),
+        ("upsample", None),
+        ("transposed", "efficientnet_lite0"),
+        ("upsample", "resnet18"),
+    ],
+)
 def test_leaving_out_a_margin_changes_no_bit_of_the_rest(
-    random_network, decoder, depth, cells, margin, precision
+    random_network, decoder, encoder, depth, cells, margin, precision
 ):
-    network = for_inference(random_network(channels=2, width=4, depth=depth, decoder=decoder))
+    network = for_inference(
+        random_network(channels=2, width=4, depth=depth, decoder=decoder, encoder=encoder)
+    )
     margin *= network.spec.multiple
     least = least_core(network.spec, margin, large_enough)
     sides = [cell * network.spec.multiple + least + 2 * margin for cell in cells]

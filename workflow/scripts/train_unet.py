@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from slideunet.logs import log_to
-from slideunet.network.facts import read_model_facts, training_fingerprint
+from slideunet.network.facts import encoder_source, read_model_facts, training_fingerprint
 
 
 def main(
@@ -35,7 +35,8 @@ def main(
     slides = {side: list(table.loc[table["split"] == side, "slide"]) for side in ("train", "val")}
     # What the training depends on are the weights, not where they lie.
     training = dict(training) | {"init_from": initial and read_model_facts(initial)["sha256"]}
-    known = training_fingerprint(slides, slides_folder, model, data, training)
+    choices = dict(model) | {"encoder_weights": encoder_source(model)}
+    known = training_fingerprint(slides, slides_folder, choices, data, training)
     state = facts.parent / "state" / known[:16]
     finished = [
         state / path.name for path in (history, curves, patches, facts.with_name("model.safetensors"), facts)

@@ -111,6 +111,21 @@ def _contradictions(config: Mapping[str, Yaml]) -> Iterator[str]:
             f"{training['loss']}. There is only one part to weigh. Remove loss_weights or choose "
             "bce_dice or focal_dice."
         )
+    yield from _encoder_contradictions(config.get("model", {}), training)
+
+
+def _encoder_contradictions(model: Mapping[str, Yaml], training: Mapping[str, Yaml]) -> Iterator[str]:
+    if model.get("encoder") is None and model.get("encoder_weights", "imagenet") != "imagenet":
+        yield (
+            f"configuration: model.encoder_weights is {model['encoder_weights']} but the encoder is the "
+            "U-Net's own, which has no published weights. Name one in model.encoder, or remove it."
+        )
+    begun = training.get("init_from") or (model.get("encoder") and model["encoder_weights"] != "random")
+    if training.get("freeze_encoder") and not begun:
+        yield (
+            "configuration: training.freeze_encoder would keep random weights. Name a model in "
+            "training.init_from or an encoder in model.encoder, or remove it."
+        )
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from slideunet.inputs.batches import assign_batches, image_sizes
 from slideunet.inputs.schema import check_configuration
 from slideunet.inputs.sheet import check_purpose, missing_files, read_sheet
 from slideunet.inputs.strict_yaml import duplicate_keys, read_yaml_strictly
-from slideunet.network.facts import read_model_facts
+from slideunet.network.facts import ENCODER_SOURCES, read_model_facts
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,8 @@ def load_run(config: Mapping[str, Any], *, config_files: Sequence[Path], schemas
         shrink_by = _shrinking(config, weights)
     with _collected(problems):
         initial = _find_model(("training", "init_from"), config, config_files, root)
+    with _collected(problems):
+        encoder_weights = _find_encoder_weights(config, config_files)
     made: list[Path] = []
     # The sheet is looked at even when the configuration has faults, so that all are told together.
     if (name := _text_at(config, "slides")) is not None:
@@ -112,6 +114,7 @@ def load_run(config: Mapping[str, Any], *, config_files: Sequence[Path], schemas
             check_purpose(sheet, _text_at(config, "model", "weights"))
     if problems:
         raise InputError(problems)
+    checked["model"]["encoder_weights"] = encoder_weights
     batches = assign_batches(image_sizes(sheet, made))
     return Run(checked, path, sheet, batches, made, weights, None if weights else initial, shrink_by)
 
@@ -198,6 +201,14 @@ def _find_model(
         return None
     folders = [Path(), *_folders(config_files), root / "resources" / "models"]
     return _find(name, "model.json", folders, f"{'.'.join(key)}: there is no model.json in")
+
+
+def _find_encoder_weights(config: Mapping[str, Any], config_files: Sequence[Path]) -> str:
+    """Return where published weights come from, a file as an absolute path."""
+    name = _text_at(config, "model", "encoder_weights") or ENCODER_SOURCES[0]
+    if name in ENCODER_SOURCES:
+        return name
+    return str(_find(name, "", [Path(), *_folders(config_files)], "model.encoder_weights: there is no file"))
 
 
 def _shrinking(config: Mapping[str, Any], weights: Path | None) -> float:

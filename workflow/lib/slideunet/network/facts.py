@@ -1,5 +1,6 @@
 """What is known of a model and of a prediction without loading torch, which takes seconds."""
 
+import hashlib
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -12,12 +13,15 @@ from slideunet.images.stores import read_manifest
 Precision = Literal["fp32", "bf16"]
 EngineName = Literal["openvino", "torch"]
 Head = Literal["distance", "centres"]
-FORMAT = 2  # Raise when models are trained differently, so that old ones are trained again.
+FORMAT = 3  # Raise when models are trained differently, so that old ones are trained again.
 
 # What a network may learn besides the foreground, and the maps that it is made of; see `network.targets`.
 HEADS: dict[Head, tuple[str, ...]] = {"distance": ("distance",), "centres": ("centre", "dy", "dx")}
 
 OFFSET_ZERO = 128  # The byte of no offset in the maps dy and dx.
+
+# What `model.encoder_weights` may be besides a file.
+ENCODER_SOURCES = ("imagenet", "random")
 
 _REQUIRED = ("architecture", "normalisation", "background", "halo", "threshold", "precision", "sha256")
 
@@ -78,6 +82,12 @@ def learned_contents(folder: Path) -> list[str]:
         f"model.weights: {folder / 'model.json'} does not say which slides the model has learned from "
         "(training.contents). A slide it knows would count as a success. Train it again with this version."
     )
+
+
+def encoder_source(model: Mapping[str, Any]) -> str:
+    """Return what `model.encoder_weights` stands for: the sha256 of a file, wherever that lies."""
+    name = model["encoder_weights"]
+    return name if name in ENCODER_SOURCES else hashlib.sha256(Path(name).read_bytes()).hexdigest()
 
 
 def training_fingerprint(

@@ -2,21 +2,19 @@
 
 from pathlib import Path
 
-import torch
-
 from slideunet.errors import InputError
+from slideunet.network.encoder_weights import for_channels
 from slideunet.network.unet import UNet
 from slideunet.network.weights import load_model
 
-_FIRST = "encoder.0.0.weight"
-_SAME = ("width", "depth", "decoder")
+_SAME = ("encoder", "width", "depth", "decoder")
 
 
 def start_from(network: UNet, folder: Path) -> None:
     """Give a network the weights of a model, in place.
 
-    Another number of channels is adapted to: the new first convolution answers to an image of equal channels
-    as the old one did. Heads that the model has not learned keep their random weights; others are left out.
+    Another number of channels is adapted to, see `for_channels`. Heads that the model has not learned keep
+    their random weights; others are left out.
 
     Parameters
     ----------
@@ -28,7 +26,7 @@ def start_from(network: UNet, folder: Path) -> None:
     Raises
     ------
     InputError
-        When there is no model, or its width, depth or decoder differ from the network's.
+        When there is no model, or its encoder, width, depth or decoder differ from the network's.
     """
     source, _ = load_model(folder)
     different = [name for name in _SAME if getattr(source.spec, name) != getattr(network.spec, name)]
@@ -41,17 +39,12 @@ def start_from(network: UNet, folder: Path) -> None:
             + ". Set these under model as they are in that model."
         )
     weights = source.state_dict()
-    weights[_FIRST] = _for_channels(weights[_FIRST], network.spec.channels)
+    for name, values in network.encoder.state_dict().items():
+        if values.ndim == 4:
+            weights[f"encoder.{name}"] = for_channels(weights[f"encoder.{name}"], values.shape[1])
     own = {name: values.clone() for name, values in network.head.state_dict().items()}
     for row, name in enumerate(network.spec.maps):
         if name in source.spec.maps:
             for part, values in own.items():
                 values[row] = weights[f"head.{part}"][source.spec.maps.index(name)]
     network.load_state_dict(weights | {f"head.{part}": values for part, values in own.items()})
-
-
-def _for_channels(weight: torch.Tensor, channels: int) -> torch.Tensor:
-    """Return the weight (out, channels, 3, 3) of a convolution that was (out, any, 3, 3)."""
-    if weight.shape[1] == channels:
-        return weight
-    return weight.sum(dim=1, keepdim=True).expand(-1, channels, -1, -1) / channels

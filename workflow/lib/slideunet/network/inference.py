@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 from scipy.special import expit
+from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from slideunet.images.normalisation import Normalisation
@@ -17,7 +19,8 @@ from slideunet.images.tiling import Interval, Tile, tile_grid
 from slideunet.images.windows import read_mirrored
 from slideunet.network.convolutions import Convolution, least_core
 from slideunet.network.facts import Precision
-from slideunet.network.unet import DoubleConv, UNet, UNetSpec, channels_last, halo
+from slideunet.network.halo import halo
+from slideunet.network.unet import UNet, UNetSpec, channels_last
 
 TILE = 1024
 # torch leaves a float32 convolution of one image with so few inputs to another kernel: other last bits.
@@ -28,14 +31,11 @@ _FASTER = 1.2  # bf16 must be this much faster to be worth its rounding.
 def for_inference(network: UNet) -> UNet:
     """Return a copy in evaluation mode, batch normalisation folded into the convolutions, channels last."""
     folded = copy.deepcopy(network).eval()
-    for block in folded.modules():
-        if isinstance(block, DoubleConv):
-            for first in (0, 3):
-                convolution, normalisation = block[first], block[first + 1]
-                assert isinstance(convolution, torch.nn.Conv2d)
-                assert isinstance(normalisation, torch.nn.BatchNorm2d)
-                block[first] = fuse_conv_bn_eval(convolution, normalisation)
-                block[first + 1] = torch.nn.Identity()
+    for block in list(folded.modules()):
+        for (first, convolution), (second, normalisation) in itertools.pairwise(block.named_children()):
+            if isinstance(convolution, nn.Conv2d) and isinstance(normalisation, nn.BatchNorm2d):
+                setattr(block, first, fuse_conv_bn_eval(convolution, normalisation))
+                setattr(block, second, nn.Identity())
     return channels_last(folded)
 
 

@@ -24,8 +24,8 @@ class MergedUNet(UNet):
 
     def __init__(self, network: UNet) -> None:
         nn.Module.__init__(self)  # UNet's would draw random weights.
-        self.spec, self.pool, self.dropout = network.spec, network.pool, network.dropout
-        self.encoder, self.bottom = network.encoder, network.bottom
+        self.spec, self.dropout = network.spec, network.dropout
+        self.encoder = network.encoder
         self.up, self.decoder, self.head = network.up, network.decoder, network.head
         self.merged = nn.ModuleDict()
         for index, (up, block) in enumerate(zip(network.up, network.decoder, strict=True)):

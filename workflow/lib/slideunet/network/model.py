@@ -16,8 +16,10 @@ from slideunet.images.normalisation import normalisation
 from slideunet.images.stores import read_manifest, write_atomically
 from slideunet.network.decodings import compare_methods
 from slideunet.network.diameters import diameters
+from slideunet.network.encoder_weights import load_encoder_weights
 from slideunet.network.facts import Precision, learned_contents, read_model_facts
 from slideunet.network.fine_tuning import start_from
+from slideunet.network.halo import halo
 from slideunet.network.inference import best_device, choose_precision
 from slideunet.network.losses import build_loss
 from slideunet.network.patches import LabelledSlide
@@ -25,7 +27,7 @@ from slideunet.network.progress import Progress
 from slideunet.network.step import training_step
 from slideunet.network.torch_engine import TorchEngine
 from slideunet.network.training import TrainingPlan, fit, training_patches
-from slideunet.network.unet import PRESETS, UNet, UNetSpec, channels_last, halo
+from slideunet.network.unet import PRESETS, UNet, UNetSpec, channels_last
 from slideunet.network.weights import save_model
 from slideunet.report.contact_sheet import contact_sheet_png
 from slideunet.report.figures import learning_curves_png
@@ -70,9 +72,7 @@ def train_model(
     seed = training["seeds"][0]
     torch.manual_seed(seed)
     network = UNet(spec)
-    if initial is not None:
-        start_from(network, initial)
-        logging.info(f"The training begins with the weights of {initial}")
+    _initialise(network, model["encoder_weights"], initial)
     network.to(best_device())
     plan = _plan(training, seed, _precision(network, training))
     sides = {side: _labelled(found, images, data) for side, found in manifests.items()}
@@ -99,6 +99,17 @@ def train_model(
     save_model(folder, progress.best, facts)
     (folder / "progress.pt").unlink()
     shutil.rmtree(folder / "packed", ignore_errors=True)
+
+
+def _initialise(network: UNet, encoder_weights: str, initial: Path | None) -> None:
+    """Give a network the weights to begin with, as far as they are not random."""
+    name = network.spec.encoder
+    if initial is not None:
+        start_from(network, initial)
+        logging.info(f"The training begins with the weights of {initial}")
+    elif name is not None and encoder_weights != "random":
+        load_encoder_weights(network.encoder, name, encoder_weights)
+        logging.info(f"The encoder {name} begins with the weights of {encoder_weights}")
 
 
 def _contact_sheet(train: Sequence[LabelledSlide], plan: TrainingPlan, spec: UNetSpec, packed: Path) -> bytes:
@@ -137,7 +148,8 @@ def build_spec(model: Section, channels: int) -> UNetSpec:
     Values that are None are taken from the preset.
     """
     own = {name: model[name] for name in ("width", "depth", "decoder", "dropout") if model[name] is not None}
-    return UNetSpec(channels=channels, heads=model["heads"], **(PRESETS[model["preset"]] | own))
+    chosen = PRESETS[model["preset"]] | own
+    return UNetSpec(channels=channels, heads=model["heads"], encoder=model["encoder"], **chosen)
 
 
 def _plan(training: Section, seed: int, precision: Precision) -> TrainingPlan:
@@ -197,8 +209,8 @@ def _introduction(
     parameters = sum(parameter.numel() for parameter in UNet(spec).parameters())
     return (
         f"U-Net of {parameters / 1e6:.2f} million parameters (width {spec.width}, depth {spec.depth}, "
-        f"halo {halo(spec)} px); {len(sides['train'])} training and {len(sides['val'])} validation slides, "
-        f"{plan.epochs} epochs, {threads} threads"
+        f"encoder {spec.encoder or 'its own'}, halo {halo(spec)} px); {len(sides['train'])} training and "
+        f"{len(sides['val'])} validation slides, {plan.epochs} epochs, {threads} threads"
     )
 
 

@@ -12,10 +12,11 @@ from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from slideunet.images.normalisation import Normalisation
 from slideunet.network.convolutions import Convolution, least_core
 from slideunet.network.facts import Precision
+from slideunet.network.halo import halo
 from slideunet.network.inference import for_inference
 from slideunet.network.maps import to_bytes
 from slideunet.network.merged import MergedUNet
-from slideunet.network.unet import UNet, halo
+from slideunet.network.unet import UNet
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 # Narrower feature maps may be computed by kernels that add in another order: other last bits in float32.

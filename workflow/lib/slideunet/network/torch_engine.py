@@ -6,9 +6,10 @@ import torch
 from slideunet.images.normalisation import Normalisation
 from slideunet.network.convolutions import least_core
 from slideunet.network.facts import Precision
+from slideunet.network.halo import halo
 from slideunet.network.inference import for_inference, large_enough, reduced_precision
 from slideunet.network.maps import to_bytes
-from slideunet.network.unet import UNet, halo
+from slideunet.network.unet import UNet
 
 # On a GPU the sides of tiles are rounded up to this: few shapes are seen, and each has its own kernels.
 _GPU_STEP = 256

@@ -54,6 +54,7 @@ class TrainingPlan:
     best_by: BestBy
     ema: float
     seed: int
+    freeze_encoder: bool
     precision: Precision
     augmentation: Mapping[str, float]
 
@@ -96,6 +97,7 @@ def fit(
         When the loss is no longer finite; the state of the last whole epoch is kept.
     """
     channels_last(network)
+    network.encoder.stages.requires_grad_(not plan.freeze_encoder)
     learner = Learner(network, averaged(network, plan.ema), _optimiser(network, plan))
     progress = resume(state, learner) or start(learner, plan.precision)
     # "auto" was chosen by the clock, which may choose differently now; the result must not.
@@ -156,6 +158,8 @@ def _train_epoch(
     # Dropout is the only draw from torch's own generator.
     torch.manual_seed(plan.seed * 1_000_003 + epoch.number)
     network.train()
+    if plan.freeze_encoder:
+        network.encoder.stages.eval()  # Its batch statistics stay, too.
     for step, (image, target) in enumerate(epoch.batches):
         rate = _set_learning_rate(optimiser, plan, epoch.steps, epoch.number * epoch.steps + step)
         image = image.to(device, memory_format=torch.channels_last)

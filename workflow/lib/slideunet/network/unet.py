@@ -13,7 +13,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from slideunet.network.encoders import DoubleConv, build_encoder
 from slideunet.network.facts import Head, output_maps
+from slideunet.network.pretrained import EncoderName
 
 Decoder = Literal["transposed", "upsample"]
 
@@ -27,15 +29,17 @@ class UNetSpec:
     channels : int
         Input channels.
     width : int
-        Feature maps of the first level; doubled on every level.
+        Feature maps of the first level; doubled on every level, of the decoder only with another encoder.
     depth : int
-        Number of poolings.
+        Times that the image is halved.
     decoder : "transposed" or "upsample"
         2 x 2 transposed convolution, or nearest-neighbour up-sampling followed by a 1 x 1 convolution.
     dropout : float
         Share of feature maps dropped after the encoder's lower half, where most parameters are.
     heads : sequence of "distance" and "centres"
         What tells cells that touch apart, learned besides the foreground.
+    encoder : name or None
+        Of an encoder that was trained on ImageNet (`network.pretrained`), in the place of the U-Net's own.
     """
 
     channels: int
@@ -44,6 +48,7 @@ class UNetSpec:
     decoder: Decoder = "transposed"
     dropout: float = 0.0
     heads: tuple[Head, ...] = ()
+    encoder: EncoderName | None = None
 
     def __post_init__(self) -> None:
         # From JSON it comes as a list, which has no hash.
@@ -73,7 +78,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 class UNet(nn.Module):
-    """Encoder, bottom and decoder with skip connections by concatenation.
+    """Encoder and decoder with skip connections by concatenation.
 
     Input (n, channels, y, x) float32 with sides that are multiples of 2^depth; output (n, maps, y, x): the
     foreground logit, then the maps of the heads.
@@ -82,14 +87,14 @@ class UNet(nn.Module):
     def __init__(self, spec: UNetSpec) -> None:
         super().__init__()
         self.spec = spec
-        widths = [spec.width * 2**level for level in range(spec.depth + 1)]
-        inputs = [spec.channels, *widths[:-1]]
-        self.encoder = nn.ModuleList(DoubleConv(*pair) for pair in zip(inputs[:-1], widths[:-1], strict=True))
-        self.bottom = DoubleConv(inputs[-1], widths[-1])
-        self.pool = nn.MaxPool2d(2)
+        self.encoder = build_encoder(spec.encoder, spec.channels, spec.width, spec.depth)
         self.dropout = nn.Dropout2d(spec.dropout)
-        self.up = nn.ModuleList(_up(2 * width, width, spec.decoder) for width in reversed(widths[:-1]))
-        self.decoder = nn.ModuleList(DoubleConv(2 * width, width) for width in reversed(widths[:-1]))
+        widths = [spec.width * 2**level for level in range(spec.depth)]
+        skipped, (*_, bottom) = self.encoder.widths[:-1], self.encoder.widths
+        below = [*widths[1:], bottom]
+        ways_up = list(zip(below, widths, skipped, strict=True))[::-1]
+        self.up = nn.ModuleList(_up(under, width, spec.decoder) for under, width, _ in ways_up)
+        self.decoder = nn.ModuleList(DoubleConv(skip + width, width) for _, width, skip in ways_up)
         self.head = nn.Conv2d(widths[0], len(spec.maps), kernel_size=1)
 
     def forward(self, x: torch.Tensor, margin: int = 0) -> torch.Tensor:
@@ -109,14 +114,7 @@ class UNet(nn.Module):
         """
         if margin % self.spec.multiple:
             raise ValueError(f"margin {margin} is not a multiple of {self.spec.multiple} (2^depth)")
-        skips = []
-        for level, block in enumerate(self.encoder):
-            x = block(x)
-            if 2 * level >= self.spec.depth:
-                x = self.dropout(x)
-            skips.append(x)
-            x = self.pool(x)
-        x = self.dropout(self.bottom(x))
+        *skips, x = self.encoder(x, self.dropout)
         kept = margin >> self.spec.depth
         needed = reversed(decoder_margins(self.spec.depth))
         for index, (skip, need) in enumerate(zip(reversed(skips), needed, strict=True)):
@@ -130,9 +128,9 @@ class UNet(nn.Module):
 
         Parameters
         ----------
-        skip : tensor (n, width, y, x)
+        skip : tensor (n, maps skipped, y, x)
             From the encoder.
-        x : tensor (n, 2 width, y / 2 + crop, x / 2 + crop)
+        x : tensor (n, maps below, y / 2 + crop, x / 2 + crop)
             From the level below.
         crop : int
             Pixels to leave out on every side of what is made of x.
@@ -176,57 +174,9 @@ def channels_last(network: UNet) -> UNet:
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-class DoubleConv(nn.Sequential):
-    """Two times: 3 x 3 convolution, batch normalisation, ReLU."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(*_conv(inputs, outputs), *_conv(outputs, outputs))
-
-
-def _conv(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
-    convolution = nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False)
-    return convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
-
-
 def _up(inputs: int, outputs: int, decoder: Decoder) -> nn.Module:
     if decoder == "transposed":
         return nn.ConvTranspose2d(inputs, outputs, kernel_size=2, stride=2)
     return nn.Sequential(
         nn.Upsample(scale_factor=2, mode="nearest"), nn.Conv2d(inputs, outputs, kernel_size=1)
     )
-
-
-@functools.lru_cache
-def halo(spec: UNetSpec) -> int:
-    """Measure how far a pixel of the output sees, rounded up to a multiple of 2^depth.
-
-    The gradient of one output pixel with respect to the input is probed on a network of width 1 with positive
-    weights and mean instead of maximum pooling, so that no path cancels or is shut. The pixels at the two
-    corners of a pooling cell see farthest.
-
-    Returns
-    -------
-    int
-        Halo in pixels: 96 for depth 4.
-    """
-    network = _probe(spec)
-    multiple = spec.multiple
-    centre = 8 * multiple
-    radius = max(_radius(network, centre + offset, 2 * centre) for offset in (0, multiple - 1))
-    return -(-radius // multiple) * multiple
-
-
-def _probe(spec: UNetSpec) -> UNet:
-    network = UNet(UNetSpec(1, 1, spec.depth, spec.decoder)).double().eval()
-    network.pool = nn.AvgPool2d(2)  # type: ignore[assignment]
-    for parameter in network.parameters():
-        nn.init.constant_(parameter, 0.1)
-    return network
-
-
-def _radius(network: UNet, position: int, side: int) -> int:
-    image = torch.ones(1, 1, side, side, dtype=torch.float64, requires_grad=True)
-    network(image)[0, 0, position, position].backward()
-    assert image.grad is not None
-    seen = torch.nonzero(image.grad[0, 0].abs().sum(dim=1)).flatten()
-    return int(max(position - seen[0], seen[-1] - position))

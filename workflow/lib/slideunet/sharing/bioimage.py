@@ -10,7 +10,8 @@ from bioimageio.spec import save_bioimageio_package
 from bioimageio.spec.model import v0_5
 
 from slideunet import __version__
-from slideunet.network.unet import UNet, UNetSpec, halo
+from slideunet.network.halo import halo
+from slideunet.network.unet import UNet, UNetSpec
 from slideunet.sharing.graph import OPSET, Maps, write_onnx
 
 _PERCENTILES = {"percentile": (1.0, 99.8), "unit": (0.0, 100.0), "symmetric": (0.0, 100.0)}
