@@ -91,7 +91,7 @@ def test_defaults_are_filled_and_new_each_time():
         ({"dask": {"cluster": {"adress": "a"}}}, ["dask.cluster"]),
         ({"dask": {"slurm": {"que": "x"}}}, ["dask.slurm.que", "dask.slurm.queue"]),
         ({"training": {"patch_size": 1000}}, ["training.patch_size", "multiple of 32"]),
-        ({"training": {"seeds": [0, 1]}}, ["training.seeds"]),
+        ({"training": {"seeds": [0, 1, 0]}}, ["training.seeds"]),
         ({"training": {"weight_decay": float("nan")}}, ["training.weight_decay", ".nan"]),
         ({"training": {"loss": "dice", "loss_weights": [1, 1]}}, ["loss_weights", "dice"]),
         ({"model": {"encoder": "efficientnet_b0"}}, ["model.encoder", "efficientnet_lite0, resnet18"]),

@@ -8,7 +8,7 @@ from slideunet.network import unet
 from slideunet.network.convolutions import least_core
 from slideunet.network.halo import halo
 from slideunet.network.inference import for_inference, large_enough, reduced_precision
-from slideunet.network.unet import PRESETS, UNet, UNetSpec, with_heads
+from slideunet.network.unet import PRESETS, UNet, UNetSpec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -139,7 +139,7 @@ def test_a_margin_between_pooling_cells_is_refused(random_network):
 @pytest.mark.parametrize("heads", [(), ("distance",), ("centres",), ("centres", "distance")])
 def test_heads_that_are_left_out_change_nothing_for_the_others(random_network, heads):
     network = random_network(heads=["distance", "centres"])
-    some = with_heads(network, heads)
+    some = network.with_heads(heads)
     x = torch.rand(1, 1, 32, 40)
     with torch.no_grad():
         expected = network(x)[:, [network.spec.maps.index(name) for name in some.spec.maps]]

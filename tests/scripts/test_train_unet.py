@@ -8,7 +8,10 @@ from slideunet.network import model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-MODEL = {"preset": "light", "width": 4, "depth": 2, "decoder": None, "dropout": None, "heads": []}
+MODEL = {
+    "preset": "light", "width": 4, "depth": 2, "decoder": None, "dropout": None, "heads": [], "encoder": None,
+    "encoder_weights": "imagenet",
+}  # fmt: skip
 DATA = {"normalisation": "unit", "background": "dark"}
 FILES = ("curves.png", "history.csv", "model.json", "model.safetensors", "patches.png")
 
@@ -30,7 +33,7 @@ def run(folder, training_section):
             split_table=folder / "split.tsv", slides_folder=folder / "slides", model=MODEL, data=DATA,
             training=training_section | changes, facts=folder / "model/model.json",
             history=folder / "model/history.csv", curves=folder / "model/curves.png",
-            patches=folder / "model/patches.png", threads=1, initial=initial,
+            patches=folder / "model/patches.png", threads=1, initial=initial, states=folder / "model/state",
         )  # fmt: skip
         return json.loads((folder / "model/model.json").read_text())
 

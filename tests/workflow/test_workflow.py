@@ -185,6 +185,35 @@ def test_a_training_that_begins_with_a_model_is_not_tested_on_what_that_has_seen
     assert set(first["training"]["contents"]) <= set(second["training"]["contents"])
 
 
+def test_several_seeds_make_one_model_and_the_report_tells_their_spread(cohort, snakemake, tiny, tmp_path):
+    shutil.copytree(
+        cohort, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("results", ".snakemake")
+    )
+    config = tiny | {"slides": "slides.tsv", "training": tiny["training"] | {"seeds": [0, 7]}}
+    result = snakemake(tmp_path, config=config)
+    assert result.returncode == 0, result.stdout + result.stderr
+    results = tmp_path / "results"
+    weights = [at / "model.safetensors" for at in (results / "seeds/0", cohort / "results/model")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()  # The seed alone decides.
+    model = json.loads((results / "model/model.json").read_text())
+    assert model["architecture"]["members"] == 2
+    assert [member["seed"] for member in model["training"]["members"]] == [0, 7]
+    rows = json.loads((results / "report/summary.json").read_text())["seeds"]
+    assert {(row["split"], row["measure"]) for row in rows} == {
+        (split, measure) for split in ("val", "test") for measure in ("dice", "ap50", "map")
+    }
+    for row in rows:
+        assert list(row["seeds"]) == ["0", "7"]
+        assert row["mean"] == pytest.approx(sum(row["seeds"].values()) / 2)
+    assert "standard deviation" in (results / "report/report.html").read_text()
+    states = {path: path.stat().st_mtime_ns for path in (results / "model/state").glob("*/*")}
+    result = snakemake(tmp_path, config=config | {"training": tiny["training"] | {"seeds": [0, 7, 8]}})
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert json.loads((results / "model/model.json").read_text())["architecture"]["members"] == 3
+    assert len(list((results / "model/state").iterdir())) == 3
+    assert states == {path: path.stat().st_mtime_ns for path in states}  # The first two are not repeated.
+
+
 def test_one_command_finds_the_cells_of_a_folder_of_images(cohort, tmp_path):
     (tmp_path / "images").mkdir()
     shutil.copyfile(cohort / "f6.tif", tmp_path / "images/new one.tif")

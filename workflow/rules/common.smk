@@ -19,11 +19,16 @@ with stop_on_input_errors():
 CONFIG = RUN.config
 TRAINED_HERE = RUN.weights is None
 MODEL = RUN.weights or Path("results/model")
+SEEDS = CONFIG["training"]["seeds"]
+# The training of one seed is the model; those of several are joined.
+JOINED = TRAINED_HERE and len(SEEDS) > 1
+TRAINED = "results/seeds/{seed}" if JOINED else "results/model"
 
 
 wildcard_constraints:
     batch="|".join(RUN.batches),
     part=r"\d+",
+    seed=r"\d+",
 
 
 def get_batch_files(wildcards):
@@ -69,8 +74,17 @@ def get_parts(wildcards):
     )
 
 
+def get_training(wildcards):
+    """The choices of the training of one seed."""
+    return CONFIG["training"] | {"seeds": [int(getattr(wildcards, "seed", SEEDS[0]))]}
+
+
 def get_history(wildcards):
     return ["results/model/history.csv"] if TRAINED_HERE else []
+
+
+def get_seed_scores(wildcards):
+    return ["results/seeds/scores.csv"] if JOINED else []
 
 
 def get_command():

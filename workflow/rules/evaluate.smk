@@ -30,6 +30,7 @@ rule build_report:
         split="results/split.tsv",
         model=MODEL / "model.json",
         history=get_history,
+        seeds=get_seed_scores,
         scores=get_batches("score_slides"),
         cells=get_batches("measure_cells"),
     output:
@@ -60,6 +61,7 @@ rule build_report:
         predictions_folder="results/predictions",
         metrics_folder="results/metrics",
         history="results/model/history.csv" if TRAINED_HERE else None,
+        seed_scores="results/seeds/scores.csv" if JOINED else None,
         quarantine_folder="results/quarantine",
         config=CONFIG,
         command=get_command(),

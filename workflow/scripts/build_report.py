@@ -35,6 +35,7 @@ def main(
     table: Path,
     summary: Path,
     quarantine_folder: Path,
+    seed_scores: Path | None = None,
     command: str = "snakemake --cores all",
     date: str | None = None,
 ) -> None:
@@ -62,6 +63,8 @@ def main(
         The outputs.
     quarantine_folder : Path
         Of the slides that were set aside.
+    seed_scores : Path or None
+        scores.csv of several seeds.
     command : str
         Printed as the way to repeat the run.
     date : str or None
@@ -81,6 +84,7 @@ def main(
         config=config,
         model=read_manifest(model),
         history=pd.read_csv(history) if history is not None and history.exists() else None,
+        seeds=pd.read_csv(seed_scores) if seed_scores is not None else None,
         by=by,
         sheet_sha256=hashlib.sha256(sheet.read_bytes()).hexdigest() if sheet else None,
         versions=versions(),
@@ -112,6 +116,7 @@ if __name__ == "__main__":
             metrics_folder=Path(snakemake.params.metrics_folder),
             model=Path(snakemake.input.model),
             history=Path(snakemake.params.history) if snakemake.params.history else None,
+            seed_scores=Path(snakemake.params.seed_scores) if snakemake.params.seed_scores else None,
             config=dict(snakemake.params.config),
             quarantine_folder=Path(snakemake.params.quarantine_folder),
             command=snakemake.params.command,

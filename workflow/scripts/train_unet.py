@@ -20,6 +20,7 @@ def main(
     data: Mapping[str, Any],
     training: Mapping[str, Any],
     initial: Path | None,
+    states: Path,
     facts: Path,
     history: Path,
     curves: Path,
@@ -29,7 +30,7 @@ def main(
     """Write model.safetensors + model.json, history.csv, curves.png and patches.png.
 
     A finished training with the same slides and choices is taken from its state; an unfinished one goes on.
-    `initial` is the folder of a model to begin with.
+    `initial` is the folder of a model to begin with, `states` that of all trainings of this run.
     """
     table = pd.read_csv(split_table, sep="\t", dtype=str, keep_default_na=False)
     slides = {side: list(table.loc[table["split"] == side, "slide"]) for side in ("train", "val")}
@@ -37,7 +38,7 @@ def main(
     training = dict(training) | {"init_from": initial and read_model_facts(initial)["sha256"]}
     choices = dict(model) | {"encoder_weights": encoder_source(model)}
     known = training_fingerprint(slides, slides_folder, choices, data, training)
-    state = facts.parent / "state" / known[:16]
+    state = states / known[:16]
     finished = [
         state / path.name for path in (history, curves, patches, facts.with_name("model.safetensors"), facts)
     ]
@@ -69,6 +70,7 @@ if __name__ == "__main__":
             data=snakemake.params.data,
             training=snakemake.params.training,
             initial=snakemake.params.initial and Path(snakemake.params.initial),
+            states=Path(snakemake.params.states),
             facts=Path(snakemake.output.facts),
             history=Path(snakemake.output.history),
             curves=Path(snakemake.output.curves),

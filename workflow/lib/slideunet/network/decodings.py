@@ -46,7 +46,7 @@ def compare_methods(
         for method in fitting_methods(engine.spec.maps)
     }
     for slide in slides:
-        truth, maps = _middle_block(engine, slide)
+        truth, maps = middle_block(engine, slide)
         for method, tried in counts.items():
             for ratio in tried:
                 tried[ratio] += score(truth, maps, threshold, method, ratio)
@@ -60,7 +60,7 @@ def _ratios(method: Method) -> tuple[float | None, ...]:
     return (None,) if usual is None else tuple(sorted({*MERGE_RATIOS_TRIED, usual}))
 
 
-def _middle_block(engine: Engine, slide: LabelledSlide) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def middle_block(engine: Engine, slide: LabelledSlide) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Return the truth and the predicted maps of a slide's middle block."""
     rows, columns = block_at(slide.shape, block_count(slide.shape) // 2)
     truth = open_label_store(slide.manifest, "truth")[rows, columns]

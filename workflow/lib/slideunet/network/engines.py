@@ -13,7 +13,7 @@ from slideunet.images.normalisation import Normalisation
 from slideunet.network.facts import EngineName, Head, Precision
 from slideunet.network.inference import best_device, choose_precision
 from slideunet.network.torch_engine import TorchEngine
-from slideunet.network.unet import UNet, UNetSpec, with_heads
+from slideunet.network.unet import UNet, UNetSpec
 from slideunet.network.weights import load_model
 
 _TRIAL = 256  # Side of the core that is timed to choose a precision, in pixels.
@@ -95,7 +95,7 @@ def open_engine(
         When OpenVINO is asked for and cannot be imported.
     """
     network, _ = load_model(model_folder)
-    return build_engine(with_heads(network, heads), choose_engine(engine), precision, threads)
+    return build_engine(network.with_heads(heads), choose_engine(engine), precision, threads)
 
 
 def choose_engine(engine: EngineName | Literal["auto"]) -> EngineName:

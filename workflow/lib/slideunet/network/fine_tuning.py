@@ -26,9 +26,15 @@ def start_from(network: UNet, folder: Path) -> None:
     Raises
     ------
     InputError
-        When there is no model, or its encoder, width, depth or decoder differ from the network's.
+        When there is no model or an ensemble, or its encoder, width, depth or decoder differ from the
+        network's.
     """
     source, _ = load_model(folder)
+    if source.spec.members > 1:
+        raise InputError(
+            f"training.init_from: {folder} is the mean of {source.spec.members} networks, and a training "
+            "begins with one. Name one of them, such as results/seeds/0."
+        )
     different = [name for name in _SAME if getattr(source.spec, name) != getattr(network.spec, name)]
     if different:
         raise InputError(

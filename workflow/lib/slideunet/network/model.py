@@ -75,7 +75,7 @@ def train_model(
     _initialise(network, model["encoder_weights"], initial)
     network.to(best_device())
     plan = _plan(training, seed, _precision(network, training))
-    sides = {side: _labelled(found, images, data) for side, found in manifests.items()}
+    sides = {side: labelled_slides(found, images, data) for side, found in manifests.items()}
     logging.info(_introduction(spec, plan, sides, threads))
     known_diameters, _ = (diameters(sides[side]) for side in ("train", "val"))
     write_atomically(folder / "patches.png", _contact_sheet(sides["train"], plan, spec, folder / "packed"))
@@ -157,7 +157,8 @@ def _plan(training: Section, seed: int, precision: Precision) -> TrainingPlan:
     return TrainingPlan(**(own | {"seed": seed, "precision": precision}))
 
 
-def _labelled(manifests: Sequence[Section], images: Path, data: Section) -> list[LabelledSlide]:
+def labelled_slides(manifests: Sequence[Section], images: Path, data: Section) -> list[LabelledSlide]:
+    """Return slides as training and validation need them, given their manifests and the folder of these."""
     return [
         LabelledSlide(
             images / f"{found['slide']}.json",

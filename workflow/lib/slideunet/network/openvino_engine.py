@@ -15,7 +15,7 @@ from slideunet.network.facts import Precision
 from slideunet.network.halo import halo
 from slideunet.network.inference import for_inference
 from slideunet.network.maps import to_bytes
-from slideunet.network.merged import MergedUNet
+from slideunet.network.merged import merged
 from slideunet.network.unet import UNet
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
@@ -37,7 +37,7 @@ class OpenVINOEngine:
         self.spec = network.spec
         self.halo = halo(network.spec)
         self.tile_limit: int | None = None
-        self._network = MergedUNet(for_inference(network).cpu())
+        self._network = merged(for_inference(network).cpu())
         self._threads = threads
         self._requests: dict[int, openvino.InferRequest] = {}
         self._lock = threading.Lock()

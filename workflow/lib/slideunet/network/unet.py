@@ -40,6 +40,8 @@ class UNetSpec:
         What tells cells that touch apart, learned besides the foreground.
     encoder : name or None
         Of an encoder that was trained on ImageNet (`network.pretrained`), in the place of the U-Net's own.
+    members : int
+        Networks of this architecture whose outputs are averaged (`network.ensemble`).
     """
 
     channels: int
@@ -49,6 +51,7 @@ class UNetSpec:
     dropout: float = 0.0
     heads: tuple[Head, ...] = ()
     encoder: EncoderName | None = None
+    members: int = 1
 
     def __post_init__(self) -> None:
         # From JSON it comes as a list, which has no hash.
@@ -137,15 +140,14 @@ class UNet(nn.Module):
         """
         return self.decoder[index](torch.cat([skip, _crop(self.up[index](x), crop)], dim=1))
 
-
-def with_heads(network: UNet, heads: Sequence[Head]) -> UNet:
-    """Return a copy that computes some of a network's heads only, and the foreground as ever."""
-    kept = copy.deepcopy(network)
-    kept.spec = replace(network.spec, heads=tuple(head for head in network.spec.heads if head in heads))
-    rows = [network.spec.maps.index(name) for name in kept.spec.maps]
-    kept.head = nn.Conv2d(network.head.in_channels, len(rows), kernel_size=1)
-    kept.head.load_state_dict({name: values[rows] for name, values in network.head.state_dict().items()})
-    return kept.train(network.training)
+    def with_heads(self, heads: Sequence[Head]) -> "UNet":
+        """Return a copy that computes some of the heads only, and the foreground as ever."""
+        kept = copy.deepcopy(self)
+        kept.spec = replace(self.spec, heads=tuple(head for head in self.spec.heads if head in heads))
+        rows = [self.spec.maps.index(name) for name in kept.spec.maps]
+        kept.head = nn.Conv2d(self.head.in_channels, len(rows), kernel_size=1)
+        kept.head.load_state_dict({name: values[rows] for name, values in self.head.state_dict().items()})
+        return kept.train(self.training)
 
 
 @functools.lru_cache

@@ -10,6 +10,7 @@ import torch
 
 from slideunet.errors import DamagedDataError, InputError
 from slideunet.images.stores import write_atomically, write_manifest
+from slideunet.network.ensemble import build_network
 from slideunet.network.facts import read_model_facts
 from slideunet.network.unet import UNet, UNetSpec
 
@@ -54,7 +55,7 @@ def load_model(folder: Path) -> tuple[UNet, dict[str, Any]]:
             f"found {found[:12]}). It is damaged or was changed. Copy the model again."
         )
     try:
-        network = UNet(UNetSpec(**facts["architecture"]))
+        network = build_network(UNetSpec(**facts["architecture"]))
         network.load_state_dict(safetensors.torch.load(data))
     except (RuntimeError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise InputError(f"{path} does not fit the architecture in model.json: {error}") from error

@@ -52,10 +52,7 @@ def _curves(history: pd.DataFrame, best_epoch: int | None) -> Figure:
         for axes, (name, label) in zip(charts, measures.items(), strict=True):
             for part, colour in (("train", GREY), ("val", BLUE)):
                 if f"{part}_{name}" in history:
-                    values = pd.to_numeric(history[f"{part}_{name}"], errors="coerce")
-                    marker = "o" if len(values) < 3 else ""
-                    text = "training" if part == "train" else "validation"
-                    axes.plot(history["epoch"], values, color=colour, marker=marker, markersize=3, label=text)
+                    _plot_seeds(axes, history, f"{part}_{name}", colour)
             if best_epoch is not None:
                 axes.axvline(
                     best_epoch, color=ORANGE, linewidth=1, linestyle=(0, (4, 3)), label="chosen epoch"
@@ -63,6 +60,16 @@ def _curves(history: pd.DataFrame, best_epoch: int | None) -> Figure:
             axes.set(xlabel="Epoch", ylabel=label)
             axes.legend()
         return figure
+
+
+def _plot_seeds(axes: Axes, history: pd.DataFrame, column: str, colour: str) -> None:
+    """Draw a column of the history, one line for each seed where there are several."""
+    text = "training" if column.startswith("train_") else "validation"
+    seeds = [one for _, one in history.groupby("seed")] if "seed" in history else [history]
+    for number, one in enumerate(seeds):
+        values = pd.to_numeric(one[column], errors="coerce")
+        marker, label = "o" if len(values) < 3 else "", "" if number else text
+        axes.plot(one["epoch"], values, color=colour, marker=marker, markersize=3, label=label or None)
 
 
 def distributions(scores: Sequence[Score]) -> str:

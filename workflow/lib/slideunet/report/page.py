@@ -15,7 +15,7 @@ from slideunet.report.gallery import errors_of
 from slideunet.report.masks import draw_mask, masked, share_in_words
 from slideunet.report.pictures import CORRECT, FALSE, MISSED
 from slideunet.report.results import SlideResult, warnings_of
-from slideunet.report.tables import breakdown, scored, scores_of, split_overview, summarise
+from slideunet.report.tables import breakdown, scored, scores_of, split_overview, spread, summarise
 from slideunet.scoring.instances import THRESHOLDS
 
 NONE = "\N{EN DASH}"
@@ -61,6 +61,8 @@ class Run:
         Of the sample sheet.
     versions : mapping
         Of the software that scored and reported.
+    seeds : pandas.DataFrame or None
+        What each of several seeds reached, and all together; see `tables.spread`.
     quarantined : mapping
         Slide to what was wrong with it, for slides that were set aside.
     """
@@ -74,6 +76,7 @@ class Run:
     by: Sequence[str]
     sheet_sha256: str | None
     versions: Mapping[str, str]
+    seeds: pd.DataFrame | None = None
     quarantined: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
@@ -90,6 +93,7 @@ def summary_of(run: Run, results: Sequence[SlideResult]) -> dict[str, Any]:
             split: summarise([r for r in results if r.split == split])
             for split in dict.fromkeys(result.split for result in results)
         },
+        "seeds": spread(run.seeds),
         "warnings": [f"slide {slide}: {text}" for slide, text in warnings_of(list(results))],
         "quarantined": {slide: list(problems) for slide, problems in run.quarantined.items()},
         "sheet_sha256": run.sheet_sha256,
@@ -148,6 +152,7 @@ def _numbers(run: Run, results: Sequence[SlideResult]) -> dict[str, Any]:
         "config_yaml": yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True),
         "thresholds": THRESHOLDS,
         "charts": _charts(run, test),
+        "spread": spread(run.seeds),
         "has_strata": len({result.stratum for result in results}) > 1,
     }
 

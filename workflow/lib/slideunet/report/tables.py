@@ -143,6 +143,34 @@ def split_overview(results: Iterable[SlideResult]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (order.get(row["split"], len(order)), row["stratum"]))
 
 
+def spread(seeds: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """Tell how far apart the networks of several seeds are.
+
+    Parameters
+    ----------
+    seeds : DataFrame or None
+        Columns seed (empty for the mean of all networks), split, and a measure in each other one.
+
+    Returns
+    -------
+    list of dict
+        Of each side and measure: "seeds" (seed to value), "mean" and "deviation" (the sample's) of them, and
+        "joined", the value of the model.
+    """
+    if seeds is None:
+        return []
+    single, joined = seeds[seeds["seed"].notna()], seeds[seeds["seed"].isna()]
+    rows = []
+    for split in dict.fromkeys(seeds["split"]):
+        part, whole = (table[table["split"] == split] for table in (single, joined))
+        for measure in [column for column in seeds if column not in ("seed", "split")]:
+            values = dict(zip(part["seed"].astype(int).tolist(), part[measure].tolist(), strict=True))
+            summary = {"mean": float(part[measure].mean()), "deviation": float(part[measure].std())}
+            joint = {"seeds": values, **summary, "joined": float(whole[measure].iloc[0])}
+            rows.append({"split": split, "measure": measure, **joint})
+    return rows
+
+
 def _numbers(score: Score) -> dict[str, Any]:
     cells = score.instances
     return {
