@@ -42,15 +42,7 @@ def join_models(seeds: Sequence[Path], slides: Sequence[str], images: Path, fold
     validation = validate(network, val, build_loss("bce"), facts[0]["precision"])
     threshold = validation.best_threshold()
     engine = TorchEngine(network, facts[0]["precision"], best_device())
-    history = pd.concat(
-        [
-            pd.read_csv(seed / "history.csv").assign(seed=one["training"]["seed"])
-            for seed, one in zip(seeds, facts, strict=True)
-        ]
-    )
-    write_atomically(folder / "history.csv", history.to_csv(index=False))
-    write_atomically(folder / "curves.png", learning_curves_png(history, None))
-    shutil.copyfile(seeds[0] / "patches.png", folder / "patches.png")
+    _join_records(seeds, facts, folder)
     own = {
         "architecture": network.spec.as_dict(),
         "threshold": threshold,
@@ -58,6 +50,18 @@ def join_models(seeds: Sequence[Path], slides: Sequence[str], images: Path, fold
         "training": _training(facts) | {"val_dice": validation.dice_at(threshold)},
     }
     save_model(folder, network.state_dict(), facts[0] | own)
+
+
+def _join_records(seeds: Sequence[Path], facts: Sequence[Facts], folder: Path) -> None:
+    """Write what the trainings left behind besides their weights."""
+    histories = [
+        pd.read_csv(seed / "history.csv").assign(seed=one["training"]["seed"])
+        for seed, one in zip(seeds, facts, strict=True)
+    ]
+    history = pd.concat(histories)
+    write_atomically(folder / "history.csv", history.to_csv(index=False))
+    write_atomically(folder / "curves.png", learning_curves_png(history, None))
+    shutil.copyfile(seeds[0] / "patches.png", folder / "patches.png")
 
 
 def _training(facts: Sequence[Facts]) -> dict[str, Any]:

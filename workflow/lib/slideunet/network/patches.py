@@ -14,6 +14,7 @@ from slideunet.images.pixels import Pixels
 from slideunet.images.windows import read_mirrored
 from slideunet.network.augmentation import augment, build_augmentation
 from slideunet.network.packing import open_slide
+from slideunet.network.pasting import paste_cells
 from slideunet.network.random_fields import empty_field
 from slideunet.network.targets import cell_targets, compact
 
@@ -52,7 +53,7 @@ class PatchDataset(Dataset):
         self.border = border
         self.patch_size = patch_size
         self.seed = seed
-        self.empty = strengths["empty"]
+        self.empty, self.paste = strengths["empty"], strengths["paste"]
         self.augmentation = build_augmentation(strengths, patch_size)
         self.packed = packed
         self.opened: dict[Path, tuple[Pixels, Pixels]] = {}
@@ -67,10 +68,20 @@ class PatchDataset(Dataset):
         epoch, sample = key
         slide = self.slides[self.owners[sample]]
         rng = np.random.default_rng((self.seed, epoch, sample))
-        image, labels = self._empty(slide, rng) if rng.random() < self.empty else self._draw(slide, rng)
+        image, labels = self._empty(slide, rng) if rng.random() < self.empty else self._filled(slide, rng)
+        # The changes are made in float32, which does not tell larger ids apart.
+        labels = compact(labels) if labels.max() >= 2**24 else labels
         changed, changed_labels = augment(self.augmentation, image, labels, (self.seed, epoch, sample))
         target = cell_targets(changed_labels[0].numpy(), self.maps, border=self.border)
         return changed, torch.from_numpy(target)
+
+    def _filled(self, slide: LabelledSlide, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Draw a patch of a slide, sometimes with cells of another slide pasted into it."""
+        image, labels = self._draw(slide, rng)
+        if not self.paste or rng.random() >= self.paste:
+            return image, labels
+        other = self.slides[int(rng.integers(len(self.slides)))]
+        return paste_cells(image, labels, *self._draw(other, rng), rng)
 
     def _draw(self, slide: LabelledSlide, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Read a random place, normalised; one without a cell is drawn again, once, so that few are seen."""
@@ -80,8 +91,6 @@ class PatchDataset(Dataset):
         if not labels.any():
             window = _window(slide.shape, self.patch_size, rng)
             labels = read_mirrored(truth, window)
-        # The changes are made in float32, which does not tell larger ids apart.
-        labels = compact(labels) if labels.max() >= 2**24 else labels
         return slide.normalisation.apply(read_mirrored(pixels, window)), labels
 
     def _empty(self, slide: LabelledSlide, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
