@@ -14,6 +14,7 @@ from skimage.measure import find_contours
 from slideunet.errors import InputError
 from slideunet.images import polygons, truth
 from slideunet.images.truth import open_truth
+from slideunet.images.unjudged import UNJUDGED, cells_alone
 
 SHAPE = (40, 50)
 
@@ -250,3 +251,60 @@ def test_json_that_is_not_geojson(tmp_path, text):
     (tmp_path / "c.json").write_text(text)
     with pytest.raises(InputError, match="GeoJSON"):
         open_truth(tmp_path / "c.json", SHAPE)
+
+
+def classified(name, geometry, kind="annotation"):
+    properties = {"objectType": kind} | ({"classification": {"name": name}} if name else {})
+    return {"type": "Feature", "geometry": geometry, "properties": properties}
+
+
+def box(x0, y0, x1, y1):
+    return polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)])
+
+
+def mark(rows, columns):
+    found = np.zeros(SHAPE, bool)
+    found[rows, columns] = True
+    return found
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_outside_of_regions_and_in_what_is_ignored_nobody_has_judged(tmp_path, scale):
+    features = [
+        classified("Region*", box(4, 4, 24, 30)),
+        classified(None, box(6, 6, 10, 10), "cell"),
+        classified("Region*", box(30, 0, 50, 40)),
+        classified("Tumor", box(20, 10, 28, 16), "cell"),  # Reaches out of the region.
+        classified("Ignore*", box(32, 20, 40, 36)),
+        classified(None, box(34, 22, 38, 26), "cell"),  # Lies in what is ignored.
+        classified(None, box(42, 2, 48, 8), "cell"),
+    ]
+    path = tmp_path / "c.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    working = tuple(int(side / scale) for side in SHAPE)
+    found = open_truth(path, SHAPE, scale=scale, working_shape=working)
+    step = int(scale)
+    judged = mark(slice(4, 30), slice(4, 24)) | mark(slice(0, 40), slice(30, 50))
+    judged &= ~mark(slice(20, 36), slice(32, 40))
+    np.testing.assert_array_equal(found.labels != UNJUDGED, judged[::step, ::step])
+    expected = np.zeros(SHAPE, np.uint32)
+    for number, (rows, columns) in enumerate(
+        [(slice(6, 10), slice(6, 10)), (slice(10, 16), slice(20, 28)), (slice(2, 8), slice(42, 48))], start=1
+    ):
+        expected[rows, columns] = number
+    np.testing.assert_array_equal(cells_alone(found.labels), np.where(judged, expected, 0)[::step, ::step])
+    assert found.count == 3
+    share = f"{1 - judged[::step, ::step].mean():.1%} of the pixels are not judged"
+    assert any(share in warning for warning in found.warnings)
+    assert any("1 of 4 polygons have no pixel" in warning for warning in found.warnings)
+
+
+def test_annotations_beside_cells_are_refused_unless_they_say_what_was_judged(tmp_path):
+    features = [classified("Stroma", box(0, 0, 20, 20)), classified(None, box(2, 2, 6, 6), "cell")]
+    path = tmp_path / "c.geojson"
+    path.write_text(json.dumps(features))
+    with pytest.raises(InputError, match=r"1 annotations beside 1 cells.*Region\* or Ignore\*"):
+        open_truth(path, SHAPE)
+    features[0] = classified("Region*", box(0, 0, 20, 20))
+    path.write_text(json.dumps(features))
+    assert open_truth(path, SHAPE).count == 1

@@ -19,6 +19,7 @@ from slideunet.errors import InputError
 from slideunet.images import truth
 from slideunet.images.components import find_components
 from slideunet.images.truth import open_truth
+from slideunet.images.unjudged import UNJUDGED, judged_cells
 
 DSB2018 = Path(__file__).parents[2] / ".." / "shared" / "data" / "dsb2018"
 SHAPE = (48, 60)
@@ -331,3 +332,43 @@ def test_real_masks():
     for path in sorted((DSB2018 / "masks").glob("*.png"))[:20]:
         expected = np.asarray(Image.open(path))
         np.testing.assert_array_equal(open_truth(path, expected.shape).labels, expected)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("scale", [1, 2])
+@given(labels=arrays(np.uint16, (12, 20), elements=st.sampled_from([0, 3, 4, 9, 200])))
+@settings(max_examples=25, deadline=None)
+def test_a_value_stands_for_what_nobody_has_judged(tmp_path_factory, labels, scale, lazy):
+    labels[0, :3] = 0, 3, 4  # Something to find, and no mask.
+    path = save(tmp_path_factory.mktemp("u") / "l.tif", labels)
+    working = tuple(side // scale for side in labels.shape)
+    with pytest.MonkeyPatch.context() as patch:
+        if lazy:
+            patch.setattr(truth, "WHOLE", 0)
+        found = open_truth(path, labels.shape, scale=scale, working_shape=working, unjudged=200)
+    taken = labels[scale // 2 :: scale, scale // 2 :: scale]
+    present = [value for value in (3, 4, 9) if (taken == value).any()]
+    expected = np.zeros(working, np.uint32)
+    for number, value in enumerate(present, start=1):
+        expected[taken == value] = number
+    expected[taken == 200] = UNJUDGED
+    np.testing.assert_array_equal(np.asarray(found.labels), expected)
+    assert found.count == len(present)
+
+
+def test_a_mask_may_have_pixels_that_nobody_has_judged(tmp_path):
+    mask = (cells(1, 1, 1, dtype="uint8") > 0).astype(np.uint8) * 255
+    mask[30:] = 128
+    found = open_truth(save(tmp_path / "m.png", mask), SHAPE, unjudged=128)
+    assert found.count == 3
+    np.testing.assert_array_equal(found.labels == UNJUDGED, mask == 128)
+    np.testing.assert_array_equal(judged_cells(found.labels)[0], mask == 255)
+    assert "binary mask" in found.warnings[0]
+
+
+def test_the_largest_id_of_32_bits_is_a_cell_unless_it_is_said_to_be_none(tmp_path):
+    labels = cells(1, 2, dtype="uint32")
+    labels[labels == 2] = 2**32 - 1
+    path = save(tmp_path / "l.tif", labels)
+    assert open_truth(path, SHAPE).labels.max() == 2
+    assert open_truth(path, SHAPE, unjudged=2**32 - 1).count == 1

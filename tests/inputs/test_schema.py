@@ -104,6 +104,7 @@ def test_defaults_are_filled_and_new_each_time():
             },
             ["training.freeze_encoder", "random"],
         ),
+        ({"training": {"augmentation": {"scale": [2, 0.5]}}}, ["augmentation.scale", "Exchange"]),
         ({"slides": None}, ["slides", "empty"]),
     ],
 )

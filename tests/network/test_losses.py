@@ -170,3 +170,33 @@ def test_only_the_cross_entropy_of_a_combined_loss_is_weighed(pair):
     pixels = torch.rand(pair[0].shape)
     expected = functional.binary_cross_entropy_with_logits(*pair, weight=pixels) + soft_dice(*pair)
     assert build_loss("bce_dice")(*pair, pixels).item() == pytest.approx(expected.item() / 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("border", [0.0, 5.0])
+@pytest.mark.parametrize("name", ["bce_dice", "bce_lovasz", "focal_dice", "bce_focaltversky"])
+def test_where_nobody_has_judged_nothing_is_learned(name, border):
+    torch.manual_seed(0)
+    maps = ("foreground", "distance", "centre", "dy", "dx")
+    labels = np.kron(np.arange(12).reshape(3, 4), np.ones((8, 8), np.int64))
+    labels[:10, 5:20] = -1
+    target = torch.from_numpy(cell_targets(labels, maps, border=border > 0))[None]
+    unjudged = torch.from_numpy(labels < 0)
+    loss = CellsLoss(build_loss(name), maps, border)
+    output = torch.randn(1, 5, *labels.shape, requires_grad=True)
+    value = loss(output, target)
+    value.backward()
+    assert torch.isfinite(value)
+    assert not output.grad[..., unjudged].any()
+    assert output.grad[..., ~unjudged].any()
+    with torch.no_grad():
+        other = torch.where(unjudged, 7.0, output)
+        assert loss(other, target) == value
+
+
+def test_a_network_that_is_right_where_it_is_judged_has_no_loss():
+    labels = np.zeros((16, 16), np.int64)
+    labels[:8] = -1
+    target = torch.from_numpy(cell_targets(labels, ("foreground",)))[None]
+    output = torch.full((1, 1, 16, 16), -20.0)
+    output[..., :8, :] = 20.0
+    assert CellsLoss(build_loss("bce"), ("foreground",))(output, target) < 1e-6

@@ -29,7 +29,9 @@ def test_a_zoom_is_the_same_for_both_axes_and_within_its_range():
     side, radius = 160, 20
     labels = np.pad(disk(radius), (side - 2 * radius - 1) // 2 + 1)[:side, :side]
     zooms = []
-    for moved in draws(RandDeformd(128, rotation=0, scale=0.5, elastic=0), sample(labels[None], labels)):
+    for moved in draws(
+        RandDeformd(128, rotation=0, zooms=(1 / 1.5, 1.5), elastic=0), sample(labels[None], labels)
+    ):
         (cell,) = regionprops(moved["labels"][0].numpy().astype(int))
         height, width = cell.bbox[2] - cell.bbox[0], cell.bbox[3] - cell.bbox[1]
         assert abs(height - width) <= 1
@@ -42,7 +44,9 @@ def test_a_zoom_is_the_same_for_both_axes_and_within_its_range():
 def test_a_turn_keeps_areas_and_distances():
     labels = np.zeros((160, 160), int)
     labels[70:90, 40:80] = 1
-    for moved in draws(RandDeformd(128, rotation=180, scale=0, elastic=0), sample(labels[None], labels), 20):
+    for moved in draws(
+        RandDeformd(128, rotation=180, zooms=(1.0, 1.0), elastic=0), sample(labels[None], labels), 20
+    ):
         (cell,) = regionprops(moved["labels"][0].numpy().astype(int))
         assert cell.area == pytest.approx(800, rel=0.05)
         assert np.hypot(*(np.array(cell.centroid) - 63.5)) == pytest.approx(20, abs=1)
@@ -51,7 +55,7 @@ def test_a_turn_keeps_areas_and_distances():
 def test_an_elastic_displacement_is_smooth_and_no_larger_than_its_strength():
     ramp = np.stack(np.indices((96, 96))).astype(np.float32)
     largest = 0.0
-    for moved in draws(RandDeformd(64, rotation=0, scale=0, elastic=4), sample(ramp), 20):
+    for moved in draws(RandDeformd(64, rotation=0, zooms=(1.0, 1.0), elastic=4), sample(ramp), 20):
         shift = moved["image"].numpy() - ramp[:, 16:80, 16:80]
         # Bicubic interpolation may overshoot its points a little.
         assert np.abs(shift).max() < 4 * 1.3

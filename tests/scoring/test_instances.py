@@ -13,6 +13,7 @@ from skimage.metrics import contingency_table
 from torchmetrics.functional.classification import binary_f1_score
 from torchmetrics.functional.detection import panoptic_quality
 
+from slideunet.images.unjudged import UNJUDGED
 from slideunet.scoring.instances import THRESHOLDS, InstanceCounts
 from slideunet.scoring.instances import count_instances as count_part
 from slideunet.scoring.matching import ious, match_arrays
@@ -195,9 +196,9 @@ def test_empty_against_empty_is_perfect_and_empty_on_one_side_is_zero():
 
 
 def test_largest_ids_survive():
-    top = np.full((2, 2), 2**32 - 1, dtype=np.uint32)
-    table = count_overlaps(top, top)
-    assert table["truth"].tolist() == [2**32 - 1]
+    cells = np.full((2, 2), 2**32 - 1, dtype=np.uint32)
+    table = count_overlaps(cells - np.uint32(1), cells)  # The largest id of the truth has a meaning.
+    assert table["truth"].tolist() == [2**32 - 2]
     assert count_instances(table).tp == (1,) * 10
 
 
@@ -207,3 +208,19 @@ def test_json_round_trip_and_sum():
     assert InstanceCounts.from_json(json.loads(json.dumps(counts.to_json()))) == counts
     assert counts + InstanceCounts() == counts
     assert (counts + counts).n_true == 2 * counts.n_true
+
+
+@settings(max_examples=80, deadline=None)
+@given(segmentations(), arrays(np.bool_, (4, 5)))
+def test_where_nobody_has_judged_nothing_is_counted(pair, coarse):
+    truth, cells = pair
+    unjudged = np.kron(coarse, np.ones((6, 6), bool))
+    truth = np.where(unjudged, UNJUDGED, truth)
+    rows = [count_overlaps(truth[y : y + 7], cells[y : y + 7], (y, 0), 30) for y in range(0, 24, 7)]
+    found = count_instances(add_overlaps(rows))
+    # By hand: cells that mostly lie there are taken away, what is left of all others is compared.
+    for number in range(1, 8):
+        if 2 * np.sum(unjudged & (cells == number)) > np.sum(cells == number):
+            cells = np.where(cells == number, 0, cells)
+    blank = np.where(unjudged, 0, truth).astype(np.uint32), np.where(unjudged, 0, cells).astype(np.uint32)
+    assert found == count_instances(count_overlaps(*blank))

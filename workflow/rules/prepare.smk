@@ -80,6 +80,7 @@ rule convert_slides:
         channels=CONFIG["data"]["channels"],
         mpp=CONFIG["data"]["mpp"],
         shrink_by=RUN.shrink_by,
+        unjudged=CONFIG["data"]["unjudged"],
         ome_zarr=CONFIG["data"]["ome_zarr"],
     message:
         "Converting batch {wildcards.batch} to OME-Zarr"

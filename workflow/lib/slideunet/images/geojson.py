@@ -15,6 +15,9 @@ GZIP = b"\x1f\x8b"
 MAX_BYTES = 2**30
 """Most bytes of JSON that are read: about two million outlines."""
 
+REGION, IGNORE = "Region*", "Ignore*"
+"""QuPath's own classes for what was judged, and for what was not."""
+
 Ring = list[tuple[float, float]]
 Geometry = dict[str, Any]
 
@@ -72,20 +75,28 @@ def _features(path: Path, document: object) -> list[object]:
 
 def _check_kinds(path: Path, features: list[object]) -> None:
     """Refuse a mixture of QuPath's annotations (regions) with its detections or cells."""
-    kinds = [_properties(feature).get("objectType") for feature in features]
+    cells_only = [feature for feature in features if class_of(feature) not in (REGION, IGNORE)]
+    kinds = [_properties(feature).get("objectType") for feature in cells_only]
     regions = sum(kind == "annotation" for kind in kinds)
     cells = sum(kind in ("cell", "detection") for kind in kinds)
     if regions and cells:
         raise InputError(
             f"{path}: holds {regions} annotations beside {cells} cells or detections. Regions would be "
             "drawn as cells. "
-            "Export only the objects that are cells."
+            f"Export only the objects that are cells, or give the regions the class {REGION} or {IGNORE}."
         )
 
 
 def _properties(feature: object) -> dict[str, Any]:
     properties = feature.get("properties") if isinstance(feature, dict) else None
     return properties if isinstance(properties, dict) else {}
+
+
+def class_of(feature: object) -> str:
+    """Return the class that QuPath gave an object, empty for none."""
+    found = _properties(feature).get("classification")
+    name = found.get("name") if isinstance(found, dict) else None
+    return name if isinstance(name, str) else ""
 
 
 def read_geometry(feature: object, shape: tuple[int, int]) -> tuple[Geometry, tuple[float, ...]]:

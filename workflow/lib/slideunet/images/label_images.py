@@ -12,6 +12,7 @@ from slideunet.errors import InputError
 from slideunet.images.pixels import Pixels
 from slideunet.images.resampling import centres
 from slideunet.images.squares import Squares, squares
+from slideunet.images.unjudged import UNJUDGED, judged_cells
 
 
 @dataclass(frozen=True)
@@ -108,23 +109,30 @@ class AtCentres(Squares):
 
 @dataclass(frozen=True)
 class Renumbered(Squares):
-    """Ids 1..n in the order of the original ids, of which `present` (n,) is the sorted list without 0."""
+    """Ids 1..n in the order of the original ids, of which `present` (n,) is the sorted list without 0.
+
+    With `unjudged`, `UNJUDGED` among the original ids is no cell and stays as it is.
+    """
 
     ids: Pixels
     present: npt.NDArray[Any]
+    unjudged: bool = False
 
     def make(self, rows: slice, columns: slice) -> npt.NDArray[np.uint32]:
         """Renumber one square."""
         ids = np.asarray(self.ids[rows, columns])
         numbers = np.searchsorted(self.present, ids).astype(np.uint32) + np.uint32(1)
-        return np.where(ids > 0, numbers, np.uint32(0))
+        numbers[ids == 0] = 0
+        if self.unjudged:
+            numbers[ids == UNJUDGED] = UNJUDGED
+        return numbers
 
 
 def present_ids(ids: Pixels, side: int) -> npt.NDArray[Any]:
-    """Return the sorted ids other than 0 that an image (y, x) has, square by square."""
+    """Return the sorted ids of cells that an image (y, x) has, square by square."""
     height, width = ids.shape
     found: npt.NDArray[Any] = np.zeros(0, np.int64)
     for rows, columns in squares((height, width), side):
         block = np.asarray(ids[rows, columns])
-        found = np.union1d(found, np.unique(block[block > 0]))
+        found = np.union1d(found, np.unique(block[judged_cells(block)[0]]))
     return found

@@ -14,8 +14,9 @@ from rasterio.features import rasterize
 
 from slideunet.errors import InputError
 from slideunet.images.blocks import BLOCK
-from slideunet.images.geojson import Geometry, read_features, read_geometry
+from slideunet.images.geojson import IGNORE, REGION, Geometry, class_of, read_features, read_geometry
 from slideunet.images.squares import Squares, squares
+from slideunet.images.unjudged import UNJUDGED, judged_cells
 
 PLACES_SHOWN = 3
 
@@ -35,15 +36,28 @@ class Drawing(Squares):
         (polygons, 4) smallest y and x and largest y and x of each.
     scale : float
         Pixels of the full resolution per pixel that is drawn.
+    regions, ignored : list of geometry
+        Outside of the regions, where there are any, and in what is ignored nobody has judged.
     """
 
     geometries: list[tuple[Geometry, int]]
     boxes: npt.NDArray[np.float64]
     scale: float
+    regions: list[Geometry]
+    ignored: list[Geometry]
 
     def make(self, rows: slice, columns: slice) -> npt.NDArray[np.uint32]:
         """Draw one square."""
-        return self._draw(rows, columns, self._inside(rows, columns), "uint32", MergeAlg.replace)
+        drawn = self._draw(rows, columns, self._inside(rows, columns), "uint32", MergeAlg.replace)
+        if self.regions:
+            drawn[~self._mask(rows, columns, self.regions)] = UNJUDGED
+        if self.ignored:
+            drawn[self._mask(rows, columns, self.ignored)] = UNJUDGED
+        return drawn
+
+    def _mask(self, rows: slice, columns: slice, shapes: list[Geometry]) -> npt.NDArray[np.bool_]:
+        ones = [(geometry, 1) for geometry in shapes]
+        return self._draw(rows, columns, ones, "uint8", MergeAlg.replace) > 0
 
     def cover(self, rows: slice, columns: slice) -> npt.NDArray[np.uint16]:
         """Count the polygons that every pixel of a square lies in."""
@@ -74,7 +88,8 @@ def open_polygons(
     Coordinates are (x, y) in pixels of the full-resolution image, its top left corner being (0, 0): pixel (0,
     0) covers [0, 1) x [0, 1) and its centre is (0.5, 0.5). A pixel belongs to a polygon when its centre lies
     inside (outlines that cross themselves: even-odd rule). Where polygons overlap, the later one in the file
-    wins.
+    wins. Objects of QuPath's class "Region*" say where cells were outlined at all, those of "Ignore*" where
+    nobody has judged: they are no cells, and what is outside of the one or in the other is `UNJUDGED`.
 
     Parameters
     ----------
@@ -104,11 +119,15 @@ def open_polygons(
     """
     features = read_features(path)
     geometries, boxes, problems = [], [], []
+    areas: dict[str, list[Geometry]] = {REGION: [], IGNORE: []}
     for number, feature in enumerate(features, start=1):
         try:
             geometry, box = read_geometry(feature, shape)
         except ValueError as error:
             problems.append(f"feature {number}: {error}")
+            continue
+        if (kind := class_of(feature)) in areas:
+            areas[kind].append(geometry)
             continue
         geometries.append((geometry, number))
         boxes.append(box)
@@ -120,20 +139,23 @@ def open_polygons(
             "Correct or delete them; coordinates are x, y in pixels of the full-resolution image."
         )
     table = np.array(boxes, np.float64).reshape(-1, 4)
-    drawing = Drawing(working_shape or shape, BLOCK, geometries, table, scale)
-    present, remarks = _look(drawing)
+    drawing = Drawing(working_shape or shape, BLOCK, geometries, table, scale, areas[REGION], areas[IGNORE])
+    present, remarks = _look(drawing, len(features))
     crossing = (table[:, :2] < 0).any(axis=1) | (table[:, 2:] > shape).any(axis=1)
     if crossing.any():
         remarks.append(f"{crossing.sum()} polygons reach beyond the image and are cut at its border")
     return drawing, present, remarks
 
 
-def _look(drawing: Drawing) -> tuple[npt.NDArray[np.int64], list[str]]:
-    """Draw everything once, square by square, and find what is hidden or shared."""
-    seen = np.zeros(len(drawing.geometries) + 1, bool)
-    shared = 0
+def _look(drawing: Drawing, n_features: int) -> tuple[npt.NDArray[np.int64], list[str]]:
+    """Draw everything once, square by square, and find what is hidden, shared or not judged."""
+    seen = np.zeros(n_features + 1, bool)
+    shared = unjudged = 0
     for rows, columns in squares(drawing.shape, drawing.side):
-        seen[np.unique(drawing.make(rows, columns))] = True
+        drawn = drawing.make(rows, columns)
+        cells, judged = judged_cells(drawn)
+        seen[np.unique(drawn[cells])] = True
+        unjudged += int((~judged).sum())
         shared += int((drawing.cover(rows, columns) > 1).sum())
     present = np.flatnonzero(seen[1:]) + 1
     remarks = []
@@ -142,6 +164,12 @@ def _look(drawing: Drawing) -> tuple[npt.NDArray[np.int64], list[str]]:
     if len(present) < len(drawing.geometries):
         remarks.append(
             f"{len(drawing.geometries) - len(present)} of {len(drawing.geometries)} polygons have no pixel: "
-            "too small to hold the centre of one, or hidden by later polygons"
+            "too small to hold the centre of one, hidden by later polygons, or where nobody has judged"
+        )
+    if unjudged:
+        share = unjudged / (drawing.shape[0] * drawing.shape[1])
+        remarks.append(
+            f"{share:.1%} of the pixels are not judged (outside of {REGION}, or in {IGNORE}): nothing is "
+            "learned or scored there"
         )
     return present, remarks

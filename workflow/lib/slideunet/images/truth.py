@@ -17,6 +17,7 @@ from slideunet.images.pixels import Pixels
 from slideunet.images.polygons import open_polygons
 from slideunet.images.readers import open_stored
 from slideunet.images.source import Stored
+from slideunet.images.unjudged import UNJUDGED, Replaced
 
 BYTE_IDS = 255
 WHOLE = 2**26
@@ -30,7 +31,8 @@ class Truth:
     Attributes
     ----------
     labels : numpy.ndarray or dask.array.Array
-        (y, x) uint32, 0 = background, ids 1..count without gaps. Lazy for images of more than 64 Mpx.
+        (y, x) uint32, 0 = background, ids 1..count without gaps, `UNJUDGED` where nobody has judged. Lazy for
+        images of more than 64 Mpx.
     warnings : tuple[str, ...]
         What was accepted but deserves a look.
     count : int
@@ -43,7 +45,12 @@ class Truth:
 
 
 def open_truth(
-    path: Path, shape: tuple[int, int], *, scale: float = 1.0, working_shape: tuple[int, int] | None = None
+    path: Path,
+    shape: tuple[int, int],
+    *,
+    scale: float = 1.0,
+    working_shape: tuple[int, int] | None = None,
+    unjudged: int | None = None,
 ) -> Truth:
     """Read the labels of one image and check them, in memory that does not grow with the image.
 
@@ -63,6 +70,8 @@ def open_truth(
         Pixels of the full resolution per pixel of the working resolution (`resampling.open_at`).
     working_shape : tuple[int, int] or None
         (y, x) of the image at the working resolution; None: `shape`.
+    unjudged : int or None
+        Value of label images that stands for pixels which nobody has judged.
 
     Returns
     -------
@@ -80,10 +89,10 @@ def open_truth(
     """
     path, working_shape = Path(path), working_shape or shape
     if path.is_file() and is_geojson(path):
-        return _truth(working_shape, *open_polygons(path, shape, scale, working_shape))
+        return _truth(working_shape, *open_polygons(path, shape, scale, working_shape), unjudged=True)
     stored = open_stored(_find_label_group(path) if path.is_dir() else path)
     _check_form(path, stored, shape)
-    ids, present, warnings = _interpret(path, StoredIds(path, stored.pixels[0]))
+    ids, present, warnings = _read_ids(path, StoredIds(path, stored.pixels[0]), unjudged)
     if stored.white is not None:
         # ImageJ (inverting look-up table) and tifffile (bool) write it so; both mean the stored value.
         warnings = [
@@ -98,11 +107,16 @@ def open_truth(
             lost = len(present) - len(kept)
             warnings.append(f"{lost} of {len(present)} cells are too small for the working resolution")
         present = kept
-    return _truth(working_shape, ids, present, warnings)
+    return _truth(working_shape, ids, present, warnings, unjudged=unjudged is not None)
 
 
 def _truth(
-    shape: tuple[int, int], ids: Pixels, present: npt.NDArray[np.integer], warnings: list[str]
+    shape: tuple[int, int],
+    ids: Pixels,
+    present: npt.NDArray[np.integer],
+    warnings: list[str],
+    *,
+    unjudged: bool,
 ) -> Truth:
     """Make ids 1..n in their order, in memory where the image is small."""
     if len(present) == 0:
@@ -110,11 +124,21 @@ def _truth(
     elif int(present[-1]) != len(present):
         gaps = f"ids have gaps ({len(present)} ids up to {present[-1]}): renumbered 1 to {len(present)}"
         warnings = [*warnings, gaps]
-    lazy = Renumbered(shape, BLOCK, ids, present)
+    lazy = Renumbered(shape, BLOCK, ids, present, unjudged)
     if shape[0] * shape[1] <= WHOLE:
         return Truth(lazy[:, :], tuple(warnings), len(present))
     empty = np.empty((0, 0), np.uint32)
     return Truth(da.from_array(lazy, chunks=BLOCK, name=False, meta=empty), tuple(warnings), len(present))
+
+
+def _read_ids(
+    path: Path, stored: StoredIds, unjudged: int | None
+) -> tuple[Pixels, npt.NDArray[np.integer], list[str]]:
+    """Return (y, x) ids, those that are there, and warnings; `unjudged` is stored where nobody has judged."""
+    if unjudged is None:
+        return _interpret(path, stored)
+    ids, present, warnings = _interpret(path, Replaced(stored, stored, unjudged, 0))
+    return Replaced(ids, stored, unjudged, int(UNJUDGED)), present, warnings
 
 
 def _find_label_group(path: Path) -> Path:
@@ -156,7 +180,7 @@ def _check_form(path: Path, stored: Stored, shape: tuple[int, int]) -> None:
         )
 
 
-def _interpret(path: Path, ids: StoredIds) -> tuple[Pixels, npt.NDArray[np.integer], list[str]]:
+def _interpret(path: Path, ids: StoredIds | Replaced) -> tuple[Pixels, npt.NDArray[np.integer], list[str]]:
     """Tell a mask from a label image, and return (y, x) ids, those that are there, and warnings."""
     components = find_components(ids, BLOCK)
     present, places = np.unique(components.ids, return_counts=True)

@@ -111,6 +111,12 @@ def _contradictions(config: Mapping[str, Yaml]) -> Iterator[str]:
             f"{training['loss']}. There is only one part to weigh. Remove loss_weights or choose "
             "bce_dice or focal_dice."
         )
+    zooms = training.get("augmentation", {}).get("scale")
+    if isinstance(zooms, list) and zooms[0] > zooms[1]:
+        yield (
+            f"configuration: training.augmentation.scale is {zooms}. The first is the least zoom and the "
+            "second the largest. Exchange them."
+        )
     yield from _encoder_contradictions(config.get("model", {}), training)
 
 

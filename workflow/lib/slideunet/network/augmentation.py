@@ -3,7 +3,7 @@
 The stream is fixed by (seed, epoch, sample): the same for any number of workers and after any restart.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,16 +26,17 @@ _IMAGE = ["image"]
 _BOTH = ["image", "labels"]
 
 
-def build_augmentation(strengths: Mapping[str, float], patch_size: int) -> mt.Compose:
+def build_augmentation(strengths: Mapping[str, Any], patch_size: int) -> mt.Compose:
     """Compose the augmentation of one patch.
 
     Parameters
     ----------
     strengths : mapping
-        flip (probability of each mirror and of a quarter turn), rotation (degrees), scale (share), elastic
-        (displacement in px on a grid of 48 px), invert (probability), colour (share by which channels are
-        mixed), blur (sigma in px), brightness and contrast (share of the normalised range), gamma and
-        illumination (log range), noise and shot_noise (standard deviation of the normalised image).
+        flip (probability of each mirror and of a quarter turn), rotation (degrees), scale (share, or least
+        and largest zoom), elastic (displacement in px on a grid of 48 px), invert (probability), colour
+        (share by which channels are mixed), blur (sigma in px), brightness and contrast (share of the
+        normalised range), gamma and illumination (log range), noise and shot_noise (standard deviation of
+        the normalised image).
     patch_size : int
         Side of the result; a larger input is cut to its middle, so that turned corners show real pixels.
 
@@ -50,10 +51,18 @@ def build_augmentation(strengths: Mapping[str, float], patch_size: int) -> mt.Co
         mt.RandFlipd(_BOTH, prob=s["flip"], spatial_axis=0),
         mt.RandFlipd(_BOTH, prob=s["flip"], spatial_axis=1),
         mt.RandRotate90d(_BOTH, prob=s["flip"], max_k=3),
-        RandDeformd(patch_size, rotation=s["rotation"], scale=s["scale"], elastic=s["elastic"]),
+        RandDeformd(patch_size, rotation=s["rotation"], zooms=_zooms(s["scale"]), elastic=s["elastic"]),
     ]
     # What is switched off is left out: to seed a transform takes as long as many of them do.
     return mt.Compose(both + [change(s[name]) for name, change in _OF_THE_IMAGE.items() if s[name]])
+
+
+def _zooms(scale: float | Sequence[float]) -> tuple[float, float]:
+    """Return the least and the largest zoom."""
+    if isinstance(scale, int | float):
+        return 1 / (1 + scale), 1 + scale
+    least, largest = scale
+    return least, largest
 
 
 _OF_THE_IMAGE: dict[str, Callable[[float], mt.Transform]] = {

@@ -7,6 +7,7 @@ import numpy as np
 from slideunet.errors import InputError
 from slideunet.images.blocks import blocks
 from slideunet.images.stores import open_label_store
+from slideunet.images.unjudged import cells_alone
 from slideunet.network.patches import LabelledSlide
 from slideunet.network.targets import compact
 
@@ -35,5 +36,5 @@ def diameters(slides: Sequence[LabelledSlide]) -> dict[str, float]:
 
 def _areas(slide: LabelledSlide) -> np.ndarray:
     truth = open_label_store(slide.manifest, "truth")
-    found = [np.bincount(compact(truth[region]).ravel())[1:] for _, region in blocks(slide.shape)]
-    return np.concatenate(found)
+    found = [compact(cells_alone(truth[region])) for _, region in blocks(slide.shape)]
+    return np.concatenate([np.bincount(labels.ravel())[1:] for labels in found])

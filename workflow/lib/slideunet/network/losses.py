@@ -8,7 +8,8 @@ from monai.losses import DiceLoss, FocalLoss, TverskyLoss
 from torch import nn
 from torch.nn import functional
 
-from slideunet.network.maps import OFFSET_UNIT
+from slideunet.network.maps import OFFSET_UNIT, OFFSETS
+from slideunet.network.targets import UNJUDGED_TARGET
 
 # Of false positives and false negatives: missed pixels are the graver error (Salehi et al. 2017).
 _TVERSKY = {"alpha": 0.3, "beta": 0.7}
@@ -110,6 +111,10 @@ def build_loss(name: str, weights: Sequence[float] | None = None) -> WeightedLos
     return WeightedLoss([_TERMS[part]() for part in parts], weights)
 
 
+CERTAINLY_NOT = -20.0
+"""A logit whose error against 0 is nothing, 2e-9."""
+
+
 class CellsLoss(nn.Module):
     """The loss of the foreground, and those of the heads on top of it.
 
@@ -137,9 +142,14 @@ class CellsLoss(nn.Module):
         output : tensor (n, maps, y, x)
             Of the network.
         target : tensor (n, planes, y, x)
-            From `targets.cell_targets`.
+            From `targets.cell_targets`. Where nobody has judged, the network is right whatever it says.
         """
         n_maps = len(self.maps)
+        unjudged = target[:, :1] == UNJUDGED_TARGET
+        if unjudged.any():
+            right = [0.0 if name in OFFSETS else CERTAINLY_NOT for name in self.maps]
+            output = torch.where(unjudged, output.new_tensor(right)[:, None, None], output)
+            target = torch.where(unjudged, 0.0, target)
         pixels = 1.0 + self.border * target[:, -1:] if self.border else None
         terms = [self.foreground(output[:, :1], target[:, :1], pixels)]
         if n_maps > 1:

@@ -15,7 +15,7 @@ from slideunet.network.facts import OFFSET_ZERO
 OFFSET_UNIT = 8.0  # Pixels that 1 in the network's output stands for.
 OFFSET_MOST = 127
 LEAST_FOREGROUND = 26  # The smallest probability (of 255) that has other maps: thresholds down to 0.1.
-_OFFSETS = ("dy", "dx")
+OFFSETS = ("dy", "dx")
 
 
 def to_bytes(output: torch.Tensor, maps: Sequence[str]) -> torch.Tensor:
@@ -32,6 +32,6 @@ def to_bytes(output: torch.Tensor, maps: Sequence[str]) -> torch.Tensor:
 
 
 def _byte(output: torch.Tensor, name: str) -> torch.Tensor:
-    if name not in _OFFSETS:
+    if name not in OFFSETS:
         return torch.round(255 * torch.sigmoid(output))
     return torch.clamp(torch.round(OFFSET_UNIT * output), -OFFSET_MOST, OFFSET_MOST) + OFFSET_ZERO

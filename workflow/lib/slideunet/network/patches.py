@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from slideunet.images.normalisation import Normalisation
 from slideunet.images.pixels import Pixels
+from slideunet.images.unjudged import UNJUDGED
 from slideunet.images.windows import read_mirrored
 from slideunet.network.augmentation import augment, build_augmentation
 from slideunet.network.packing import open_slide
@@ -41,7 +43,7 @@ class PatchDataset(Dataset):
         self,
         slides: Sequence[LabelledSlide],
         patch_size: int,
-        strengths: Mapping[str, float],
+        strengths: Mapping[str, Any],
         seed: int,
         maps: Sequence[str] = ("foreground",),
         *,
@@ -91,6 +93,7 @@ class PatchDataset(Dataset):
         if not labels.any():
             window = _window(slide.shape, self.patch_size, rng)
             labels = read_mirrored(truth, window)
+        labels = np.where(labels == UNJUDGED, -1, labels.astype(np.int64))
         return slide.normalisation.apply(read_mirrored(pixels, window)), labels
 
     def _empty(self, slide: LabelledSlide, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -26,17 +26,19 @@ class RandDeformd(RandomizableTransform):
         Side of the result.
     rotation : float
         Degrees to either side.
-    scale : float
-        The zoom is between 1 / (1 + scale) and 1 + scale, evenly in its logarithm; the same for both axes.
+    zooms : (float, float)
+        Least and largest zoom, drawn evenly in the logarithm; the same for both axes.
     elastic : float
         Largest displacement in px of points 48 px apart; bicubic between them.
     """
 
-    def __init__(self, patch_size: int, *, rotation: float, scale: float, elastic: float) -> None:
+    def __init__(
+        self, patch_size: int, *, rotation: float, zooms: tuple[float, float], elastic: float
+    ) -> None:
         # Half of the patches: it is the dearest change, and pixels as they are must be seen too.
-        super().__init__(prob=0.5 if rotation or scale or elastic else 0.0)
+        super().__init__(prob=0.5 if rotation or elastic or zooms != (1.0, 1.0) else 0.0)
         self.patch_size = patch_size
-        self.rotation, self.scale, self.elastic = rotation, scale, elastic
+        self.rotation, self.zooms, self.elastic = rotation, zooms, elastic
 
     def __call__(self, data: Mapping[str, torch.Tensor]) -> Sample:
         """Change image and labels together."""
@@ -56,7 +58,7 @@ class RandDeformd(RandomizableTransform):
     def _places(self) -> torch.Tensor:
         """Draw where the pixels of the result come from: (y, x, 2), x first, in px from the middle."""
         angle = np.deg2rad(self.R.uniform(-self.rotation, self.rotation))
-        zoom = np.exp(self.R.uniform(-1, 1) * np.log1p(self.scale))
+        zoom = np.exp(self.R.uniform(*np.log(self.zooms)))
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / zoom
         side = torch.arange(self.patch_size, dtype=torch.float32) - (self.patch_size - 1) / 2
         places = torch.stack(torch.meshgrid(side, side, indexing="xy"), dim=-1)

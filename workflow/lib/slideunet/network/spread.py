@@ -9,6 +9,7 @@ import numpy as np
 from slideunet.cells.methods import choose_method
 from slideunet.cells.separation import foreground_cut
 from slideunet.images.stores import read_manifest
+from slideunet.images.unjudged import judged_cells
 from slideunet.network.decodings import middle_block, score
 from slideunet.network.inference import best_device
 from slideunet.network.model import labelled_slides
@@ -50,7 +51,8 @@ def score_model(folder: Path, slides: Sequence[str], images: Path) -> dict[str, 
     for slide in open_slides(slides, images, facts):
         truth, maps = middle_block(engine, slide)
         cells += score(truth, maps, facts["threshold"], method, ratio)
-        found, true = maps["foreground"] >= foreground_cut(facts["threshold"]), truth > 0
+        true, judged = judged_cells(truth)
+        found = (maps["foreground"] >= foreground_cut(facts["threshold"])) & judged
         pixels += [np.sum(found & true), np.sum(found), np.sum(true)]
     both, either = int(pixels[0]), int(pixels[1] + pixels[2])
     return {"dice": 2 * both / max(either, 1), "ap50": cells.ap[0], "map": cells.mean_ap}

@@ -17,6 +17,8 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage as ndi
 
+UNJUDGED_TARGET = -1.0
+
 # Of the Gaussian around a centre: a share of the radius, between two bounds in pixels.
 _SIGMA, _LEAST_SIGMA, _MOST_SIGMA = 0.3, 1.5, 6.0
 _BORDER_SIGMA = 5.0  # px, of the U-Net paper.
@@ -29,7 +31,7 @@ def cell_targets(labels: np.ndarray, maps: Sequence[str], *, border: bool = Fals
     Parameters
     ----------
     labels : ndarray (y, x) of integers
-        0 = background. A cell that the border cuts is what is seen of it.
+        0 = background, -1 = nobody has judged. A cell that the border cuts is what is seen of it.
     maps : sequence of str
         `UNetSpec.maps`.
     border : bool
@@ -38,23 +40,26 @@ def cell_targets(labels: np.ndarray, maps: Sequence[str], *, border: bool = Fals
     Returns
     -------
     ndarray (maps, y, x) float32; with more maps than the foreground one more: 1 / radius inside cells
-    (1 / px); with `border` one more, last.
+    (1 / px); with `border` one more, last. Where nobody has judged the foreground is `UNJUDGED_TARGET`.
     """
     ids = compact(labels)
+    unjudged = ids < 0
+    ids[unjudged] = 0
     weights = [border_weights(ids)] if border else []
     if len(maps) == 1:
-        return np.stack([(ids > 0).astype(np.float32), *weights])
-    cells = _cells(ids)
-    found = [_TARGETS[name](cells) for name in maps]
-    return np.stack([*found, _inside(cells, 1.0 / cells.radius), *weights])
+        found = [(ids > 0).astype(np.float32)]
+    else:
+        cells = _cells(ids)
+        found = [*(_TARGETS[name](cells) for name in maps), _inside(cells, 1.0 / cells.radius)]
+    found[0][unjudged] = UNJUDGED_TARGET
+    return np.stack([*found, *weights])
 
 
 def compact(labels: np.ndarray) -> np.ndarray:
-    """Return labels (y, x) as int64 ids 0..n in the order of their first pixels, 0 as it is."""
+    """Return labels (y, x) as int64 ids 0..n in the order of their first pixels, 0 and below as they are."""
     # A hash table: sorting the pixels of a patch took longer than everything else that is done with it.
     codes, values = pd.factorize(labels.ravel())
-    new = np.cumsum(values != 0)
-    new[values == 0] = 0
+    new = np.where(values > 0, np.cumsum(values > 0), values.astype(np.int64))
     return new[codes].reshape(labels.shape)
 
 

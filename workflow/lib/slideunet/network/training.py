@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch.optim.swa_utils import AveragedModel
@@ -56,7 +56,7 @@ class TrainingPlan:
     seed: int
     freeze_encoder: bool
     precision: Precision
-    augmentation: Mapping[str, float]
+    augmentation: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,8 @@ def _train_epoch(
                 "Lower training.learning_rate; the last whole epoch is kept."
             )
         learner.average.update_parameters(network)
-        tally.add(value, output[:, :1].cpu() > 0, target[:, :1] > 0)
+        judged = target[:, :1] >= 0
+        tally.add(value, (output[:, :1].cpu() > 0) & judged, target[:, :1] > 0)
         shown = {"epoch": epoch.number + 1, "loss": f"{value.item():.3f}"} | tally.shown()
         bar.set_postfix(shown, refresh=False)
         bar.update()

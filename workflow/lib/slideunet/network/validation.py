@@ -9,9 +9,11 @@ from torch import nn
 
 from slideunet.cells.methods import fitting_methods
 from slideunet.images.stores import open_image_store, open_label_store
+from slideunet.images.unjudged import judged_cells
 from slideunet.network.decodings import score
 from slideunet.network.facts import Precision
 from slideunet.network.inference import for_inference, predict_tiles
+from slideunet.network.losses import CERTAINLY_NOT
 from slideunet.network.maps import to_bytes
 from slideunet.network.patches import LabelledSlide
 from slideunet.network.unet import UNet
@@ -77,12 +79,14 @@ def validate(
             ready, open_image_store(slide.manifest), slide.normalisation, precision=precision
         ):
             labels = truth[tile.write]
-            target = labels > 0
-            both = (torch.from_numpy(values)[None, None] for values in (output[0], target.astype(np.float32)))
+            target, judged = judged_cells(labels)
+            # Where nobody has judged, the network is right.
+            logits = np.where(judged, output[0], CERTAINLY_NOT)
+            both = (torch.from_numpy(values.astype(np.float32))[None, None] for values in (logits, target))
             weighted_loss += float(loss(*both)) * target.size
             n_pixels += target.size
             planes = to_bytes(torch.from_numpy(output)[None], maps)[0].numpy()
             cells += score(labels, dict(zip(maps, planes, strict=True)), 0.5, fitting_methods(maps)[0])
-            for side, where in enumerate((target, ~target)):
+            for side, where in enumerate((target, judged & ~target)):
                 counts[side] += np.bincount(planes[0][where], minlength=256)
     return Validation(weighted_loss / n_pixels, counts[0], counts[1], cells)

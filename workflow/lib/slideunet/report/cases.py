@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion
 
 from slideunet.images.stores import open_image_store, open_label_store
+from slideunet.images.unjudged import UNJUDGED, judged_cells
 from slideunet.report import pictures
 from slideunet.report.pictures import CORRECT, FALSE, MISSED, Colour
 from slideunet.report.results import SlideResult
@@ -68,9 +69,9 @@ def _interest(result: SlideResult, shape: tuple[int, int]) -> NDArray:
     cells = np.asarray(open_label_store(result.prediction_manifest, "cells", level)[...]) > 0
     if not result.labelled:
         return cells
-    truth = np.asarray(open_label_store(result.manifest, "truth", level)[...]) > 0
+    truth, judged = judged_cells(np.asarray(open_label_store(result.manifest, "truth", level)[...]))
     # A little weight for the truth itself: without errors, show where the cells are.
-    return (truth != cells) + 0.01 * truth
+    return ((truth != cells) & judged) + 0.01 * truth
 
 
 def _compare(
@@ -83,6 +84,8 @@ def _compare(
     true_colours, cell_colours = colours_by_match(truth, cells)
     truth, cells = (pictures.enlarge_labels(labels[inner], factor) for labels in (truth, cells))
     true_canvas, cell_canvas = pictures.muted(original), pictures.muted(original)
+    for canvas in (true_canvas, cell_canvas):
+        canvas[truth == UNJUDGED] //= 2
     pictures.draw_outlines(true_canvas, truth, true_colours)
     missed = {number: colour for number, colour in true_colours.items() if colour == MISSED}
     pictures.draw_outlines(cell_canvas, truth, missed)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from slideunet.images.pixels import Pixels
 from slideunet.images.stores import open_image_store, open_label_store
+from slideunet.images.unjudged import cells_alone
 from slideunet.report import pictures
 from slideunet.report.results import SlideResult
 from slideunet.report.tables import metrics_table, scored
@@ -120,9 +121,10 @@ def _draw(result: SlideResult, example: Example) -> Crop:
     image = pictures.picture(
         np.asarray(open_image_store(result.manifest)[(..., *window.slices)]), facts["statistics"]
     )
+    planes = cells_alone(truth[window.slices]), cells[window.slices]
     strip = _strip(
         pictures.enlarge_picture(image, TILE // side),
-        [pictures.enlarge_labels(labels[window.slices], TILE // side) for labels in (truth, cells)],
+        [pictures.enlarge_labels(plane, TILE // side) for plane in planes],
         [example.id if of_truth else 0, 0 if of_truth else example.id],
     )
     finding = in_words(example)

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from slideunet.images.unjudged import UNJUDGED
 from slideunet.scoring.dealing import Deal, in_memory
 from slideunet.scoring.overlaps import Rows, add_overlaps
 
@@ -70,7 +71,16 @@ def total_of(ids: NDArray[np.uint32], values: ArrayLike) -> NDArray[np.int64]:
 
 
 def _measure_cells(rows: Rows) -> Rows:
-    """Add up the rows of complete cells and fill in `cell_area`."""
+    """Add up the rows of complete cells and fill in `cell_area`, without the pixels that nobody has judged.
+
+    A cell of which more than half is not judged is no cell here: what it shares with true objects, it leaves
+    to the background.
+    """
+    unjudged = rows["truth"] == UNJUDGED
+    if unjudged.any():
+        area, unknown = (total_of(rows["cell"], rows["shared"] * part) for part in (1, unjudged))
+        rows["cell"][2 * unknown > area] = 0
+        rows = rows[~unjudged & ((rows["truth"] > 0) | (rows["cell"] > 0))]
     rows = add_overlaps([rows])
     rows["cell_area"] = total_of(rows["cell"], rows["shared"])
     return rows

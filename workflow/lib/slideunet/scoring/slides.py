@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from slideunet.cells.separation import foreground_cut
 from slideunet.images.blocks import Region, blocks
 from slideunet.images.pixels import Pixels
+from slideunet.images.unjudged import judged_cells
 from slideunet.scoring.baseline import Polarity, cells_are_dark, foreground, grey, otsu_threshold
 from slideunet.scoring.dealing import Deal, in_memory
 from slideunet.scoring.examples import Example, draw, find_examples
@@ -18,7 +19,7 @@ from slideunet.scoring.matching import match
 from slideunet.scoring.overlaps import Rows, count_overlaps
 from slideunet.scoring.pixels import PixelCounts, count_pixels
 
-METRICS_VERSION = "2"
+METRICS_VERSION = "3"
 """Part of every score's fingerprint: raise it when a definition changes."""
 
 
@@ -116,7 +117,7 @@ def score_slide(
     image : Pixels, (c, y, x)
         The slide on the working grid, for the Otsu baseline.
     truth, cells : Pixels of integers, (y, x)
-        Labels, 0 = background.
+        Labels, 0 = background; in the truth `UNJUDGED` where nothing is counted.
     probability : Pixels of uint8, (1, y, x)
         Foreground probability times 255.
     threshold : float
@@ -135,10 +136,11 @@ def score_slide(
     cut, dark = _otsu(image, polarity)
     pixel, semantic, otsu = PixelCounts(), PixelCounts(), PixelCounts()
     for region in _regions(truth):
-        true = truth[region] > 0
-        pixel += count_pixels(true, cells[region] > 0)
-        semantic += count_pixels(true, probability[(0, *region)] >= foreground_cut(threshold))
-        otsu += count_pixels(true, foreground(grey(image[(..., *region)]), cut, dark=dark))
+        true, judged = judged_cells(truth[region])
+        true = true[judged]
+        pixel += count_pixels(true, cells[region][judged] > 0)
+        semantic += count_pixels(true, probability[(0, *region)][judged] >= foreground_cut(threshold))
+        otsu += count_pixels(true, foreground(grey(image[(..., *region)])[judged], cut, dark=dark))
     width = truth.shape[1]
     tables = (
         count_overlaps(truth[rows, columns], cells[rows, columns], (rows.start, columns.start), width)
