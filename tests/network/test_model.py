@@ -147,3 +147,12 @@ def test_the_precision_is_chosen_by_the_clock_without_changing_the_network(train
     assert model._precision(network, training_section | {"precision": "auto"}) in ("fp32", "bf16")
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, before[name])
+
+
+def test_the_clock_runs_on_patches_of_the_size_that_is_trained_on(training_section, monkeypatch):
+    """On half of it the gain of bf16 is small where it is large on a whole one."""
+    seen = []
+    monkeypatch.setattr(model, "training_step", lambda *args: seen.append(args[3].shape[-2:]))
+    section = training_section | {"precision": "auto", "patch_size": 64}
+    model._precision(model.UNet(UNetSpec(1, 4, 2)), section)
+    assert set(seen) == {(64, 64)}

@@ -150,7 +150,8 @@ def empty_field(shape: tuple[int, int, int], rng: np.random.Generator) -> np.nda
     -------
     ndarray (c, y, x) float32, its 1st to 99.8th percentile at 0 to 1.
     """
-    sigma = rng.choice([rng.uniform(0, 1), rng.uniform(1, 6)])
+    # Narrow noise is the most like small nuclei, and would hardly be drawn from a uniform width.
+    sigma = rng.choice([rng.uniform(0, 1), 6.0 ** rng.uniform(0, 1)])
     noise = ndi.gaussian_filter(rng.standard_normal(shape), (0, sigma, sigma), mode="reflect")
     light = _stretched(rng.standard_normal((shape[0], _SMOOTH, _SMOOTH)), max(shape[1:])).numpy()
     field = noise / noise.std() + rng.choice([0.0, 1.0, 3.0]) * light[:, : shape[1], : shape[2]]
