@@ -9,7 +9,7 @@ from slideunet.images.tiling import tile_grid
 from slideunet.network import inference
 from slideunet.network.convolutions import convolutions
 from slideunet.network.halo import halo
-from slideunet.network.inference import choose_precision, for_inference, predict_tile, predict_tiles, to_uint8
+from slideunet.network.inference import for_inference, predict_tile, predict_tiles, to_uint8
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -135,17 +135,3 @@ def test_probabilities_are_rounded_to_bytes():
     np.testing.assert_array_equal(to_uint8(logits), expected)
     with np.errstate(all="raise"):
         assert to_uint8(np.array([-1e4, -80, 0, 80, 1e4], np.float32)).tolist() == [0, 0, 128, 255, 255]
-
-
-@pytest.mark.parametrize(
-    ("fp32", "bf16", "chosen"), [(1.0, 0.5, "bf16"), (1.0, 0.95, "fp32"), (1.0, 9.0, "fp32")]
-)
-def test_the_faster_precision_is_chosen_by_the_clock(fp32, bf16, chosen, monkeypatch):
-    clock = [0.0]
-    monkeypatch.setattr(inference.time, "perf_counter", lambda: clock[0])
-    cost = {"fp32": fp32, "bf16": bf16}
-
-    def step(precision):
-        clock[0] += cost[precision]
-
-    assert choose_precision(step) == (chosen, pytest.approx(cost))

@@ -121,7 +121,7 @@ def test_a_training_killed_in_the_middle_gives_the_same_model(train, tmp_path, m
 @pytest.mark.parametrize(("first", "second"), [("bf16", "fp32"), ("fp32", "bf16")])
 def test_the_precision_that_the_clock_chose_stays(train, tmp_path, monkeypatch, first, second):
     choices = iter([first, second])
-    monkeypatch.setattr(model, "choose_precision", lambda step: (next(choices), {}))
+    monkeypatch.setattr(model, "quicker_precision", lambda *args: next(choices))
     with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
         patch.setattr(model, "save_model", lambda *args: 1 / 0)
         train(tmp_path, precision="auto")
@@ -141,18 +141,29 @@ def test_what_is_not_said_is_taken_from_the_preset():
     )
 
 
-def test_the_precision_is_chosen_by_the_clock_without_changing_the_network(training_section):
-    network = model.UNet(UNetSpec(1, 4, 2))
-    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    assert model._precision(network, training_section | {"precision": "auto"}) in ("fp32", "bf16")
-    for name, tensor in network.state_dict().items():
-        assert torch.equal(tensor, before[name])
+@pytest.fixture
+def processes(monkeypatch):
+    """GPUs are not looked for: their processes compute on CPUs."""
+    monkeypatch.setattr(model, "check_gpus", lambda wanted: None)
 
 
-def test_the_clock_runs_on_patches_of_the_size_that_is_trained_on(training_section, monkeypatch):
-    """On half of it the gain of bf16 is small where it is large on a whole one."""
-    seen = []
-    monkeypatch.setattr(model, "training_step", lambda *args: seen.append(args[3].shape[-2:]))
-    section = training_section | {"precision": "auto", "patch_size": 64}
-    model._precision(model.UNet(UNetSpec(1, 4, 2)), section)
-    assert set(seen) == {(64, 64)}
+def test_two_processes_learn_what_one_learns_patch_by_patch(train, tmp_path, processes):
+    plain = {"optimiser": "sgd", "best_by": "last", "batch_size": 2}
+    facts = train(tmp_path / "two", gpus=2, **plain)
+    train(tmp_path / "one", at_once=1, **plain)
+    assert facts["training"]["gpus"] == 2
+    two, one = (dict(load_model(tmp_path / name)[0].named_parameters()) for name in ("two", "one"))
+    for name, tensor in two.items():
+        torch.testing.assert_close(tensor, one[name], msg=name)
+    rows = [pd.read_csv(tmp_path / name / "history.csv") for name in ("two", "one")]
+    assert rows[0]["train_dice"].tolist() == pytest.approx(rows[1]["train_dice"].tolist(), abs=1e-3)
+    assert rows[0]["train_loss"].tolist() == pytest.approx(rows[1]["train_loss"].tolist(), rel=1e-4)
+
+
+def test_two_processes_go_on_to_the_identical_result(train, tmp_path, processes, monkeypatch):
+    known = {"gpus": 2, "schedule": "constant", "warmup": 0, "best_by": "last"}
+    expected = train(tmp_path / "straight", epochs=2, **known)
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(model, "save_model", lambda *args: 1 / 0)
+        train(tmp_path / "killed", epochs=1, **known)
+    assert train(tmp_path / "killed", epochs=2, **known)["sha256"] == expected["sha256"]

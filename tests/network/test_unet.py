@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from slideunet.network import unet
 from slideunet.network.convolutions import least_core
 from slideunet.network.halo import halo
-from slideunet.network.inference import for_inference, large_enough, reduced_precision
+from slideunet.network.inference import for_inference, large_enough
+from slideunet.network.precision import reduced_precision
 from slideunet.network.unet import PRESETS, UNet, UNetSpec
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -11,7 +11,8 @@ import numpy as np
 from slideunet.errors import MachineError
 from slideunet.images.normalisation import Normalisation
 from slideunet.network.facts import EngineName, Head, Precision
-from slideunet.network.inference import best_device, choose_precision
+from slideunet.network.inference import best_device
+from slideunet.network.precision import choose_precision
 from slideunet.network.torch_engine import TorchEngine
 from slideunet.network.unet import UNet, UNetSpec
 from slideunet.network.weights import load_model

@@ -1,11 +1,8 @@
 """Exact tiled prediction with torch: the same logits, bit for bit, whatever the size of the tiles."""
 
-import contextlib
 import copy
 import itertools
-import math
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -20,12 +17,12 @@ from slideunet.images.windows import read_mirrored
 from slideunet.network.convolutions import Convolution, least_core
 from slideunet.network.facts import Precision
 from slideunet.network.halo import halo
+from slideunet.network.precision import reduced_precision
 from slideunet.network.unet import UNet, UNetSpec, channels_last
 
 TILE = 1024
 # torch leaves a float32 convolution of one image with so few inputs to another kernel: other last bits.
 _SMALL = 20480
-_FASTER = 1.2  # bf16 must be this much faster to be worth its rounding.
 
 
 def for_inference(network: UNet) -> UNet:
@@ -107,34 +104,6 @@ def aligned(tile: int, network: UNet) -> int:
 def to_uint8(logits: np.ndarray) -> np.ndarray:
     """Turn logits into probabilities as uint8: round(255 p)."""
     return np.rint(255.0 * expit(logits.astype(np.float64))).astype(np.uint8)
-
-
-def reduced_precision(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager:
-    """Return the context in which convolutions run in bf16, or in which nothing changes."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-
-
-def choose_precision(
-    step: Callable[[Precision], object], repeats: int = 6
-) -> tuple[Precision, dict[Precision, float]]:
-    """Time a step in fp32 and bf16 on this machine and choose.
-
-    A processor may claim bf16 and be many times slower in it, so flags are not asked. The two take turns and
-    the best time of each counts, so that another load on the machine does not decide.
-
-    Returns
-    -------
-    "fp32" or "bf16", and the best time of each in seconds.
-    """
-    seconds: dict[Precision, float] = {"fp32": math.inf, "bf16": math.inf}
-    for repeat in range(repeats + 1):
-        for precision, best in seconds.items():
-            start = time.perf_counter()
-            step(precision)
-            # The first call of a shape prepares its kernels.
-            if repeat > 0:
-                seconds[precision] = min(best, time.perf_counter() - start)
-    return ("bf16" if seconds["fp32"] > _FASTER * seconds["bf16"] else "fp32"), seconds
 
 
 @torch.inference_mode()

@@ -18,6 +18,7 @@ from slideunet.network.augmentation import augment, build_augmentation
 from slideunet.network.packing import open_slide
 from slideunet.network.pasting import paste_cells
 from slideunet.network.random_fields import empty_field
+from slideunet.network.ranks import ALONE, Ranks
 from slideunet.network.targets import cell_targets, compact
 
 _MARGIN = 1.25  # Read more than the patch, so that rotation and scaling find real pixels at the corners.
@@ -112,9 +113,12 @@ class PatchDataset(Dataset):
 
 
 class BatchSampler(Sampler):
-    """The keys of all batches of some epochs, each epoch shuffled by (seed, epoch)."""
+    """The keys of all batches of some epochs, or of a process's share of them; shuffled by (seed, epoch)."""
 
-    def __init__(self, n_samples: int, batch_size: int, seed: int, epochs: range) -> None:
+    def __init__(
+        self, n_samples: int, batch_size: int, seed: int, epochs: range, ranks: Ranks = ALONE
+    ) -> None:
+        self.ranks = ranks
         self.n_samples = n_samples
         self.batch_size = batch_size
         self.seed = seed
@@ -127,17 +131,20 @@ class BatchSampler(Sampler):
         for epoch in self.epochs:
             order = np.random.default_rng((self.seed, epoch)).permutation(self.n_samples)
             for start in range(0, self.n_samples, self.batch_size):
-                yield [(epoch, int(sample)) for sample in order[start : start + self.batch_size]]
+                batch = order[start : start + self.batch_size]
+                yield self.ranks.share([(epoch, int(sample)) for sample in batch])
 
 
-def batches(dataset: PatchDataset, batch_size: int, epochs: range, workers: int) -> DataLoader:
+def batches(
+    dataset: PatchDataset, batch_size: int, epochs: range, workers: int, ranks: Ranks = ALONE
+) -> DataLoader:
     """Return all batches of some epochs in turn: images (n, c, y, x) and targets (n, maps, y, x).
 
     One loader serves all epochs, so that its processes start once and go on while an epoch is validated.
     """
     return DataLoader(
         dataset,
-        batch_sampler=BatchSampler(len(dataset), batch_size, dataset.seed, epochs),
+        batch_sampler=BatchSampler(len(dataset), batch_size, dataset.seed, epochs, ranks),
         num_workers=workers,
         multiprocessing_context="forkserver" if workers else None,
     )

@@ -7,8 +7,11 @@ import torch
 
 from slideunet.errors import MachineError
 from slideunet.network.facts import Precision
-from slideunet.network.inference import reduced_precision
-from slideunet.network.unet import UNet
+from slideunet.network.inference import best_device
+from slideunet.network.losses import build_loss
+from slideunet.network.precision import choose_precision, reduced_precision
+from slideunet.network.ranks import ALONE, Ranks
+from slideunet.network.unet import UNet, UNetSpec, channels_last
 
 
 @dataclass
@@ -45,6 +48,7 @@ def training_step(
     target: torch.Tensor,
     precision: Precision,
     room: Room | None = None,
+    ranks: Ranks = ALONE,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Do one step of the optimiser.
 
@@ -57,10 +61,12 @@ def training_step(
     room : Room, optional
         With less than n patches, the gradients of the parts are added up before the step. Only the batch
         normalisation sees a difference, and a loss that is no mean over patches.
+    ranks : Ranks, optional
+        With several processes, each has a part of the batch, and all of them do the same step.
 
     Returns
     -------
-    The loss (the mean over patches) and the output (n, maps, y, x), detached, float32.
+    The loss (the mean over the patches of all processes) and the output (n, maps, y, x), detached, float32.
 
     Raises
     ------
@@ -70,9 +76,32 @@ def training_step(
     room = room or Room(len(image))
     while (result := _gradients(network, loss, image, target, precision, room.patches)) is None:
         room.halve(image.shape[-1])
+    # Every process has the mean over its own part, and the parts are equally large.
+    changed = [p.grad.div_(ranks.count) for p in network.parameters() if p.grad is not None]
+    ranks.add_up([*changed, result[0].div_(ranks.count)])
     torch.nn.utils.clip_grad_norm_(network.parameters(), max_norm=5.0)
     optimiser.step()
     return result
+
+
+def quicker_precision(spec: UNetSpec, patch_size: int, batch_size: int) -> Precision:
+    """Choose the precision by timing steps of a network like this one, of up to two patches.
+
+    The patches are whole: on half of one bf16 gained 1.10 times where it gains 1.36 on the whole, with a
+    pretrained encoder.
+    """
+    device, patches = best_device(), min(batch_size, 2)
+    trial = channels_last(UNet(spec).to(device))
+    optimiser, loss = torch.optim.SGD(trial.parameters(), lr=0.0), build_loss("bce")
+    image = torch.zeros(patches, spec.channels, patch_size, patch_size, device=device)
+    image = image.to(memory_format=torch.channels_last)
+    target = torch.zeros(patches, len(spec.maps), patch_size, patch_size, device=device)
+    chosen, seconds = choose_precision(
+        lambda precision: training_step(trial, optimiser, loss, image, target, precision)
+    )
+    told = ", ".join(f"{time:.3f} s in {precision}" for precision, time in seconds.items())
+    logging.info(f"Precision {chosen}: a step of {patches} patches takes {told}")
+    return chosen
 
 
 def _gradients(

@@ -7,8 +7,9 @@ from slideunet.images.normalisation import Normalisation
 from slideunet.network.convolutions import least_core
 from slideunet.network.facts import Precision
 from slideunet.network.halo import halo
-from slideunet.network.inference import for_inference, large_enough, reduced_precision
+from slideunet.network.inference import for_inference, large_enough
 from slideunet.network.maps import to_bytes
+from slideunet.network.precision import reduced_precision
 from slideunet.network.unet import UNet
 
 # On a GPU the sides of tiles are rounded up to this: few shapes are seen, and each has its own kernels.

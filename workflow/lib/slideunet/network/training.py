@@ -28,8 +28,10 @@ from slideunet.network.progress import (
     resume,
     start,
 )
+from slideunet.network.ranks import ALONE, Ranks
 from slideunet.network.schedule import Schedule, learning_rate
 from slideunet.network.step import Room, training_step
+from slideunet.network.tally import Tally
 from slideunet.network.unet import UNet, channels_last
 from slideunet.network.validation import validate
 
@@ -54,6 +56,7 @@ class TrainingPlan:
     best_by: BestBy
     ema: float
     seed: int
+    gpus: int
     freeze_encoder: bool
     precision: Precision
     augmentation: Mapping[str, Any]
@@ -61,12 +64,13 @@ class TrainingPlan:
 
 @dataclass(frozen=True)
 class _Epoch:
-    """One epoch: its number from 0, how many steps it has, how many patches fit at once, and its batches."""
+    """One epoch: its number from 0, its steps, how many patches fit at once, its batches, who shares them."""
 
     number: int
     steps: int
     room: Room
     batches: Iterator[list[torch.Tensor]]
+    ranks: Ranks
 
 
 def fit(
@@ -76,6 +80,7 @@ def fit(
     plan: TrainingPlan,
     state: Path,
     workers: int = 0,
+    ranks: Ranks = ALONE,
 ) -> Progress:
     """Train a network and return the progress with its best weights (by `plan.best_by`).
 
@@ -90,6 +95,8 @@ def fit(
         `packed`, the training slides as plain arrays, unless they are too large.
     workers : int
         Processes that prepare patches beside this one; the result does not depend on them.
+    ranks : Ranks, optional
+        The processes of a training on several GPUs all call this; the first one validates and saves.
 
     Raises
     ------
@@ -106,16 +113,19 @@ def fit(
     loss = CellsLoss(build_loss(plan.loss, plan.loss_weights), network.spec.maps, plan.border_weight)
     steps = -(-len(dataset) // plan.batch_size)
     room = Room(min(plan.at_once or plan.batch_size, plan.batch_size))
-    stream = iter(batches(dataset, plan.batch_size, range(progress.epoch, plan.epochs), workers))
+    stream = iter(batches(dataset, plan.batch_size, range(progress.epoch, plan.epochs), workers, ranks))
     with progress_line(plan.epochs * steps, unit="step", done=progress.epoch * steps) as bar:
         while progress.epoch < plan.epochs and not out_of_patience(progress, plan.patience):
-            epoch = _Epoch(progress.epoch, steps, room, itertools.islice(stream, steps))
+            epoch = _Epoch(progress.epoch, steps, room, itertools.islice(stream, steps), ranks)
             row = _train_epoch(learner, loss, plan, epoch, bar)
             begun = time.perf_counter()
-            validation = validate(learner.averaged, val, loss.foreground, plan.precision)
+            validation = ranks.from_first(
+                lambda: validate(learner.averaged, val, loss.foreground, plan.precision)
+            )
             row["validation_seconds"] = time.perf_counter() - begun
             close_epoch(progress, learner, row, validation, plan.best_by)
-            progress.save(state)
+            if ranks.rank == 0:
+                progress.save(state)
             logging.info(account(progress, plan.epochs))
     return progress
 
@@ -153,10 +163,10 @@ def _train_epoch(
     bar: tqdm,
 ) -> dict[str, float]:
     """Train one epoch and return its row of the history."""
-    network, optimiser, tally = learner.network, learner.optimiser, _Tally()
+    network, optimiser, tally = learner.network, learner.optimiser, Tally()
     device = next(network.parameters()).device
     # Dropout is the only draw from torch's own generator.
-    torch.manual_seed(plan.seed * 1_000_003 + epoch.number)
+    torch.manual_seed((plan.seed * 1_000_003 + epoch.number) * epoch.ranks.count + epoch.ranks.rank)
     network.train()
     if plan.freeze_encoder:
         network.encoder.stages.eval()  # Its batch statistics stay, too.
@@ -164,7 +174,7 @@ def _train_epoch(
         rate = _set_learning_rate(optimiser, plan, epoch.steps, epoch.number * epoch.steps + step)
         image = image.to(device, memory_format=torch.channels_last)
         value, output = training_step(
-            network, optimiser, loss, image, target.to(device), plan.precision, epoch.room
+            network, optimiser, loss, image, target.to(device), plan.precision, epoch.room, epoch.ranks
         )
         if not torch.isfinite(value):
             raise InputError(
@@ -178,36 +188,7 @@ def _train_epoch(
         shown = {"epoch": epoch.number + 1, "loss": f"{value.item():.3f}"} | tally.shown()
         bar.set_postfix(shown, refresh=False)
         bar.update()
-    return {"epoch": epoch.number + 1, "learning_rate": rate} | tally.row()
-
-
-class _Tally:
-    """Loss, Dice and speed of an epoch, pooled over its batches."""
-
-    def __init__(self) -> None:
-        self.start = time.perf_counter()
-        self.loss = 0.0
-        self.tp = self.fp = self.fn = self.pixels = 0
-
-    def add(self, loss: torch.Tensor, found: torch.Tensor, wanted: torch.Tensor) -> None:
-        self.loss += loss.item() * wanted.numel()
-        self.pixels += wanted.numel()
-        self.tp += int((found & wanted).sum())
-        self.fp += int((found & ~wanted).sum())
-        self.fn += int((~found & wanted).sum())
-
-    def row(self) -> dict[str, float]:
-        seconds = time.perf_counter() - self.start
-        return {
-            "train_loss": self.loss / self.pixels,
-            "train_dice": 2 * self.tp / max(2 * self.tp + self.fp + self.fn, 1),
-            "seconds": seconds,
-            "pixels_per_second": self.pixels / seconds,
-        }
-
-    def shown(self) -> dict[str, object]:
-        row = self.row()
-        return {"Dice": f"{row['train_dice']:.3f}", "Mpx_s": f"{row['pixels_per_second'] / 1e6:.2f}"}
+    return {"epoch": epoch.number + 1, "learning_rate": rate} | tally.over_all(epoch.ranks, device).row()
 
 
 def _set_learning_rate(optimiser: torch.optim.Optimizer, plan: TrainingPlan, steps: int, step: int) -> float:
