@@ -43,7 +43,7 @@ def train(images, training_section):
 
 def test_a_model_folder_tells_all_that_is_needed_to_use_it(train, tmp_path):
     facts = train(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == FILES
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*FILES, "tensorboard"]
     network, read = load_model(tmp_path)
     assert read == facts
     assert network.spec == UNetSpec(1, 4, 2, "upsample", 0.0, ("distance", "centres"))
@@ -112,7 +112,7 @@ def test_a_training_killed_in_the_middle_gives_the_same_model(train, tmp_path, m
         patch.setattr(training, "training_step", step)
         train(tmp_path / "killed")
     assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == [
-        "packed", "patches.png", "progress.pt",
+        "packed", "patches.png", "progress.pt", "tensorboard",
     ]  # fmt: skip
     found = train(tmp_path / "killed")
     assert (found["sha256"], found["threshold"]) == (expected["sha256"], expected["threshold"])

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from slideunet.errors import InputError
 from slideunet.logs import progress_line
+from slideunet.network.events import events
 from slideunet.network.facts import Precision
 from slideunet.network.losses import CellsLoss, build_loss
 from slideunet.network.packing import fits
@@ -92,7 +93,7 @@ def fit(
     plan : TrainingPlan
     state : Path
         File that is rewritten after every epoch; when it exists the training goes on from it. Beside it lies
-        `packed`, the training slides as plain arrays, unless they are too large.
+        `packed`, the training slides as plain arrays, unless they are too large, and perhaps `tensorboard`.
     workers : int
         Processes that prepare patches beside this one; the result does not depend on them.
     ranks : Ranks, optional
@@ -114,7 +115,10 @@ def fit(
     steps = -(-len(dataset) // plan.batch_size)
     room = Room(min(plan.at_once or plan.batch_size, plan.batch_size))
     stream = iter(batches(dataset, plan.batch_size, range(progress.epoch, plan.epochs), workers, ranks))
-    with progress_line(plan.epochs * steps, unit="step", done=progress.epoch * steps) as bar:
+    with (
+        progress_line(plan.epochs * steps, unit="step", done=progress.epoch * steps) as bar,
+        events(state.with_name("tensorboard"), progress.epoch, wanted=ranks.rank == 0) as tell,
+    ):
         while progress.epoch < plan.epochs and not out_of_patience(progress, plan.patience):
             epoch = _Epoch(progress.epoch, steps, room, itertools.islice(stream, steps), ranks)
             row = _train_epoch(learner, loss, plan, epoch, bar)
@@ -126,6 +130,7 @@ def fit(
             close_epoch(progress, learner, row, validation, plan.best_by)
             if ranks.rank == 0:
                 progress.save(state)
+                tell(progress.history[-1])
             logging.info(account(progress, plan.epochs))
     return progress
 
