@@ -46,12 +46,29 @@ def with_split(sheet: pd.DataFrame, split: Path) -> pd.DataFrame:
     return sheet.merge(known[["slide", "split"]], on="slide", validate="one_to_one")
 
 
+def with_fold(sheet: pd.DataFrame, fold: int, folds: int) -> pd.DataFrame:
+    """Return the sheet with one of several test parts in the column `split`; the rest is divided by the run.
+
+    The groups, largest first, are dealt out one by one to the fold with the fewest images of their stratum.
+    """
+    sizes = sheet.groupby(["stratum", "group"]).size().sort_values(ascending=False, kind="stable")
+    filled = {stratum: [0] * folds for stratum in sheet["stratum"]}
+    tests = set()
+    for (stratum, group), size in sizes.items():
+        chosen = filled[stratum].index(min(filled[stratum]))
+        filled[stratum][chosen] += size
+        if chosen == fold - 1:
+            tests.add(group)
+    return sheet.assign(split=["test" if group in tests else "" for group in sheet["group"]])
+
+
 def main() -> None:
     """Read the command line and write the sheet."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("metadata", type=Path, help="metadata.csv of a copy of BBBC038")
     parser.add_argument("--modality", help="only this one: fluorescence, H&E or brightfield")
     parser.add_argument("--split", type=Path, help="results/split.tsv of an earlier run, to divide alike")
+    parser.add_argument("--fold", help="such as 1/4: the test part of a cross-validation")
     parser.add_argument("--out", type=Path, required=True, help="the sheet to write")
     options = parser.parse_args()
     sheet = make_sheet(options.metadata, options.modality)
@@ -59,6 +76,8 @@ def main() -> None:
         raise SystemExit("two images share the first 16 digits of their id")
     if options.split is not None:
         sheet = with_split(sheet, options.split)
+    if options.fold is not None:
+        sheet = with_fold(sheet, *map(int, options.fold.split("/")))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     sheet.to_csv(options.out, sep="\t", index=False)
     print(f"{options.out}: {len(sheet)} images of {sheet['group'].nunique()} groups")
