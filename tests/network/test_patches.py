@@ -123,3 +123,22 @@ def test_another_process_prepares_the_same_batches(dataset):
 def test_a_large_slide_gives_the_root_of_the_patches_that_would_cover_it(shape, count, no_augmentation):
     slide = LabelledSlide(Path("unread.json"), shape, Normalisation((0.0,), (1.0,)))
     assert len(PatchDataset([slide], 256, no_augmentation, seed=0)) == count
+
+
+@pytest.mark.parametrize(("least", "count"), [(1, 5), (5, 5), (6, 10), (128, 130)])
+def test_of_few_slides_more_patches_are_drawn_from_all_alike(no_augmentation, least, count):
+    slides = [
+        LabelledSlide(Path("unread.json"), shape, Normalisation((0.0,), (1.0,)))
+        for shape in ((256, 256), (1024, 1024))
+    ]
+    owners = PatchDataset(slides, 256, no_augmentation, seed=0, least=least).owners
+    assert len(owners) == count
+    assert owners.count(1) == 4 * owners.count(0)
+
+
+def test_patches_of_one_place_in_the_list_of_slides_differ(dataset, training_section):
+    more = PatchDataset(dataset.slides, 64, training_section["augmentation"], seed=5, least=99)
+    first, again = more[1, 0], more[1, len(dataset)]
+    assert more.owners[0] == more.owners[len(dataset)]
+    assert not torch.equal(first[0], again[0])
+    assert_equal_patches(first, dataset[1, 0])

@@ -21,7 +21,7 @@ LABELLED = [f"results/batches/{batch}/label_cells.json" for batch in ("small-all
 CONFIG = {
     "split": {"val": 0.25, "test": 0.25},
     "model": {"width": 4, "depth": 2},
-    "training": {"epochs": 1, "patch_size": 64, "batch_size": 4, "precision": "fp32"},
+    "training": {"epochs": 1, "epoch_patches": 1, "patch_size": 64, "batch_size": 4, "precision": "fp32"},
     "prediction": {"precision": "fp32"},
 }
 

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 TINY = {
     "split": {"val": 0.25, "test": 0.25},
     "model": {"width": 4, "depth": 2},
-    "training": {"epochs": 2, "patch_size": 64, "batch_size": 4, "precision": "fp32"},
+    "training": {"epochs": 2, "epoch_patches": 1, "patch_size": 64, "batch_size": 4, "precision": "fp32"},
 }
 
 

@@ -37,7 +37,8 @@ class PatchDataset(Dataset):
     """Patches of all slides, each at a random place.
 
     A key is (epoch, sample): the patch it stands for depends on nothing else, so any number of worker
-    processes and any restart give the same training.
+    processes and any restart give the same training. Of few slides an epoch has `least` patches, all slides
+    drawn from equally much more often.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class PatchDataset(Dataset):
         maps: Sequence[str] = ("foreground",),
         *,
         border: bool = False,
+        least: int = 1,
         packed: Path | None = None,
     ) -> None:
         self.slides = slides
@@ -61,7 +63,8 @@ class PatchDataset(Dataset):
         self.packed = packed
         self.opened: dict[Path, tuple[Pixels, Pixels]] = {}
         # The index of the slide of each sample.
-        self.owners = [i for i, slide in enumerate(slides) for _ in range(_patches(slide.shape, patch_size))]
+        once = [i for i, slide in enumerate(slides) for _ in range(_patches(slide.shape, patch_size))]
+        self.owners = once * -(-least // len(once))
 
     def __len__(self) -> int:
         return len(self.owners)

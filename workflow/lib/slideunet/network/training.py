@@ -44,6 +44,7 @@ class TrainingPlan:
     epochs: int
     batch_size: int
     at_once: int | None
+    epoch_patches: int
     patch_size: int
     learning_rate: float
     optimiser: Literal["adamw", "sgd"]
@@ -156,6 +157,7 @@ def training_patches(
         plan.seed,
         maps,
         border=plan.border_weight > 0,
+        least=plan.epoch_patches,
         packed=folder if fits([slide.shape for slide in train]) else None,
     )
 
