@@ -74,7 +74,7 @@ def test_bright_pixels_are_no_nuclei_in_fluorescence(model):
     assert find_cells(model, field).max() == 0
 
 
-@pytest.mark.parametrize("radius", [6, 10, 18])
+@pytest.mark.parametrize("radius", [6, 10, 18, 36])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_round_nuclei_are_found_one_by_one(model, radius, dtype):
     """Soft discs, apart from each other: what any model of nuclei must do."""
