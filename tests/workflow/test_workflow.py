@@ -162,6 +162,16 @@ def test_a_trained_model_predicts_without_training(cohort, snakemake, tmp_path):
     assert (tmp_path / "results/report/report.html").is_file()
 
 
+def test_a_run_that_was_asked_for_one_file_names_no_report(snakemake, tiny, tmp_path):
+    write_field(tmp_path, "f0", seed=0, donor=0)
+    (tmp_path / "slides.tsv").write_text("slide\timage\nf0\tf0.tif\n")
+    config = tiny | {"slides": "slides.tsv", "model": {"weights": "nuclei-fluorescence"}}
+    result = snakemake(tmp_path, "results/inputs.tsv", config=config)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert (tmp_path / "results/inputs.tsv").is_file()
+    assert "The report" not in result.stdout + result.stderr
+
+
 def test_a_training_that_begins_with_a_model_is_not_tested_on_what_that_has_seen(
     cohort, snakemake, tiny, tmp_path
 ):

@@ -119,7 +119,9 @@ def end_with_account():
     # Loads zarr, which every job would wait for at the top of this file.
     from slideunet import quarantine
 
-    print(f"\nThe report: {Path('results/report/report.html').absolute()}")
+    page = Path("results/report/report.html")
+    if page.is_file():  # Not when a single file was asked for.
+        print(f"\nThe report: {page.absolute()}")
     code, account = quarantine.account(quarantine.read(Path("results/quarantine")))
     if code:
         print(f"\n{account}", file=sys.stderr, flush=True)
