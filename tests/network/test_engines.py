@@ -246,7 +246,7 @@ def test_the_precision_is_timed_with_the_engine_that_is_used(random_network, mon
         return Fake(precision)
 
     monkeypatch.setattr(engines, "build_engine", build)
-    monkeypatch.setattr("slideunet.network.inference.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("slideunet.network.precision.time.perf_counter", lambda: clock[0])
     chosen, seconds = fastest_precision(random_network(channels=2), "openvino", 3)
     assert (chosen, seconds) == ("bf16", pytest.approx(cost))
     assert asked == [("openvino", "fp32", 3), ("openvino", "bf16", 3)]
