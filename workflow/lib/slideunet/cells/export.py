@@ -152,7 +152,7 @@ def _owned(labels: np.ndarray, cells: Mapping[str, Any], index: int) -> np.ndarr
     bounds = [*cells["first_ids"], cells["n_cells"] + 1]
     # One comparison for both ends: what is below the first id wraps around, far above all others.
     own = labels - np.uint32(bounds[index]) < bounds[index + 1] - bounds[index]
-    return labels * own
+    return np.multiply(labels, own, out=labels)
 
 
 def _cropped(window: tuple[slice, slice], labels: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray]:

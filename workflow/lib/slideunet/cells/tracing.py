@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, depth_first_order
-from skimage.measure import label
 
+from slideunet.cells.parts import parts
 from slideunet.cells.regions import Regions
 
 # The way on along a side of a pixel, as (row, column), and the corner at which the side begins.
@@ -53,12 +53,12 @@ def trace(regions: Regions) -> Rings:
     if not len(regions.ids):
         none = np.zeros(0, np.int64)
         return Rings(none, none, np.zeros(1, np.int64), none, none)
-    parts = label(regions.framed, connectivity=1, background=0).ravel()
+    part = parts(regions).ravel()
     pixel, side = np.nonzero(regions.exposed)
     pixel = regions.border[pixel]
     place, cell = regions.places[pixel], regions.index[pixel]
-    following = _following(regions, parts, place, side)
-    order, start = _rings(following, parts[place])
+    following = _following(regions, part, place, side)
+    order, start = _rings(following, part[place])
     side, pixel = side[order], pixel[order]
     # A corner is where the side changes; the edge before the first of a ring is its last.
     before = np.arange(-1, len(order) - 1)
@@ -67,15 +67,15 @@ def trace(regions: Regions) -> Rings:
     corners = np.append(0, np.cumsum(is_corner))[start]
     at = _BEGIN[side[is_corner]] + regions.corner(pixel[is_corner])
     first = order[start[:-1]]
-    return Rings(cell[first], parts[place[first]].astype(np.int64), corners, at[:, 0], at[:, 1])
+    return Rings(cell[first], part[place[first]].astype(np.int64), corners, at[:, 0], at[:, 1])
 
 
-def _following(regions: Regions, parts: np.ndarray, place: np.ndarray, side: np.ndarray) -> np.ndarray:
+def _following(regions: Regions, part: np.ndarray, place: np.ndarray, side: np.ndarray) -> np.ndarray:
     """Return for each edge, given by the place of its pixel and its side, the number of the next one."""
     steps = _WALK @ (regions.framed.shape[1], 1)
     ahead = place + steps[side]
     beside = ahead - steps[(side + 1) % 4]  # of what is ahead, outwards
-    left, straight = parts[beside] == parts[place], parts[ahead] == parts[place]
+    left, straight = part[beside] == part[place], part[ahead] == part[place]
     next_place = np.where(left, beside, np.where(straight, ahead, place))
     next_side = np.where(left, side - 1, np.where(straight, side, side + 1)) % 4
     # Edges are numbered by their pixels, then by their sides.
