@@ -5,15 +5,16 @@ import json
 import os
 import struct
 import uuid
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from isal import isal_zlib as zlib
 
-# Of the compression: 6 takes three times as long, which is a third of all the rest, for files 0.86 as large.
-_LEVEL = 4
+# Of the compression, the highest: a third of the time of zlib's level 4, for files 1.03 times as large.
+# Another kind of processor may pack to other bytes; what they unpack to is the same.
+_LEVEL = 3
 # RFC 1952: gzip, deflate, no name and no time in it, so that equal cells give equal bytes.
 _HEAD = b"\x1f\x8b\x08" + bytes(6) + b"\xff"
 _LAST_BLOCK = b"\x03\x00"  # RFC 1951: the last block of a stream, without data
