@@ -3,7 +3,6 @@ import json
 import numpy as np
 import pytest
 
-import predict_part
 import predict_slides
 from slideunet.images import stores
 from slideunet.images.statistics import survey
@@ -21,8 +20,8 @@ def folder(tmp_path, write_store, random_network, save_network):
     return tmp_path
 
 
-def run(script, folder, prediction, dask, name, **options):
-    script.main(
+def run(folder, prediction, dask, name, **options):
+    predict_slides.main(
         slides=["S1"],
         slides_folder=folder / "slides",
         model=folder / "model",
@@ -40,10 +39,10 @@ def run(script, folder, prediction, dask, name, **options):
 def test_parts_and_who_finishes_make_the_same_as_one_job(folder, prediction_section, dask_section):
     section = prediction_section | {"parts": 2}
     for part in (1, 0):
-        told = run(predict_part, folder, section, dask_section, "parts", part=part)
+        told = run(folder, section, dask_section, "parts", part=part)
         assert told == {"slides": ["S1"], "part": part, "parts": 2}
         assert not (folder / "parts" / "S1.json").exists()
-    batches = [run(predict_slides, folder, section, dask_section, name) for name in ("parts", "at_once")]
+    batches = [run(folder, section, dask_section, name) for name in ("parts", "at_once")]
     facts = [stores.read_manifest(folder / name / "S1.json") for name in ("parts", "at_once")]
     assert facts[0]["blocks"] == facts[1]["blocks"]
     assert len(facts[0]["blocks"]) == 3

@@ -1,33 +1,4 @@
 # From a model to probabilities, cells and their measurements.
-rule predict_part:
-    input:
-        slides="results/batches/{batch}/convert_slides.json",
-        model=MODEL / "model.json",
-    output:
-        manifest="results/batches/{batch}/predict_part-{part}.json",
-    log:
-        "logs/predict_part/{batch}-{part}.log",
-    benchmark:
-        "benchmarks/predict_part/{batch}-{part}.tsv"
-    conda:
-        "../../envs/torch.yaml"
-    threads: get_worker_threads
-    resources:
-        mem_mb=get_block_memory,
-        runtime=get_runtime(480),
-    params:
-        slides_folder="results/slides",
-        predictions_folder="results/predictions",
-        prediction=CONFIG["prediction"],
-        method=CONFIG["cells"]["method"],
-        dask=CONFIG["dask"],
-        ome_zarr=CONFIG["data"]["ome_zarr"],
-    message:
-        "Predicting part {wildcards.part} of batch {wildcards.batch}"
-    script:
-        "../scripts/predict_part.py"
-
-
 rule predict_slides:
     input:
         slides="results/batches/{batch}/convert_slides.json",
@@ -56,6 +27,21 @@ rule predict_slides:
         "Predicting batch {wildcards.batch}"
     script:
         "../scripts/predict_slides.py"
+
+
+# A share of the blocks of large slides; `predict_slides` finishes what these have begun.
+use rule predict_slides as predict_part with:
+    input:
+        slides="results/batches/{batch}/convert_slides.json",
+        model=MODEL / "model.json",
+    output:
+        manifest="results/batches/{batch}/predict_part-{part}.json",
+    log:
+        "logs/predict_part/{batch}-{part}.log",
+    benchmark:
+        "benchmarks/predict_part/{batch}-{part}.tsv"
+    message:
+        "Predicting part {wildcards.part} of batch {wildcards.batch}"
 
 
 rule label_cells:

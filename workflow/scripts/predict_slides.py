@@ -1,4 +1,4 @@
-"""Predict the foreground probability of the slides of a batch; what is up to date is left alone."""
+"""Predict the slides of a batch, or a share of their blocks; what is up to date is left alone."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any, Literal
 from slideunet.batch import finish_batch, read_batch
 from slideunet.cells.methods import Method
 from slideunet.images.omezarr import Version
+from slideunet.images.stores import write_manifest
 from slideunet.logs import log_to
 from slideunet.network.batches import predict_batch
 
@@ -22,10 +23,16 @@ def main(
     method: Method | Literal["auto"],
     dask: Mapping[str, Any],
     ome_zarr: Version,
+    part: int | None = None,
     threads: int = 1,
     memory_mb: int = 4000,
 ) -> None:
-    """Write `predictions_folder/{slide}.zarr` + `.json` for every slide, then the batch manifest."""
+    """Write `predictions_folder/{slide}.zarr` + `.json` for every slide, then the batch manifest.
+
+    With `part`, only the blocks of that part (from 0) of `prediction["parts"]` are written, which no other
+    part writes; the job without one finishes the slides.
+    """
+    parts = prediction["parts"]
     predict_batch(
         slides,
         slides_folder,
@@ -37,11 +44,16 @@ def main(
         version=ome_zarr,
         threads=threads,
         memory_mb=memory_mb,
+        part=None if part is None else (part, parts),
     )
-    finish_batch(manifest, predictions_folder, slides)
+    if part is None:
+        finish_batch(manifest, predictions_folder, slides)
+    else:
+        write_manifest(manifest, {"slides": list(slides), "part": part, "parts": parts})
 
 
 if __name__ == "__main__":
+    number = snakemake.wildcards.get("part")
     with log_to(snakemake.log[0]):
         main(
             slides=read_batch(Path(snakemake.input.slides)),
@@ -53,6 +65,7 @@ if __name__ == "__main__":
             method=snakemake.params.method,
             dask=snakemake.params.dask,
             ome_zarr=snakemake.params.ome_zarr,
+            part=None if number is None else int(number),
             threads=snakemake.threads,
             memory_mb=snakemake.resources.mem_mb,
         )
