@@ -50,10 +50,7 @@ def test_the_distance_is_that_of_each_cell_by_itself(labels):
     found = named(labels)["distance"]
     for cell in np.unique(labels[labels > 0]):
         own = labels == cell
-        inner = ndi.binary_erosion(own, border_value=1)
-        if inner.all():
-            continue
-        depth = np.where(own, ndi.distance_transform_edt(inner) + 1, 0)
+        depth = np.ones(own.shape) if own.all() else ndi.distance_transform_edt(own)
         np.testing.assert_allclose(found[own], (depth / depth.max())[own], rtol=1e-5)
 
 

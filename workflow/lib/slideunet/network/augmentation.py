@@ -101,8 +101,10 @@ def augment(
     -------
     image (c, patch, patch) and labels (1, patch, patch), both float32.
     """
-    seed = int(np.random.SeedSequence(stream).generate_state(1)[0])
-    augmentation.set_random_state(seed=seed)
+    # One generator for all: `Compose.set_random_state` makes one for each, which takes as long as changes do.
+    random = np.random.RandomState(np.random.SeedSequence(stream).generate_state(1)[0])
+    for change in augmentation.transforms:
+        change.set_random_state(state=random)
     sample: dict[str, Any] = {
         "image": torch.from_numpy(image),
         "labels": torch.from_numpy(labels[None].astype(np.float32)),

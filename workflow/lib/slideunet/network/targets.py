@@ -10,7 +10,7 @@ pixels. Centres and offsets are those of Panoptic-DeepLab (Cheng et al. 2020, ar
 Two more planes weigh errors: 1 / radius inside cells, for offsets; and what lies between two cells.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,8 +80,7 @@ def border_weights(ids: np.ndarray) -> np.ndarray:
     """
     nearest = np.full(ids.shape, np.inf)
     second = nearest.copy()
-    for number, box in enumerate(ndi.find_objects(ids), start=1):
-        window = tuple(slice(max(side.start - _BORDER_REACH, 0), side.stop + _BORDER_REACH) for side in box)
+    for number, window in _windows(ids, margin=_BORDER_REACH):
         away = ndi.distance_transform_edt(ids[window] != number)
         second[window] = np.minimum(second[window], np.maximum(nearest[window], away))
         nearest[window] = np.minimum(nearest[window], away)
@@ -102,10 +101,14 @@ class _Cells:
 def _cells(ids: np.ndarray) -> _Cells:
     flat = ids.ravel()
     area = np.maximum(np.bincount(flat), 1)
+    inside = np.flatnonzero(flat)
+    owners = flat[inside]
     ways = []
-    for places in np.indices(ids.shape):
-        centre = np.bincount(flat, weights=places.ravel()) / area
-        ways.append(np.where(ids > 0, centre[ids] - places, 0.0))
+    for places in np.unravel_index(inside, ids.shape):
+        centre = np.bincount(owners, weights=places, minlength=len(area)) / area
+        way = np.zeros(ids.shape)
+        way.flat[inside] = centre[owners] - places
+        ways.append(way)
     return _Cells(ids, np.sqrt(area / np.pi), *ways)
 
 
@@ -119,19 +122,20 @@ def _foreground(cells: _Cells) -> np.ndarray:
 
 
 def _distance(cells: _Cells) -> np.ndarray:
-    """Return the distance to the cell's outermost pixels, counted from 1, over its largest value."""
-    ids = cells.ids
-    inner = ids > 0
-    for axis in (0, 1):
-        ahead = np.diff(ids, axis=axis) != 0
-        inner &= ~np.pad(ahead, [(0, int(axis == 0)), (0, int(axis == 1))])
-        inner &= ~np.pad(ahead, [(int(axis == 0), 0), (int(axis == 1), 0)])
-    if inner.all():  # One cell and no edge: SciPy's answer would be arbitrary.
-        return np.ones(ids.shape, np.float32)
-    depth = ndi.distance_transform_edt(inner) + 1
-    most = np.ones(int(ids.max()) + 1)
-    np.maximum.at(most, ids.ravel(), depth.ravel())
-    return np.where(ids > 0, depth / most[ids], 0.0).astype(np.float32)
+    """Return the distance to the nearest pixel that is not the cell's, over its largest value."""
+    found = np.zeros(cells.ids.shape, np.float32)
+    for number, window in _windows(cells.ids, margin=1):
+        own = cells.ids[window] == number
+        # Of a cell without an edge, SciPy's answer would be arbitrary.
+        depth = np.ones(own.shape) if own.all() else ndi.distance_transform_edt(own)
+        found[window] += depth / depth.max()
+    return found
+
+
+def _windows(ids: np.ndarray, margin: int) -> Iterator[tuple[int, tuple[slice, ...]]]:
+    """Yield every id and where it is, so many pixels around included; what is small is quickly computed."""
+    for number, box in enumerate(ndi.find_objects(ids), start=1):
+        yield number, tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in box)
 
 
 def _centre(cells: _Cells) -> np.ndarray:
