@@ -16,7 +16,7 @@ from slideunet.images.normalisation import Normalisation
 from slideunet.network import engines, openvino_engine
 from slideunet.network.engines import build_engine, choose_engine, fastest_precision, open_engine
 from slideunet.network.halo import halo
-from slideunet.network.inference import for_inference, to_uint8
+from slideunet.network.inference import for_inference
 from slideunet.network.openvino_engine import OpenVINOEngine
 from slideunet.network.torch_engine import TorchEngine
 from slideunet.network.weights import save_model
@@ -57,7 +57,7 @@ def logit_engine(network, precision, threads):
 
 @pytest.mark.parametrize("decoder", ["transposed", "upsample"])
 @pytest.mark.parametrize("depth", [2, 4])
-def test_the_engines_agree(random_network, decoder, depth):
+def test_the_engines_agree(random_network, to_uint8, decoder, depth):
     network = random_network(seed=4, channels=2, depth=depth, decoder=decoder, heads=["centres", "distance"])
     margin = halo(network.spec)
     block = draw(2 * margin + 64, 2 * margin + 48)
@@ -143,7 +143,7 @@ def test_pixels_of_any_type_are_normalised_in_float32(built, name, dtype):
     np.testing.assert_array_equal(engine.predict(block.astype(dtype), CONSTANTS, engine.halo), expected)
 
 
-def test_torch_rounds_the_probability_of_its_logits(random_network):
+def test_torch_rounds_the_probability_of_its_logits(random_network, to_uint8):
     network = random_network(channels=2, width=16)
     engine = TorchEngine(network, "fp32", CPU)
     block = draw(160, 176)

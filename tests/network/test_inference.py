@@ -9,7 +9,7 @@ from slideunet.images.tiling import tile_grid
 from slideunet.network import inference
 from slideunet.network.convolutions import convolutions
 from slideunet.network.halo import halo
-from slideunet.network.inference import for_inference, predict_tile, predict_tiles, to_uint8
+from slideunet.network.inference import for_inference, predict_tile, predict_tiles
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -127,11 +127,3 @@ def test_only_the_tiles_that_are_asked_for_are_read(random_network):
 def test_a_tile_side_is_rounded_up(random_network, tile):
     network = random_network()
     assert inference.aligned(tile, network) == -(-tile // 4) * 4
-
-
-def test_probabilities_are_rounded_to_bytes():
-    logits = np.linspace(-12, 12, 1001).astype(np.float32)
-    expected = np.rint(255 * torch.sigmoid(torch.from_numpy(logits).double()).numpy())
-    np.testing.assert_array_equal(to_uint8(logits), expected)
-    with np.errstate(all="raise"):
-        assert to_uint8(np.array([-1e4, -80, 0, 80, 1e4], np.float32)).tolist() == [0, 0, 128, 255, 255]

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slideunet.images.stores import open_image_store, open_label_store
-from slideunet.network.inference import for_inference, predict_tiles, to_uint8
+from slideunet.network.inference import for_inference, predict_tiles
 from slideunet.network.validation import Validation, validate
 from slideunet.scoring.instances import InstanceCounts
 
@@ -48,7 +48,9 @@ def test_of_thresholds_that_are_as_good_the_one_nearest_to_a_half_is_taken():
     assert count(empty, empty > 0).best_threshold() == pytest.approx(0.5, abs=0.01)
 
 
-def test_every_pixel_of_every_slide_is_counted(tmp_path, convert_cells, labelled_slide, random_network):
+def test_every_pixel_of_every_slide_is_counted(
+    tmp_path, convert_cells, labelled_slide, random_network, to_uint8
+):
     sizes = [(70, 61), (33, 90)]
     manifests = [
         convert_cells(tmp_path, f"S{i}", height=h, width=w, seed=i) for i, (h, w) in enumerate(sizes)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from scipy.special import expit
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -99,11 +98,6 @@ def large_enough(convolution: Convolution) -> bool:
 def aligned(tile: int, network: UNet) -> int:
     """Round a tile side up to the next multiple of 2^depth."""
     return tile + -tile % network.spec.multiple
-
-
-def to_uint8(logits: np.ndarray) -> np.ndarray:
-    """Turn logits into probabilities as uint8: round(255 p)."""
-    return np.rint(255.0 * expit(logits.astype(np.float64))).astype(np.uint8)
 
 
 @torch.inference_mode()
