@@ -5,6 +5,7 @@ from scipy import ndimage as ndi
 from skimage.measure import regionprops
 from skimage.morphology import disk
 
+from slideunet.network import random_fields
 from slideunet.network.random_fields import (
     RandColourd,
     RandDeformd,
@@ -108,3 +109,12 @@ def test_an_empty_field_is_stretched_by_its_own_percentiles(shape):
         low, high = np.percentile(field, (1, 99.8), axis=(1, 2))
         np.testing.assert_allclose(low, 0, atol=1e-5)
         np.testing.assert_allclose(high, 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(("points", "side"), [(3, 64), (7, 256), (4, 37)])
+def test_smooth_fields_are_bicubic_between_their_points(points, side):
+    drawn = np.random.default_rng(0).uniform(-1, 1, (2, points, points)).astype(np.float32)
+    whole = torch.nn.functional.interpolate(
+        torch.from_numpy(drawn)[None], size=(side, side), mode="bicubic", align_corners=True
+    )
+    np.testing.assert_allclose(random_fields._stretched(drawn, side), whole[0], atol=1e-5)
