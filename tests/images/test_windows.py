@@ -1,8 +1,8 @@
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from slideunet.images.windows import read_mirrored
+from slideunet.images.windows import read_filled, read_mirrored
 
 
 class Recorder:
@@ -28,6 +28,22 @@ def test_a_window_is_cut_from_the_reflected_plane_and_read_once(shape, read, wit
     found = read_mirrored(recorder, read)
 
     wide = np.pad(pixels, [(0, 0)] * (len(shape) - 2) + [(100, 100)] * 2, mode="reflect")
+    rows, columns = (slice(start + 100, stop + 100) for start, stop in read)
+    np.testing.assert_array_equal(found, wide[..., rows, columns])
+    assert found.dtype == pixels.dtype
+    assert len(recorder.reads) == 1
+
+
+@given(st.tuples(st.integers(1, 17), st.integers(1, 17)), st.tuples(spans, spans), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_a_window_is_cut_from_the_plane_filled_up_and_read_once(shape, read, with_channels):
+    shape = (2, *shape) if with_channels else shape
+    pixels = np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)
+    assume(all(start < side and stop > 0 for (start, stop), side in zip(read, shape[-2:], strict=True)))
+    recorder = Recorder(pixels)
+    found = read_filled(recorder, read, 999)
+
+    wide = np.pad(pixels, [(0, 0)] * (len(shape) - 2) + [(100, 100)] * 2, constant_values=999)
     rows, columns = (slice(start + 100, stop + 100) for start, stop in read)
     np.testing.assert_array_equal(found, wide[..., rows, columns])
     assert found.dtype == pixels.dtype

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage as ndi
 
 from slideunet.images.normalisation import Normalisation
 from slideunet.images.stores import open_image_store, open_label_store
@@ -49,12 +50,12 @@ def test_a_patch_depends_on_its_key_only(dataset, training_section):
     assert not torch.equal(first[0][0], first[1][0])
 
 
-def test_every_patch_has_the_shape_and_a_target_of_zeros_and_ones(dataset):
+def test_every_patch_has_the_shape_and_a_target_of_zeros_and_ones_or_none(dataset):
     for sample in range(len(dataset)):
         image, target = dataset[0, sample]
         assert (image.shape, image.dtype) == ((1, 64, 64), torch.float32)
         assert (target.shape, target.dtype) == ((1, 64, 64), torch.float32)
-        assert set(target.unique().tolist()) <= {0.0, 1.0}
+        assert set(target.unique().tolist()) <= {-1.0, 0.0, 1.0}  # -1: beyond the slide.
 
 
 def test_a_patch_is_a_place_of_the_normalised_slide(manifests, labelled_slide, no_augmentation):
@@ -69,7 +70,7 @@ def test_a_patch_is_a_place_of_the_normalised_slide(manifests, labelled_slide, n
     np.testing.assert_array_equal(target[0].numpy() > 0, truth[y : y + 64, x : x + 64])
 
 
-def test_a_slide_smaller_than_a_patch_lies_in_its_middle_and_is_mirrored(
+def test_a_slide_smaller_than_a_patch_lies_in_its_middle_and_is_mirrored_but_judged_only_inside(
     manifests, labelled_slide, no_augmentation
 ):
     slide = labelled_slide(manifests["small"])
@@ -79,8 +80,25 @@ def test_a_slide_smaller_than_a_patch_lies_in_its_middle_and_is_mirrored(
     np.testing.assert_allclose(
         image, slide.normalisation.apply(read_mirrored(raw, (rows, columns))), atol=1e-5
     )
-    truth = open_label_store(slide.manifest, "truth")
-    np.testing.assert_array_equal(target[0] > 0, read_mirrored(truth, (rows, columns)) > 0)
+    expected = np.full((64, 64), -1)
+    expected[12:52, 7:58] = open_label_store(slide.manifest, "truth")[:] > 0
+    np.testing.assert_array_equal(target[0], expected)
+
+
+def test_no_cell_has_a_mirror_image_of_itself(manifests, labelled_slide, no_augmentation):
+    slide = labelled_slide(manifests["small"])
+    strengths = no_augmentation | {"rotation": 180, "scale": [0.5, 1.0]}
+    maps = ("foreground", "centre", "dy", "dx")
+    true = np.bincount((open_label_store(slide.manifest, "truth")[:]).ravel())[1:]
+    for epoch in range(20):
+        _, target = PatchDataset([slide], 64, strengths, seed=5, maps=maps)[epoch, 0]
+        foreground, _, dy, dx, per_radius = target.numpy()
+        own = foreground == 1
+        # One centre for all pixels of a cell, inside what is seen of it; of two pieces it lay between them.
+        y, x = (place[own] + way[own] for place, way in zip(np.indices(own.shape), (dy, dx), strict=True))
+        assert ndi.binary_dilation(own)[y.round().astype(int), x.round().astype(int)].all()
+        areas = np.pi / per_radius[own] ** 2
+        assert areas.max() <= true.max() * 1.05
 
 
 def test_patches_reach_every_place(manifests, labelled_slide, no_augmentation):

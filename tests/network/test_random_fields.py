@@ -53,6 +53,19 @@ def test_a_turn_keeps_areas_and_distances():
         assert np.hypot(*(np.array(cell.centroid) - 63.5)) == pytest.approx(20, abs=1)
 
 
+def test_nobody_has_judged_what_lies_beyond_the_labels():
+    labels = np.ones((80, 80))
+    deform = RandDeformd(64, rotation=180, zooms=(0.4, 0.55), elastic=0)
+    moves = [moved for moved in draws(deform, sample(labels[None], labels), 20) if moved["labels"].min() < 0]
+    assert moves
+    for moved in moves:
+        torch.testing.assert_close(moved["image"][0], torch.ones(64, 64))  # Mirrored.
+        seen = moved["labels"][0] == 1
+        assert (moved["labels"][0][~seen] == -1).all()
+        # All of the turned square is in the patch.
+        assert 0.4**2 - 0.01 <= seen.sum() / 80**2 <= 0.55**2 + 0.01
+
+
 def test_an_elastic_displacement_is_smooth_and_no_larger_than_its_strength():
     ramp = np.stack(np.indices((96, 96))).astype(np.float32)
     largest = 0.0

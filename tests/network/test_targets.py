@@ -54,6 +54,18 @@ def test_the_distance_is_that_of_each_cell_by_itself(labels):
         np.testing.assert_allclose(found[own], (depth / depth.max())[own], rtol=1e-5)
 
 
+@settings(max_examples=40)
+@given(labels_of_any_kind.filter(lambda labels: labels.dtype.kind != "u"))
+def test_where_nobody_has_judged_is_like_the_end_of_the_image(labels):
+    wide = np.pad(labels, 3, constant_values=-1)
+    inner = (slice(None), slice(3, -3), slice(3, -3))
+    found = cell_targets(wide, NAMES)
+    np.testing.assert_allclose(found[inner], cell_targets(labels, NAMES), atol=1e-5)
+    found[inner] = 0
+    assert (found[0] == np.pad(np.zeros(labels.shape), 3, constant_values=-1)).all()
+    assert not found[1:].any()
+
+
 @pytest.mark.parametrize("radius", [3, 8, 15, 40])
 def test_the_centre_is_highest_in_the_middle_and_cut_at_the_edge(radius):
     labels = np.pad(disk(radius), 5).astype(np.int32)

@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from slideunet.images.normalisation import Normalisation
 from slideunet.images.pixels import Pixels
-from slideunet.images.unjudged import UNJUDGED
-from slideunet.images.windows import read_mirrored
+from slideunet.images.unjudged import UNJUDGED, judged_cells
+from slideunet.images.windows import read_filled, read_mirrored
 from slideunet.network.augmentation import augment, build_augmentation
 from slideunet.network.packing import open_slide
 from slideunet.network.pasting import paste_cells
@@ -90,13 +90,17 @@ class PatchDataset(Dataset):
         return paste_cells(image, labels, *self._draw(other, rng), rng)
 
     def _draw(self, slide: LabelledSlide, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Read a random place, normalised; one without a cell is drawn again, once, so that few are seen."""
+        """Read a random place, normalised; one without a cell is drawn again, once, so that few are seen.
+
+        Beyond the border the slide is mirrored, as it is when it is predicted. Nobody has judged what stands
+        there: a cell and its mirror image would be one cell of two pieces.
+        """
         pixels, truth = self._pixels(slide.manifest)
         window = _window(slide.shape, self.patch_size, rng)
-        labels = read_mirrored(truth, window)
-        if not labels.any():
+        labels = read_filled(truth, window, int(UNJUDGED))
+        if not judged_cells(labels)[0].any():
             window = _window(slide.shape, self.patch_size, rng)
-            labels = read_mirrored(truth, window)
+            labels = read_filled(truth, window, int(UNJUDGED))
         labels = np.where(labels == UNJUDGED, -1, labels.astype(np.int64))
         return slide.normalisation.apply(read_mirrored(pixels, window)), labels
 

@@ -48,8 +48,9 @@ class RandDeformd(RandomizableTransform):
             return {name: self._middle(values) for name, values in data.items()}
         places = self._places()
         return {
-            "image": _resampled(data["image"], places, "bilinear"),
-            "labels": _resampled(data["labels"], places, "nearest"),
+            "image": _resampled(data["image"], places, "bilinear", "reflection"),
+            # Beyond what was read is -1, not judged: mirrored, one cell would be two with one id.
+            "labels": _resampled(data["labels"] + 1, places, "nearest", "zeros") - 1,
         }
 
     def _middle(self, values: torch.Tensor) -> torch.Tensor:
@@ -165,12 +166,12 @@ def empty_field(shape: tuple[int, int, int], rng: np.random.Generator) -> np.nda
     return ((field - low) / np.maximum(high - low, 1e-3)).astype(np.float32)
 
 
-def _resampled(values: torch.Tensor, places: torch.Tensor, mode: str) -> torch.Tensor:
-    """Return values (c, y, x) at places in px from the middle, mirrored beyond the border."""
+def _resampled(values: torch.Tensor, places: torch.Tensor, mode: str, beyond: str) -> torch.Tensor:
+    """Return values (c, y, x) at places in px from the middle; `beyond` the border by `grid_sample`."""
     height, width = values.shape[-2:]
     unit = torch.tensor([2.0 / width, 2.0 / height])
     return grid_sample(
-        values[None], (places * unit)[None], mode=mode, padding_mode="reflection", align_corners=False
+        values[None], (places * unit)[None], mode=mode, padding_mode=beyond, align_corners=False
     )[0]
 
 

@@ -31,7 +31,8 @@ def cell_targets(labels: np.ndarray, maps: Sequence[str], *, border: bool = Fals
     Parameters
     ----------
     labels : ndarray (y, x) of integers
-        0 = background, -1 = nobody has judged. A cell that the border cuts is what is seen of it.
+        0 = background, -1 = nobody has judged. A cell that the border cuts is what is seen of it, and so is
+        one that goes on where nobody has judged: neither is an edge.
     maps : sequence of str
         `UNetSpec.maps`.
     border : bool
@@ -49,7 +50,7 @@ def cell_targets(labels: np.ndarray, maps: Sequence[str], *, border: bool = Fals
     if len(maps) == 1:
         found = [(ids > 0).astype(np.float32)]
     else:
-        cells = _cells(ids)
+        cells = _cells(ids, unjudged)
         found = [*(_TARGETS[name](cells) for name in maps), _inside(cells, 1.0 / cells.radius)]
     found[0][unjudged] = UNJUDGED_TARGET
     return np.stack([*found, *weights])
@@ -93,12 +94,13 @@ class _Cells:
     """A label image (y, x) with ids 0..n and per id its radius and, per pixel, the way to its centre."""
 
     ids: np.ndarray
+    unjudged: np.ndarray
     radius: np.ndarray
     dy: np.ndarray
     dx: np.ndarray
 
 
-def _cells(ids: np.ndarray) -> _Cells:
+def _cells(ids: np.ndarray, unjudged: np.ndarray) -> _Cells:
     flat = ids.ravel()
     area = np.maximum(np.bincount(flat), 1)
     inside = np.flatnonzero(flat)
@@ -109,7 +111,7 @@ def _cells(ids: np.ndarray) -> _Cells:
         way = np.zeros(ids.shape)
         way.flat[inside] = centre[owners] - places
         ways.append(way)
-    return _Cells(ids, np.sqrt(area / np.pi), *ways)
+    return _Cells(ids, unjudged, np.sqrt(area / np.pi), *ways)
 
 
 def _inside(cells: _Cells, value: np.ndarray) -> np.ndarray:
@@ -122,12 +124,16 @@ def _foreground(cells: _Cells) -> np.ndarray:
 
 
 def _distance(cells: _Cells) -> np.ndarray:
-    """Return the distance to the nearest pixel that is not the cell's, over its largest value."""
+    """Return the distance to the nearest pixel that is known not to be the cell's, over its largest value.
+
+    As far as the box around the cell shows, which matters only beside pixels that nobody has judged.
+    """
     found = np.zeros(cells.ids.shape, np.float32)
     for number, window in _windows(cells.ids, margin=1):
         own = cells.ids[window] == number
+        inside = own | cells.unjudged[window]
         # Of a cell without an edge, SciPy's answer would be arbitrary.
-        depth = np.ones(own.shape) if own.all() else ndi.distance_transform_edt(own)
+        depth = own if inside.all() else np.where(own, ndi.distance_transform_edt(inside), 0.0)
         found[window] += depth / depth.max()
     return found
 
