@@ -24,6 +24,7 @@ from scipy import ndimage as ndi  # noqa: E402
 from skimage.feature import peak_local_max  # noqa: E402
 from skimage.segmentation import watershed  # noqa: E402
 
+from slideunet.cells.decoding import Decoding  # noqa: E402
 from slideunet.cells.labelling import label_slide  # noqa: E402
 from slideunet.cells.methods import Method  # noqa: E402
 from slideunet.images import omezarr  # noqa: E402
@@ -91,7 +92,7 @@ def measure(density: int, across: int) -> dict[str, float]:
         for method in METHODS:
             spent = seconds(
                 lambda method=method: label_slide(
-                    manifest, method, threshold=0.5, method=method, min_area=10, version="0.5"
+                    manifest, method, decoding=Decoding(0.5, method, min_probability=0.75), version="0.5"
                 )
             )
             found[method] = round(across**2 * area / spent, 2)

@@ -79,9 +79,10 @@ def predict(folder: Path, name: str, precision: str) -> None:
 
 def label(manifest: Path) -> None:
     """Separate and number the cells as the workflow does."""
+    from slideunet.cells.decoding import Decoding
     from slideunet.cells.labelling import label_slide
 
-    label_slide(manifest, "f" * 64, threshold=0.5, method="distance", min_area=10, version="0.5")
+    label_slide(manifest, "f" * 64, decoding=Decoding(0.5, "distance", min_probability=0.75), version="0.5")
 
 
 def measure(image: Path, manifest: Path) -> None:

@@ -6,16 +6,52 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from skimage.draw import disk
+from skimage.io import imread, imsave
 
 PATH = Path(__file__).parents[1] / "resources/benchmarks/dsb2018/make_sheet.py"
 
 
 @pytest.fixture
-def with_fold():
+def module():
     spec = importlib.util.spec_from_file_location("make_sheet_dsb2018", PATH)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def with_fold(module):
     return module.with_fold
+
+
+def dotted():
+    """Draw a nucleus, a dot of the brush, one that is a pixel larger, and one that is cut by a nucleus."""
+    labels = np.zeros((40, 60), np.uint16)
+    labels[disk((20, 12), 8)] = 1
+    for number, place in enumerate([(20, 30), (20, 45)], start=2):
+        labels[disk(place, 2.5)] = number
+    labels[20, 48] = 3
+    cut = disk((29, 12), 2.5)
+    labels[cut] = np.where(labels[cut] == 1, 1, 4)
+    return labels
+
+
+def test_only_single_dots_of_the_brush_are_not_judged(module):
+    labels = dotted()
+    found = module.without_dots(labels)
+    assert [np.count_nonzero(labels == number) for number in (2, 3)] == [21, 22]
+    assert 0 < np.count_nonzero(labels == 4) < 21
+    np.testing.assert_array_equal(found, np.where(labels == 2, module.UNJUDGED, labels))
+
+
+def test_masks_of_the_test_side_stay_as_they_are(module, tmp_path):
+    imsave(tmp_path / "mask.png", dotted(), check_contrast=False)
+    sides = ["train", "val", "test"]
+    sheet = pd.DataFrame({"slide": list("abc"), "labels": str(tmp_path / "mask.png"), "split": sides})
+    found = module.with_undotted_training(sheet, tmp_path / "masks")
+    assert list(found["labels"]) == [str(tmp_path / "masks/a.png"), *sheet["labels"][1:]]
+    np.testing.assert_array_equal(imread(found["labels"][0]), module.without_dots(dotted()))
 
 
 @pytest.mark.parametrize("folds", [2, 4, 7])

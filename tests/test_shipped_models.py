@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
-from slideunet.cells.methods import method_for
+from slideunet.cells.decoding import decoding_for
 from slideunet.cells.separation import separate
 from slideunet.images.normalisation import normalisation
 from slideunet.images.statistics import survey
@@ -32,7 +32,7 @@ def find_cells(model, pixels):
     constants = normalisation(survey(pixels)[0], facts["normalisation"], facts["background"])
     core = ((0, pixels.shape[1]), (0, pixels.shape[2]))
     maps = dict(zip(engine.spec.maps, predict_core(engine, pixels, constants, core), strict=True))
-    return separate(maps, facts["threshold"], method_for("auto", facts))
+    return separate(maps, decoding_for(facts))
 
 
 def empty_fields():

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from scipy import ndimage as ndi
 
 from slideunet.cells import blockwise
+from slideunet.cells.decoding import Decoding
 from slideunet.cells.numbering import number_by_blocks
 from slideunet.cells.separation import separate
 from slideunet.images import blocks
@@ -42,9 +43,10 @@ class InMemory(dict):
 def label_all(maps, order=None, method="watershed", **options):
     """Separate all blocks, in any order, and number the cells of the slide."""
     maps = maps if isinstance(maps, dict) else {"foreground": maps}
+    decoding = Decoding(0.5, method, **options)
     shape = maps["foreground"].shape
     places = range(blocks.block_count(shape))
-    found = {i: blockwise.label_block(InMemory(maps), i, 0.5, method, **options) for i in order or places}
+    found = {i: blockwise.label_block(InMemory(maps), i, decoding) for i in order or places}
     ordered = {
         i: blockwise.keys_of_block([found[j].keys for j in blockwise.neighbours(shape, i)], i) for i in places
     }
@@ -58,7 +60,7 @@ def label_all(maps, order=None, method="watershed", **options):
 
 def whole(maps, method="watershed", **options):
     maps = maps if isinstance(maps, dict) else {"foreground": maps}
-    return number_by_blocks(separate(maps, 0.5, method, **options), block=SIDE)
+    return number_by_blocks(separate(maps, Decoding(0.5, method, **options)), block=SIDE)
 
 
 @settings(max_examples=40, deadline=None)
@@ -67,12 +69,14 @@ def whole(maps, method="watershed", **options):
     st.integers(0, 10**6),
     st.sampled_from([1.0, 1.7, 2.5]),
     st.sampled_from(["watershed", "components"]),
+    st.sampled_from([0.0, 0.55, 0.6]),
 )
-def test_blocks_give_the_ids_of_the_whole_slide(shape, seed, sigma, method):
+def test_blocks_give_the_ids_of_the_whole_slide(shape, seed, sigma, method, least):
     probability = draw(shape, seed, sigma)
-    labels, found = label_all(probability, method=method)
+    options = {"method": method, "min_probability": least}
+    labels, found = label_all(probability, **options)
     if not any(block.unfinished for block in found.values()):
-        np.testing.assert_array_equal(labels, whole(probability, method=method))
+        np.testing.assert_array_equal(labels, whole(probability, **options))
     assert labels.dtype == np.uint32
 
 

@@ -6,10 +6,12 @@ from scipy import ndimage as ndi
 from skimage.draw import disk
 
 from slideunet.cells import centres
+from slideunet.cells.decoding import Decoding
 from slideunet.cells.separation import separate
 from slideunet.network.facts import HEADS, output_maps
 
 NAMES = output_maps(HEADS)
+EVERY = Decoding(0.5, "centres", min_area=1)
 
 
 def partition(labels):
@@ -22,14 +24,14 @@ def test_discs_that_touch_are_told_apart_pixel_by_pixel(true_maps):
     for number, (y, x, radius) in enumerate([(30, 30, 14), (30, 58, 14), (56, 44, 12), (60, 90, 20)], 1):
         place = disk((y, x), radius, shape=labels.shape)
         labels[place] = np.where(labels[place] > 0, labels[place], number)
-    assert partition(separate(true_maps(labels), 0.5, "centres")) == partition(labels)
+    assert partition(separate(true_maps(labels), Decoding(0.5, "centres"))) == partition(labels)
 
 
 @settings(max_examples=30)
 @given(st.integers(0, 10**6))
 def test_true_maps_give_nearly_every_cell_back(true_maps, touching_cells, seed):
     labels = touching_cells(seed)
-    found = separate(true_maps(labels), 0.5, "centres", 1)
+    found = separate(true_maps(labels), EVERY)
     np.testing.assert_array_equal(found > 0, labels > 0)
     # Where an ellipse covers another's middle, the rest has its centre elsewhere or near another one.
     alike = partition(found) & partition(labels)
@@ -42,11 +44,11 @@ def test_every_cell_is_connected_and_large_enough_and_no_pixel_is_lost(
     true_maps, touching_cells, seed, noise, min_area
 ):
     maps = true_maps(touching_cells(seed), noise, seed)
-    labels = separate(maps, 0.5, "centres", min_area)
+    labels = separate(maps, Decoding(0.5, "centres", min_area))
     areas = np.bincount(labels.ravel())[1:]
     assert (areas >= min_area).all()
     assert all(ndi.label(labels == cell)[1] == 1 for cell in range(1, labels.max() + 1))
-    every = separate(maps, 0.5, "centres", 1)
+    every = separate(maps, EVERY)
     np.testing.assert_array_equal(every > 0, maps["foreground"] >= 128)
 
 
@@ -96,7 +98,7 @@ def test_a_foreground_without_any_centre_is_one_cell_per_component():
 def test_pixels_too_far_from_their_centre_go_to_the_cell_that_they_touch(true_maps):
     labels = np.zeros((40, 300), np.int32)
     labels[10:30, 10:290] = 1  # its ends are 140 px from the centre
-    assert separate(true_maps(labels), 0.5, "centres").max() == 1
+    assert separate(true_maps(labels), Decoding(0.5, "centres")).max() == 1
 
 
 def test_equal_heights_give_one_peak():
@@ -111,6 +113,6 @@ def test_equal_heights_give_one_peak():
 @pytest.mark.parametrize("value", [0, 255])
 def test_tiny_images(shape, value):
     maps = {name: np.full(shape, value, np.uint8) for name in NAMES}
-    labels = separate(maps, 0.5, "centres", 1)
+    labels = separate(maps, EVERY)
     assert (labels.shape, labels.dtype) == (shape, np.uint32)
     np.testing.assert_array_equal(labels > 0, maps["foreground"] > 0)

@@ -7,6 +7,7 @@ import pytest
 from scipy import ndimage as ndi
 
 from slideunet.cells import blockwise, export
+from slideunet.cells.decoding import Decoding
 from slideunet.cells.export import export_cells, export_fingerprint
 from slideunet.cells.geojson import feature_lines
 from slideunet.cells.labelling import label_slide
@@ -30,7 +31,7 @@ def slide(tmp_path, write_store, small_blocks, monkeypatch):
         fingerprint="i", mpp=0.5, slide="S1", channels=["a", "a"], scale=2.0,
     )  # fmt: skip
     prediction = write_store(tmp_path / "predictions/S1.json", probability[None], fingerprint="p")
-    label_slide(prediction, "f" * 64, threshold=0.6, method="watershed", min_area=10, version="0.5")
+    label_slide(prediction, "f" * 64, decoding=Decoding(0.6, "watershed"), version="0.5")
     return image, prediction
 
 
@@ -88,7 +89,7 @@ def test_an_interrupted_export_goes_on_to_the_same_bytes(slide, tmp_path, monkey
 
 def test_a_slide_without_cells_has_an_empty_table_with_all_columns(tmp_path, write_store, slide):
     empty = write_store(tmp_path / "empty/S1.json", np.zeros((1, 700, 1100), np.uint8), fingerprint="e")
-    label_slide(empty, "0" * 64, threshold=0.6, method="watershed", min_area=10, version="0.5")
+    label_slide(empty, "0" * 64, decoding=Decoding(0.6, "watershed"), version="0.5")
     table, polygons = run((slide[0], empty), tmp_path / "cells")
     full, _ = run(slide, tmp_path / "full")
     assert len(pd.read_parquet(table)) == 0

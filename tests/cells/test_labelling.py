@@ -3,6 +3,7 @@ import pytest
 from scipy import ndimage as ndi
 
 from slideunet.cells import blockwise, labelling
+from slideunet.cells.decoding import Decoding
 from slideunet.cells.labelling import cells_fingerprint, label_slide
 from slideunet.cells.numbering import number_by_blocks
 from slideunet.cells.separation import separate
@@ -21,13 +22,14 @@ def prediction(tmp_path, write_store, small_blocks, monkeypatch):
 
 
 def label(prediction, fingerprint="f" * 64, **options):
-    given = {"threshold": 0.6, "method": "watershed", "min_area": 10, "version": "0.5"} | options
-    return label_slide(prediction, fingerprint, **given)
+    own = {name: options.pop(name) for name in ("version", "client") if name in options}
+    decoding = Decoding(**({"threshold": 0.6, "method": "watershed"} | options))
+    return label_slide(prediction, fingerprint, decoding=decoding, **({"version": "0.5"} | own))
 
 
 def expected(prediction, threshold=0.6, **options):
     maps = {"foreground": stores.open_image_store(prediction)[0]}
-    return number_by_blocks(separate(maps, threshold, "watershed", **options), SIDE)
+    return number_by_blocks(separate(maps, Decoding(threshold, "watershed", **options)), SIDE)
 
 
 def test_the_cells_of_a_slide_of_several_blocks_are_those_of_the_whole(prediction):
@@ -55,6 +57,14 @@ def test_the_merge_ratio_of_a_model_reaches_the_cells(prediction):
     assert stores.read_manifest(prediction)["cells"]["merge_ratio"] == 0.5
 
 
+def test_improbable_cells_are_left_out(prediction):
+    label(prediction, min_probability=0.7)
+    cells = stores.open_label_store(prediction, "cells")[:]
+    np.testing.assert_array_equal(cells, expected(prediction, min_probability=0.7))
+    assert 0 < cells.max() < expected(prediction).max()
+    assert stores.read_manifest(prediction)["cells"]["min_probability"] == 0.7
+
+
 @pytest.mark.parametrize("method", ["centres", "distance"])
 def test_methods_read_the_maps_that_they_need(tmp_path, true_maps, touching_cells, write_store, method):
     maps = true_maps(touching_cells(0), 10.0)
@@ -67,7 +77,7 @@ def test_methods_read_the_maps_that_they_need(tmp_path, true_maps, touching_cell
     )
     label(prediction, method=method)
     cells = stores.open_label_store(prediction, "cells")[:]
-    np.testing.assert_array_equal(cells, number_by_blocks(separate(maps, 0.6, method), SIDE))
+    np.testing.assert_array_equal(cells, number_by_blocks(separate(maps, Decoding(0.6, method)), SIDE))
 
 
 def test_a_map_that_is_damaged_is_named(tmp_path, true_maps, touching_cells, write_store):
@@ -138,9 +148,10 @@ def test_two_at_once_are_refused(prediction, monkeypatch):
 
 
 def test_the_fingerprint_depends_on_prediction_and_parameters():
-    def known(prediction="p", threshold=0.5, method="auto", min_area=10, version="0.5", ratio=None):
-        return cells_fingerprint({"fingerprint": prediction}, threshold, method, min_area, version, ratio)
+    def known(prediction="p", version="0.5", threshold=0.5, method="distance", **options):
+        return cells_fingerprint({"fingerprint": prediction}, Decoding(threshold, method, **options), version)
 
     others = [known("q"), known(threshold=0.6), known(method="components"), known(min_area=9)]
-    assert len({known(), known(version="0.4"), known(ratio=0.8), *others}) == 7
+    others += [known(version="0.4"), known(merge_ratio=0.8), known(min_probability=0.7)]
+    assert len({known(), *others}) == 8
     assert known() == known()

@@ -10,13 +10,14 @@ from skimage.draw import disk
 from skimage.filters import gaussian
 
 from slideunet.cells import separation
+from slideunet.cells.decoding import Decoding
 from slideunet.cells.methods import choose_method, heads_for
 from slideunet.cells.separation import foreground_cut
 from slideunet.errors import InputError
 
 
-def separate(probability, threshold, method="watershed", *arguments, **options):
-    return separation.separate({"foreground": probability}, threshold, method, *arguments, **options)
+def separate(probability, threshold, method="watershed", origin=(0, 0), **options):
+    return separation.separate({"foreground": probability}, Decoding(threshold, method, **options), origin)
 
 
 def discs(shape, *circles):

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from skimage.io import imread
 
+from slideunet.cells.decoding import Decoding
 from slideunet.cells.separation import separate
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "dsb2018"
@@ -34,7 +35,7 @@ def masks():
 
 
 def mean_precision(masks, foregrounds, method):
-    labels = [separate({"foreground": one * np.uint8(255)}, 0.5, method) for one in foregrounds]
+    labels = [separate({"foreground": one * np.uint8(255)}, Decoding(0.5, method)) for one in foregrounds]
     return np.mean([average_precision(*pair) for pair in zip(masks, labels, strict=True)])
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from skimage.draw import disk
 
-from slideunet.cells.methods import merge_ratio_for
+from slideunet.cells.decoding import Decoding, decoding_for
 from slideunet.cells.separation import MERGE_RATIOS
 from slideunet.images.normalisation import Normalisation
 from slideunet.network.decodings import compare_methods
@@ -31,9 +31,9 @@ class Knowing:
 
 @pytest.fixture
 def write_truth(tmp_path, write_store):
-    """Write a slide of discs whose image is the maps of its truth, the distance changed where asked."""
+    """Write a slide of discs whose image is the maps of its truth, maps changed where asked."""
 
-    def write(name, *places, distance=lambda plane: plane):
+    def write(name, *places, **changes):
         labels = np.zeros((70, 150), np.uint32)
         for number, (y, x, radius) in enumerate(places, start=1):
             labels[disk((y, x), radius, shape=labels.shape)] = number
@@ -44,7 +44,8 @@ def write_truth(tmp_path, write_store):
             else 255 * targets[name]
             for name in NAMES
         ]
-        planes[NAMES.index("distance")] = distance(planes[NAMES.index("distance")])
+        for changed, change in changes.items():
+            planes[NAMES.index(changed)] = change(planes[NAMES.index(changed)])
         manifest = write_store(
             tmp_path / f"{name}.json", np.rint(planes).clip(0, 255).astype(np.uint8), labels=labels
         )
@@ -91,6 +92,28 @@ def test_the_merge_ratio_is_tuned_and_stays_as_usual_where_that_is_as_good(write
     assert 0.7 <= found["distance"]["merge_ratio"] < MERGE_RATIOS["distance"]
     assert found["distance"]["ap50"] == 1.0
     assert "merge_ratio" not in found["components"]
-    assert merge_ratio_for("distance", {"decodings": found}) == found["distance"]["merge_ratio"]
-    assert merge_ratio_for("components", {"decodings": found}) is None
-    assert merge_ratio_for("distance", {}) is None
+
+
+def test_cells_that_the_network_is_not_sure_of_are_left_out_where_that_is_better(write_truth):
+    def with_ghosts(plane):
+        """Add two cells of probability 0.72 that are not there."""
+        plane[:, :] = np.where(plane > 0, 250, 0)
+        plane[5:15, 5:15] = plane[55:65, 130:140] = 0.72 * 255
+        return plane
+
+    engine = Knowing(())
+    haunted = [write_truth("haunted", (40, 75, 20), foreground=with_ghosts)]
+    found = compare_methods(engine, haunted, 0.5)["watershed"]
+    assert (found["min_probability"], found["ap50"]) == (0.75, 1.0)
+    usual = [write_truth("usual", (40, 75, 20))]
+    assert compare_methods(engine, usual, 0.5)["watershed"]["min_probability"] == 0
+
+
+def test_a_model_brings_its_decoding():
+    tuned = {"distance": {"ap50": 0.9, "map": 0.5, "merge_ratio": 0.8, "min_probability": 0.7}}
+    facts = {"threshold": 0.4, "architecture": {"heads": ["distance"]}, "decodings": tuned}
+    assert decoding_for(facts) == Decoding(0.4, "distance", 10, 0.8, 0.7)
+    asked = decoding_for(facts, threshold=0.5, method="components", min_area=3, min_probability=0.2)
+    assert asked == Decoding(0.5, "components", 3, None, 0.2)
+    # Models of earlier versions were not tuned so.
+    assert decoding_for(facts | {"decodings": {}}) == Decoding(0.4, "distance", 10, None, 0.0)

@@ -29,7 +29,8 @@ def run(folder, dask_section):
 
 
 def label(folder, dask_section, **changes):
-    parameters = {"threshold": "tuned", "method": "auto", "min_area": 10} | changes
+    threshold = changes.pop("threshold", "tuned")
+    cells = {"method": "auto", "min_area": 10, "min_probability": "tuned"} | changes
     label_cells.main(
         slides=["S1", "S2"],
         predictions_folder=folder / "predictions",
@@ -37,7 +38,8 @@ def label(folder, dask_section, **changes):
         ome_zarr="0.5",
         manifest=folder / "batch.json",
         dask=dask_section,
-        **parameters,
+        threshold=threshold,
+        cells=cells,
     )
     batch = json.loads((folder / "batch.json").read_text())
     assert set(batch) == {"S1", "S2"}
@@ -60,7 +62,8 @@ def test_cells_are_written_into_the_store_and_told_in_the_manifest(folder, run):
     assert facts["fingerprint"] == "p-S1"
     assert facts["cells"] | {"fingerprint": "", "blocks": []} == {
         "fingerprint": "", "n_cells": 3, "threshold": 0.5, "method": "watershed", "min_area": 10,
-        "merge_ratio": None, "blocks": [], "first_ids": [1], "reach": 0, "unfinished": 0,
+        "merge_ratio": None, "min_probability": 0.0, "blocks": [], "first_ids": [1], "reach": 0,
+        "unfinished": 0,
     }  # fmt: skip
     store = stores.store_path(folder / "predictions/S1.json")
     assert omezarr.metadata(store / "labels")["labels"] == ["cells"]
@@ -74,6 +77,16 @@ def test_the_merge_ratio_of_the_model_is_used_and_a_new_one_labels_anew(folder, 
     # The two discs that touch are one cell at any saddle between them.
     assert run() == {"S1": 2, "S2": 2}
     assert stores.read_manifest(folder / "predictions/S1.json")["cells"]["merge_ratio"] == 0.0
+
+
+def test_the_least_probability_is_that_of_the_model_unless_a_run_asks_for_another(folder, run):
+    facts = json.loads((folder / "model.json").read_text())
+    tuned = {"watershed": {"ap50": 1.0, "map": 1.0, "min_probability": 0.8}}
+    stores.write_manifest(folder / "model.json", facts | {"decodings": tuned})
+    # The cells have 200 of 255.
+    assert run() == {"S1": 0, "S2": 0}
+    assert run(min_probability=0.78) == {"S1": 3, "S2": 3}
+    assert run(min_probability=0) == {"S1": 3, "S2": 3}
 
 
 def test_only_what_changed_is_done_again(folder, run):

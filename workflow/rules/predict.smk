@@ -63,8 +63,10 @@ rule label_cells:
     params:
         predictions_folder="results/predictions",
         threshold=CONFIG["prediction"]["threshold"],
-        method=CONFIG["cells"]["method"],
-        min_area=CONFIG["cells"]["min_area"],
+        cells={
+            name: CONFIG["cells"][name]
+            for name in ("method", "min_area", "min_probability")
+        },
         dask=CONFIG["dask"],
         ome_zarr=CONFIG["data"]["ome_zarr"],
     message:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from slideunet.batch import each_slide, finish_batch, read_batch
+from slideunet.cells.decoding import decoding_for
 from slideunet.cells.labelling import cells_fingerprint, label_slide
-from slideunet.cells.methods import Method, merge_ratio_for, method_for
 from slideunet.clusters import Workers
 from slideunet.images.omezarr import Version
 from slideunet.images.stores import read_manifest
@@ -21,8 +21,7 @@ def main(
     predictions_folder: Path,
     model: Path,
     threshold: float | Literal["tuned"],
-    method: Method | Literal["auto"],
-    min_area: int,
+    cells: Mapping[str, Any],
     ome_zarr: Version,
     manifest: Path,
     dask: Mapping[str, Any],
@@ -41,8 +40,8 @@ def main(
         Folder of the model that predicted.
     threshold : float or "tuned"
         Foreground probability of a cell's pixels; "tuned" takes the model's.
-    method, min_area
-        See `slideunet.cells.separation.separate`; "auto" is the best on the validation slides.
+    cells : mapping
+        `method`, `min_area` and `min_probability` of this section of the configuration.
     ome_zarr : "0.5" or "0.4"
     manifest : Path
         Of the batch.
@@ -51,25 +50,19 @@ def main(
     threads, memory_mb : int
         What this job may use.
     """
-    facts = read_model_facts(model)
-    cut = float(facts["threshold"] if threshold == "tuned" else threshold)
-    chosen = method_for(method, facts)
-    ratio = merge_ratio_for(chosen, facts)
+    decoding = decoding_for(read_model_facts(model), threshold=threshold, **cells)
     with Workers(dask, threads, memory_mb) as workers:
 
         def label(slide: str, prediction: Path) -> bool:
             known = read_manifest(prediction)
-            wanted = cells_fingerprint(known, cut, chosen, min_area, ome_zarr, ratio)
+            wanted = cells_fingerprint(known, decoding, ome_zarr)
             if known.get("cells", {}).get("fingerprint") == wanted:
                 return False
             label_slide(
                 prediction,
                 wanted,
-                threshold=cut,
-                method=chosen,
-                min_area=min_area,
+                decoding=decoding,
                 version=ome_zarr,
-                merge_ratio=ratio,
                 client=workers.client_for(known["shape"]),
             )
             return True
@@ -86,8 +79,7 @@ if __name__ == "__main__":
             predictions_folder=Path(snakemake.params.predictions_folder),
             model=Path(snakemake.input.model).parent,
             threshold=snakemake.params.threshold,
-            method=snakemake.params.method,
-            min_area=snakemake.params.min_area,
+            cells=snakemake.params.cells,
             ome_zarr=snakemake.params.ome_zarr,
             manifest=Path(snakemake.output.manifest),
             dask=snakemake.params.dask,

@@ -22,7 +22,7 @@ import torch  # noqa: E402
 from scipy import ndimage as ndi  # noqa: E402
 from skimage.transform import resize  # noqa: E402
 
-from slideunet.cells.methods import merge_ratio_for, method_for  # noqa: E402
+from slideunet.cells.decoding import decoding_for  # noqa: E402
 from slideunet.cells.separation import separate  # noqa: E402
 from slideunet.images.normalisation import normalisation  # noqa: E402
 from slideunet.images.statistics import survey  # noqa: E402
@@ -44,13 +44,13 @@ def finder(model: Path) -> tuple[Find, int]:
     """Return what labels the cells of an image (c, y, x) as a run with this model does, and its channels."""
     network, facts = load_model(model)
     engine = OpenVINOEngine(network, facts["precision"], torch.get_num_threads())
-    method = method_for("auto", facts)
+    decoding = decoding_for(facts)
 
     def find(image: np.ndarray) -> np.ndarray:
         constants = normalisation(survey(image)[0], facts["normalisation"], facts["background"])
         core = ((0, image.shape[1]), (0, image.shape[2]))
         maps = dict(zip(engine.spec.maps, predict_core(engine, image, constants, core), strict=True))
-        return separate(maps, facts["threshold"], method, merge_ratio=merge_ratio_for(method, facts))
+        return separate(maps, decoding)
 
     return find, engine.spec.channels
 

@@ -12,8 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
-from slideunet.cells.methods import Method
-from slideunet.cells.separation import Maps, divide
+from slideunet.cells.decoding import Decoding
+from slideunet.cells.separation import Maps, divide, kept_cells
 from slideunet.images.blocks import BLOCK, Region, block_at, block_count, grown
 
 MARGIN = 256
@@ -55,14 +55,7 @@ class SlideMaps(Protocol):
         """Read a window of every map, by its name."""
 
 
-def label_block(
-    maps: SlideMaps,
-    index: int,
-    threshold: float,
-    method: Method,
-    min_area: int = 10,
-    merge_ratio: float | None = None,
-) -> BlockCells:
+def label_block(maps: SlideMaps, index: int, decoding: Decoding) -> BlockCells:
     """Separate the cells that have pixels in one block of a slide.
 
     Parameters
@@ -71,18 +64,19 @@ def label_block(
         Only the block and its margin are read.
     index : int
         Number of the block.
-    threshold, method, min_area, merge_ratio
-        As in `separation.separate`.
+    decoding : Decoding
     """
     core = block_at(maps.shape, index)
     margin = MARGIN
     while True:
         window = grown(core, maps.shape, margin)
         inner, origin = _relative(core, window), (window[0].start, window[1].start)
-        division = divide(maps[window], threshold, method, min_area, origin, merge_ratio)
+        seen = maps[window]
+        division = divide(seen, decoding, origin)
         unfinished = division.unsure(inner, _open_sides(window, maps.shape, division.zone))
         if not unfinished or margin >= LARGEST_MARGIN:
-            return _inside(division.labels, inner, origin, maps.shape[1], min_area, unfinished)
+            found = _inside(division.labels, seen["foreground"], inner, origin, maps.shape[1], decoding)
+            return BlockCells(*found, unfinished)
         margin *= 2
 
 
@@ -109,21 +103,26 @@ def _open_sides(window: Region, shape: tuple[int, ...], width: int) -> Iterator[
 
 
 def _inside(
-    labels: np.ndarray, inner: Region, origin: tuple[int, int], width: int, min_area: int, unfinished: int
-) -> BlockCells:
-    """Describe the cells that have pixels in the block and are large enough, and number them from 1."""
+    labels: np.ndarray,
+    foreground: np.ndarray,
+    inner: Region,
+    origin: tuple[int, int],
+    width: int,
+    decoding: Decoding,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Number the cells that are kept and have pixels in the block: its labels, their keys and boxes."""
     pixels = np.flatnonzero(labels)
     cells = labels.ravel()[pixels]
     kept = np.zeros(int(labels.max(initial=0)) + 1, bool)
     kept[labels[inner]] = True
-    kept &= np.bincount(cells, minlength=len(kept)) >= max(min_area, 1)
+    kept &= kept_cells(cells, foreground.ravel()[pixels], len(kept), decoding)
     local = (np.cumsum(kept) * kept).astype(np.uint32)
     own = kept[cells]
     index = local[cells[own]].astype(np.intp) - 1
     rows, columns = np.divmod(pixels[own], labels.shape[1])
     rows, columns = rows + origin[0], columns + origin[1]
     keys, boxes = _keys_and_boxes(index, rows, columns, width, int(np.count_nonzero(kept)))
-    return BlockCells(local[labels[inner]], keys, boxes, unfinished)
+    return local[labels[inner]], keys, boxes
 
 
 def _keys_and_boxes(

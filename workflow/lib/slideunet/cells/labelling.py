@@ -10,7 +10,7 @@ import functools
 import io
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from distributed import Client
 
 from slideunet import __version__
 from slideunet.cells import blockwise
-from slideunet.cells.methods import NEEDED, Method
+from slideunet.cells.decoding import Decoding
+from slideunet.cells.methods import NEEDED
 from slideunet.cells.numbering import check_count
 from slideunet.cells.separation import SEPARATION_VERSION, Maps
 from slideunet.clusters import work_through
@@ -36,29 +37,16 @@ class Task:
 
     prediction: Path
     folder: Path
-    threshold: float
-    method: Method
-    min_area: int
-    merge_ratio: float | None
+    decoding: Decoding
 
 
-def cells_fingerprint(
-    prediction: Mapping[str, Any],
-    threshold: float,
-    method: Method,
-    min_area: int,
-    version: str,
-    merge_ratio: float | None = None,
-) -> str:
+def cells_fingerprint(prediction: Mapping[str, Any], decoding: Decoding, version: str) -> str:
     """Return the digest of all that the cells of a prediction, given by its manifest, depend on."""
     return digest_of(
         prediction=prediction["fingerprint"],
         code=[__version__, SEPARATION_VERSION],
         version=version,
-        threshold=threshold,
-        method=method,
-        min_area=min_area,
-        merge_ratio=merge_ratio,
+        **asdict(decoding),
     )
 
 
@@ -66,11 +54,8 @@ def label_slide(
     prediction: Path,
     fingerprint: str,
     *,
-    threshold: float,
-    method: Method,
-    min_area: int,
+    decoding: Decoding,
     version: omezarr.Version,
-    merge_ratio: float | None = None,
     client: Client | None = None,
 ) -> dict[str, Any]:
     """Write `labels/cells` of one prediction and put its facts into the manifest.
@@ -81,8 +66,7 @@ def label_slide(
         Manifest of the prediction.
     fingerprint : str
         Of all that the cells depend on; an interrupted labelling with the same one goes on.
-    threshold, method, min_area, merge_ratio
-        See `separation.separate`.
+    decoding : Decoding
     version : "0.5" or "0.4"
         Of OME-Zarr.
     client : distributed.Client, optional
@@ -91,7 +75,7 @@ def label_slide(
     Returns
     -------
     dict
-        The facts: besides what was given, n_cells; `first_ids` (of each block); `reach`, the pixels that a
+        The facts: besides the decoding, n_cells; `first_ids` (of each block); `reach`, the pixels that a
         cell may extend beyond the block of its centre; `unfinished`, see `blockwise.BlockCells`.
     """
     known = stores.read_manifest(prediction)
@@ -100,7 +84,7 @@ def label_slide(
         folder = _begin(prediction, fingerprint, shape, known["mpp"], version)
         # Workers may have another working directory.
         folder = folder.absolute()
-        task = Task(prediction.absolute(), folder, threshold, method, min_area, merge_ratio)
+        task = Task(prediction.absolute(), folder, decoding)
         todo = [index for index in range(block_count(shape)) if not _table(folder, index).is_file()]
         with progress_line(len(todo), unit="block", label=prediction.stem) as bar:
             for _ in work_through(client, todo, functools.partial(separate_block, task)):
@@ -114,8 +98,7 @@ def label_slide(
             )
         )
         omezarr.finish_levels(folder / "cells")
-        facts |= {"fingerprint": fingerprint, "threshold": threshold, "method": method, "min_area": min_area}
-        facts["merge_ratio"] = merge_ratio
+        facts |= {"fingerprint": fingerprint} | asdict(decoding)
         facts["blocks"] = [digests[index] for index in sorted(digests)]
         stores.replace_labels(prediction, "cells", folder / "cells", facts)
         shutil.rmtree(folder)
@@ -124,8 +107,8 @@ def label_slide(
 
 def separate_block(task: Task, index: int) -> None:
     """Separate the cells of one block and keep them under numbers of the block's own."""
-    maps = _open(task.prediction, task.folder, NEEDED[task.method])
-    found = blockwise.label_block(maps, index, task.threshold, task.method, task.min_area, task.merge_ratio)
+    maps = _open(task.prediction, task.folder, NEEDED[task.decoding.method])
+    found = blockwise.label_block(maps, index, task.decoding)
     levels = omezarr.open_levels(task.folder / "raw", "r+")
     omezarr.write_block(levels, block_at(maps.shape, index), found.labels)
     table = {"keys": found.keys, "boxes": found.boxes, "unfinished": np.array(found.unfinished)}

@@ -64,14 +64,6 @@ def method_for(asked: Method | Literal["auto"], facts: Mapping[str, Any]) -> Met
     return choose_method(asked, model_maps(facts), facts.get("decodings"))
 
 
-def merge_ratio_for(method: Method, facts: Mapping[str, Any]) -> float | None:
-    """Return the merge ratio of `separation.separate` that was tuned for a model, given its `model.json`.
-
-    None for methods that have none, and for models of earlier versions.
-    """
-    return facts.get("decodings", {}).get(method, {}).get("merge_ratio")
-
-
 def heads_for(method: Method) -> tuple[Head, ...]:
     """Return the heads of a model that give what a method needs."""
     return tuple(head for head, maps in HEADS.items() if NEEDED[method] and set(maps) <= set(NEEDED[method]))

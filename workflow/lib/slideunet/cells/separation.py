@@ -18,6 +18,7 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from slideunet.cells import centres, climbing
+from slideunet.cells.decoding import Decoding
 from slideunet.cells.methods import NEEDED, Method
 
 Maps = Mapping[str, np.ndarray]
@@ -55,32 +56,16 @@ class Division(Protocol):
         """Count what is seen of the part `inner` and may depend on what lies beyond the zones `sides`."""
 
 
-def separate(
-    maps: Maps,
-    threshold: float,
-    method: Method,
-    min_area: int = 10,
-    origin: tuple[int, int] = (0, 0),
-    merge_ratio: float | None = None,
-) -> np.ndarray:
-    """Label every cell of a prediction.
+def separate(maps: Maps, decoding: Decoding, origin: tuple[int, int] = (0, 0)) -> np.ndarray:
+    """Label the cells of a prediction that is in memory as a whole.
 
     Parameters
     ----------
-    maps : mapping of str to ndarray (y, x) of uint8
-        "foreground", its probability (255 = certain), and those that the method needs.
-    threshold : float in (0, 1)
-        See `foreground_cut`.
-    method : "components", "watershed", "distance" or "centres"
-    min_area : int
-        In pixels. Smaller cells are dropped, and smaller holes are filled first: a hole draws a false valley
-        into the distances. (In the images above, filling gaps between true cells costs 0.005 of AP; not
-        filling costs 0.14 when one pixel in a thousand is missing.)
+    maps : mapping to ndarray (y, x) of uint8
+        "foreground", round(255 p), and what the method needs; see `slideunet.network.maps`.
+    decoding : Decoding
     origin : tuple of int
         Position (y, x) of the first pixel in the whole slide, when the array is a part of it.
-    merge_ratio : float, optional
-        Two basins of a watershed are one cell when the saddle between them is at least this part of the lower
-        peak; without it that of `MERGE_RATIOS`. Other methods have no use for it.
 
     Returns
     -------
@@ -93,27 +78,27 @@ def separate(
     TypeError, ValueError
         When an argument is not as described.
     """
-    return drop_small(divide(maps, threshold, method, min_area, origin, merge_ratio).labels, min_area)
+    labels = divide(maps, decoding, origin).labels
+    pixels = np.flatnonzero(labels)
+    cells = labels.ravel()[pixels]
+    kept = kept_cells(cells, maps["foreground"].ravel()[pixels], int(labels.max(initial=0)) + 1, decoding)
+    result = np.zeros(labels.shape, np.uint32)
+    result.ravel()[pixels] = (np.cumsum(kept) * kept)[cells]
+    return result
 
 
-def divide(
-    maps: Maps,
-    threshold: float,
-    method: Method,
-    min_area: int,
-    origin: tuple[int, int],
-    merge_ratio: float | None = None,
-) -> Division:
-    """Do what `separate` does, but for dropping the small cells."""
+def divide(maps: Maps, decoding: Decoding, origin: tuple[int, int]) -> Division:
+    """Do what `separate` does, but for dropping cells."""
+    method = decoding.method
     _check(maps, method)
-    foreground = fill_holes(maps["foreground"] >= foreground_cut(threshold), min_area)
+    foreground = fill_holes(maps["foreground"] >= foreground_cut(decoding.threshold), decoding.min_area)
     if method == "centres":
         return centres.divide(foreground, maps["centre"], maps["dy"], maps["dx"], origin)
     if method == "components":
         labels, count = ndi.label(foreground)
         return climbing.Components(labels, np.arange(count + 1))
     distance = _distance(foreground) if method == "watershed" else maps["distance"] * foreground
-    ratio = MERGE_RATIOS[method] if merge_ratio is None else merge_ratio
+    ratio = MERGE_RATIOS[method] if decoding.merge_ratio is None else decoding.merge_ratio
     return climbing.divide(foreground, climbing.smoothed(distance), ratio, origin)
 
 
@@ -148,15 +133,30 @@ def fill_holes(foreground: np.ndarray, min_area: int) -> np.ndarray:
     return foreground | small[gaps] if small.any() else foreground
 
 
-def drop_small(labels: np.ndarray, min_area: int) -> np.ndarray:
-    """Remove the labels (y, x) of less than `min_area` pixels and close up the ids, in uint32."""
-    pixels = np.flatnonzero(labels)
-    old = labels.ravel()[pixels]
-    kept = np.bincount(old) >= max(min_area, 1)
-    new = (np.cumsum(kept) * kept).astype(np.uint32)
-    result = np.zeros(labels.shape, np.uint32)
-    result.ravel()[pixels] = new[old]
-    return result
+def kept_cells(cells: np.ndarray, probability: np.ndarray, count: int, decoding: Decoding) -> np.ndarray:
+    """Tell which cells are large and probable enough.
+
+    Parameters
+    ----------
+    cells : ndarray (n,) of integers
+        The cell of each pixel of the foreground.
+    probability : ndarray (n,) of uint8
+        Of these pixels, round(255 p).
+    count : int
+        More than the largest number of a cell.
+    decoding : Decoding
+
+    Returns
+    -------
+    ndarray (count,) of bool; False where there is no pixel.
+    """
+    area = np.bincount(cells, minlength=count)
+    kept = area >= max(decoding.min_area, 1)
+    if decoding.min_probability > 0:
+        # Sums of whole numbers are exact in float64, so the result does not depend on the order of pixels.
+        total = np.bincount(cells, weights=probability, minlength=count)
+        kept &= total >= 255 * decoding.min_probability * area
+    return kept
 
 
 def _distance(foreground: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from slideunet.cells.methods import choose_method
+from slideunet.cells.decoding import decoding_for
 from slideunet.cells.separation import foreground_cut
 from slideunet.images.stores import read_manifest
 from slideunet.images.unjudged import judged_cells
@@ -45,14 +45,13 @@ def score_model(folder: Path, slides: Sequence[str], images: Path) -> dict[str, 
     """
     network, facts = load_model(folder)
     engine = TorchEngine(network, facts["precision"], best_device())
-    method = choose_method("auto", network.spec.maps, facts["decodings"])
-    ratio = facts["decodings"][method].get("merge_ratio")
+    decoding = decoding_for(facts)
     cells, pixels = InstanceCounts(), np.zeros(3, np.int64)
     for slide in open_slides(slides, images, facts):
         truth, maps = middle_block(engine, slide)
-        cells += score(truth, maps, facts["threshold"], method, ratio)
+        cells += score(truth, maps, decoding)
         true, judged = judged_cells(truth)
-        found = (maps["foreground"] >= foreground_cut(facts["threshold"])) & judged
+        found = (maps["foreground"] >= foreground_cut(decoding.threshold)) & judged
         pixels += [np.sum(found & true), np.sum(found), np.sum(true)]
     both, either = int(pixels[0]), int(pixels[1] + pixels[2])
     return {"dice": 2 * both / max(either, 1), "ap50": cells.ap[0], "map": cells.mean_ap}

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from slideunet.cells.decoding import Decoding
 from slideunet.cells.methods import fitting_methods
 from slideunet.images.stores import open_image_store, open_label_store
 from slideunet.images.unjudged import judged_cells
@@ -73,6 +74,7 @@ def validate(
     ready = for_inference(network)
     counts, cells = np.zeros((2, 256), np.int64), InstanceCounts()
     weighted_loss, n_pixels, maps = 0.0, 0, network.spec.maps
+    decoding = Decoding(0.5, fitting_methods(maps)[0])
     for slide in slides:
         truth = open_label_store(slide.manifest, "truth")
         for tile, output in predict_tiles(
@@ -86,7 +88,7 @@ def validate(
             weighted_loss += float(loss(*both)) * target.size
             n_pixels += target.size
             planes = to_bytes(torch.from_numpy(output)[None], maps)[0].numpy()
-            cells += score(labels, dict(zip(maps, planes, strict=True)), 0.5, fitting_methods(maps)[0])
+            cells += score(labels, dict(zip(maps, planes, strict=True)), decoding)
             for side, where in enumerate((target, judged & ~target)):
                 counts[side] += np.bincount(planes[0][where], minlength=256)
     return Validation(weighted_loss / n_pixels, counts[0], counts[1], cells)

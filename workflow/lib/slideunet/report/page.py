@@ -128,6 +128,9 @@ def render_page(run: Run, results: Sequence[SlideResult]) -> str:
         methods=sorted(
             {str(result.prediction["cells"].get("method")) for result in results if result.prediction}
         ),
+        least_probabilities=sorted(
+            {result.prediction["cells"].get("min_probability", 0) for result in results if result.prediction}
+        ),
         **_masks(results),
     )
 
