@@ -207,7 +207,8 @@ def no_augmentation():
 def training_section(no_augmentation):
     """The `training` section of a configuration, for seconds of training."""
     return {
-        "epochs": 2, "batch_size": 2, "at_once": None, "epoch_patches": 1, "patch_size": 64,
+        "epochs": 2, "batch_size": 2, "at_once": None, "epoch_patches": 1, "balance": 0.0,
+        "patch_size": 64,
         "learning_rate": 1e-2, "optimiser": "adamw",
         "weight_decay": 0.01, "schedule": "cosine", "warmup": 2, "loss": "bce_dice", "loss_weights": None,
         "border_weight": 0.0, "best_by": "ap", "patience": None, "ema": 0.5, "seeds": [3],

@@ -37,6 +37,32 @@ def test_every_sample_has_an_owner(dataset):
     assert len(dataset) == len(dataset.owners) == 6
 
 
+def owners_of(strata, balance, no_augmentation):
+    """Return how many patches each slide of one patch gets."""
+    constants = Normalisation((0.0,), (1.0,))
+    slides = [LabelledSlide(Path("unread.json"), (64, 64), constants, stratum) for stratum in strata]
+    owners = PatchDataset(slides, 64, no_augmentation, seed=5, balance=balance).owners
+    return [owners.count(slide) for slide in range(len(strata))]
+
+
+def test_rare_strata_are_drawn_from_as_often_as_common_ones(no_augmentation):
+    strata = ["H&E"] * 9 + ["PAS"] * 3 + ["Giemsa"]
+    assert owners_of(strata, 0.0, no_augmentation) == [1] * 13
+    assert owners_of(strata, 1.0, no_augmentation) == [1] * 9 + [3] * 3 + [9]
+    # 9 (9 / 9)^0.5, 3 (9 / 3)^0.5 = 5.2 rounded up, 1 (9 / 1)^0.5
+    assert owners_of(strata, 0.5, no_augmentation) == [1] * 9 + [2] * 3 + [3]
+
+
+@pytest.mark.parametrize("balance", [0.0, 0.3, 0.9, 1.0])
+def test_balancing_takes_no_slide_away_and_favours_none_of_a_stratum(balance, no_augmentation):
+    strata = ["a"] * 17 + ["b"] * 5 + ["c"] * 2
+    counts = owners_of(strata, balance, no_augmentation)
+    for stratum in "abc":
+        own = [count for count, name in zip(counts, strata, strict=True) if name == stratum]
+        assert min(own) >= 1
+        assert max(own) - min(own) <= 1
+
+
 def test_a_patch_depends_on_its_key_only(dataset, training_section):
     keys = [(0, 3), (1, 3), (0, 4), (7, 0)]
     first = [dataset[key] for key in keys]

@@ -20,10 +20,14 @@ FILES = ("curves.png", "history.csv", "model.json", "model.safetensors", "patche
 def folder(tmp_path, convert_cells):
     for seed, slide in enumerate(("001", "002", "003")):
         convert_cells(tmp_path, slide, seed=seed, height=70, width=66)
-    (tmp_path / "split.tsv").write_text(
-        "slide\tgroup\tsplit\n001\ta\ttrain\n002\tb\tval\n003\tc\ttest\n", encoding="utf-8"
-    )
+    write_split(tmp_path, "HE")
     return tmp_path
+
+
+def write_split(folder, stratum):
+    rows = [("001", "a", stratum, "train"), ("002", "b", "HE", "val"), ("003", "c", "HE", "test")]
+    table = [("slide", "group", "stratum", "split"), *rows]
+    (folder / "split.tsv").write_text("\n".join("\t".join(row) for row in table) + "\n", encoding="utf-8")
 
 
 @pytest.fixture
@@ -60,6 +64,27 @@ def test_a_finished_training_is_taken_from_its_state(run, folder, monkeypatch):
     assert (folder / "model/model.safetensors").read_bytes() == weights
     with pytest.raises(ZeroDivisionError):
         run(epochs=3)
+
+
+def test_strata_count_where_slides_are_drawn_by_them_and_only_there(run, folder, monkeypatch):
+    asked = []
+
+    def note(*_, strata, folder, **__):
+        asked.append((strata, folder.name))
+        raise InterruptedError
+
+    monkeypatch.setattr(model, "train_model", note)
+    for balance in (0.0, 1.0):
+        for stratum in ("HE", "PAS"):
+            write_split(folder, stratum)
+            with pytest.raises(InterruptedError):
+                run(balance=balance)
+    assert [strata for strata, _ in asked] == [
+        {}, {}, {"001": "HE", "002": "HE", "003": "HE"}, {"001": "PAS", "002": "HE", "003": "HE"}
+    ]  # fmt: skip
+    states = [state for _, state in asked]
+    assert states[0] == states[1]
+    assert len(set(states)) == 3
 
 
 def test_fine_tuning_depends_on_the_weights_and_not_on_their_place(run, folder):

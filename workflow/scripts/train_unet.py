@@ -37,7 +37,10 @@ def main(
     # What the training depends on are the weights, not where they lie.
     training = dict(training) | {"init_from": initial and read_model_facts(initial)["sha256"]}
     choices = dict(model) | {"encoder_weights": encoder_source(model)}
-    known = training_fingerprint(slides, slides_folder, choices, data, training)
+    # Strata count only where slides are drawn by them.
+    strata = dict(zip(table["slide"], table["stratum"], strict=True)) if training["balance"] else {}
+    drawn = training | {"strata": [strata.get(slide) for slide in slides["train"]]}
+    known = training_fingerprint(slides, slides_folder, choices, data, drawn)
     state = states / known[:16]
     finished = [
         state / path.name for path in (history, curves, patches, facts.with_name("model.safetensors"), facts)
@@ -56,6 +59,7 @@ def main(
             initial=initial,
             folder=state,
             threads=threads,
+            strata=strata,
         )
     for path in finished:
         shutil.copyfile(path, facts.parent / path.name)

@@ -45,6 +45,7 @@ def train_model(
     folder: Path,
     threads: int,
     initial: Path | None = None,
+    strata: Mapping[str, str] | None = None,
 ) -> None:
     """Train a model and write model.safetensors, model.json, history.csv, curves.png and patches.png.
 
@@ -62,6 +63,8 @@ def train_model(
         Of torch. The last bits of the weights depend on it, so it is recorded.
     initial : Path, optional
         Folder of a model to begin with.
+    strata : mapping, optional
+        Slide ids to their strata, for `training.balance`.
     """
     check_gpus(training["gpus"])
     manifests = {
@@ -70,7 +73,7 @@ def train_model(
     spec = build_spec(model, channels=len(manifests["train"][0]["channels"]))
     torch.set_num_threads(threads)
     plan = _plan(training, spec)
-    sides = {side: labelled_slides(found, images, data) for side, found in manifests.items()}
+    sides = {side: labelled_slides(found, images, data, strata) for side, found in manifests.items()}
     logging.info(_introduction(spec, plan, sides, threads))
     known_diameters, _ = (diameters(sides[side]) for side in ("train", "val"))
     write_atomically(folder / "patches.png", _contact_sheet(sides["train"], plan, spec, folder / "packed"))
@@ -176,13 +179,16 @@ def _plan(training: Section, spec: UNetSpec) -> TrainingPlan:
     return TrainingPlan(**(own | {"seed": training["seeds"][0], "precision": precision}))
 
 
-def labelled_slides(manifests: Sequence[Section], images: Path, data: Section) -> list[LabelledSlide]:
+def labelled_slides(
+    manifests: Sequence[Section], images: Path, data: Section, strata: Mapping[str, str] | None = None
+) -> list[LabelledSlide]:
     """Return slides as training and validation need them, given their manifests and the folder of these."""
     return [
         LabelledSlide(
             images / f"{found['slide']}.json",
             tuple(found["shape"][1:]),
             normalisation(found["statistics"], data["normalisation"], data["background"]),
+            (strata or {}).get(found["slide"], ""),
         )
         for found in manifests
     ]

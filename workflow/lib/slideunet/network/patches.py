@@ -31,6 +31,7 @@ class LabelledSlide:
     manifest: Path
     shape: tuple[int, int]
     normalisation: Normalisation
+    stratum: str = ""
 
 
 class PatchDataset(Dataset):
@@ -38,7 +39,8 @@ class PatchDataset(Dataset):
 
     A key is (epoch, sample): the patch it stands for depends on nothing else, so any number of worker
     processes and any restart give the same training. Of few slides an epoch has `least` patches, all slides
-    drawn from equally much more often.
+    drawn from equally much more often. Slides of rare strata are drawn from more often by `balance`, see
+    `_balanced`.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class PatchDataset(Dataset):
         *,
         border: bool = False,
         least: int = 1,
+        balance: float = 0.0,
         packed: Path | None = None,
     ) -> None:
         self.slides = slides
@@ -63,7 +66,8 @@ class PatchDataset(Dataset):
         self.packed = packed
         self.opened: dict[Path, tuple[Pixels, Pixels]] = {}
         # The index of the slide of each sample.
-        once = [i for i, slide in enumerate(slides) for _ in range(_patches(slide.shape, patch_size))]
+        areal = [i for i, slide in enumerate(slides) for _ in range(_patches(slide.shape, patch_size))]
+        once = _balanced(areal, [slide.stratum for slide in slides], balance)
         self.owners = once * -(-least // len(once))
 
     def __len__(self) -> int:
@@ -163,6 +167,30 @@ def _patches(shape: tuple[int, int], patch_size: int) -> int:
     One patch per patch area would let a few large slides drown many small ones.
     """
     return math.ceil(math.sqrt(shape[0] * shape[1]) / patch_size)
+
+
+def _balanced(owners: Sequence[int], strata: Sequence[str], balance: float) -> list[int]:
+    """Repeat the patches of rare strata; none is taken away.
+
+    Parameters
+    ----------
+    owners : sequence of int
+        The slide of each patch.
+    strata : sequence of str
+        Of each slide.
+    balance : float
+        0 to 1. A stratum of n patches, where the largest has m, gets n (m / n)^balance of them.
+    """
+    members: dict[str, list[int]] = {}
+    for owner in owners:
+        members.setdefault(strata[owner], []).append(owner)
+    most = max(map(len, members.values()))
+    counts = {name: math.ceil(len(own) * (most / len(own)) ** balance) for name, own in members.items()}
+    # Evenly from all slides of a stratum, also where it is not a whole number of times.
+    repeated = (
+        own[i * len(own) // counts[name]] for name, own in members.items() for i in range(counts[name])
+    )
+    return sorted(repeated)
 
 
 def _window(

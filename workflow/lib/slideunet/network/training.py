@@ -47,6 +47,7 @@ class TrainingPlan:
     batch_size: int
     at_once: int | None
     epoch_patches: int
+    balance: float
     patch_size: int
     learning_rate: float
     optimiser: Literal["adamw", "sgd"]
@@ -160,6 +161,7 @@ def training_patches(
         maps,
         border=plan.border_weight > 0,
         least=plan.epoch_patches,
+        balance=plan.balance,
         packed=folder if fits([slide.shape for slide in train]) else None,
     )
 
