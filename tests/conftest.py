@@ -198,7 +198,7 @@ def no_augmentation():
     """All strengths of the augmentation at zero."""
     names = (
         "flip", "rotation", "scale", "elastic", "noise", "blur", "brightness", "contrast", "gamma",
-        "illumination", "shot_noise", "invert", "colour", "empty", "paste",
+        "illumination", "shot_noise", "invert", "colour", "stain", "empty", "paste",
     )  # fmt: skip
     return dict.fromkeys(names, 0.0)
 

@@ -105,6 +105,11 @@ def test_defaults_are_filled_and_new_each_time():
             ["training.freeze_encoder", "random"],
         ),
         ({"training": {"augmentation": {"scale": [2, 0.5]}}}, ["augmentation.scale", "Exchange"]),
+        ({"training": {"augmentation": {"stain": 0.1}}}, ["augmentation.stain", "not set", "rgb"]),
+        (
+            {"training": {"augmentation": {"stain": 0.1}}, "data": {"channels": [0]}},
+            ["augmentation.stain", "[0]"],
+        ),
         ({"slides": None}, ["slides", "empty"]),
     ],
 )

@@ -5,12 +5,13 @@ import torch
 from slideunet.network.augmentation import augment, build_augmentation
 
 _INTENSITIES = [
-    "noise", "blur", "brightness", "contrast", "gamma", "illumination", "shot_noise", "invert", "colour"
+    "noise", "blur", "brightness", "contrast", "gamma", "illumination", "shot_noise", "invert", "colour",
+    "stain",
 ]  # fmt: skip
 STRONG = {
     "flip": 0.5, "rotation": 45.0, "scale": 0.25, "elastic": 2.0, "noise": 0.03, "blur": 1.0,
     "brightness": 0.1, "contrast": 0.25, "gamma": 0.25, "illumination": 0.3, "shot_noise": 0.05,
-    "invert": 0.3, "colour": 0.1,
+    "invert": 0.3, "colour": 0.1, "stain": 0.2,
 }  # fmt: skip
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -22,7 +23,7 @@ def patch():
     labels = np.repeat(np.repeat(rng.choice([0, 3, 70_000], (10, 10)), 8, axis=0), 8, axis=1).astype(
         np.uint32
     )
-    return rng.random((2, 80, 80)).astype(np.float32), labels
+    return rng.random((3, 80, 80)).astype(np.float32), labels
 
 
 def test_a_stream_gives_the_same_patch_in_whatever_order(patch):
@@ -39,7 +40,7 @@ def test_a_stream_gives_the_same_patch_in_whatever_order(patch):
 
 def test_shapes_and_types(patch):
     image, labels = augment(build_augmentation(STRONG, 64), *patch, (0, 0, 0))
-    assert (image.shape, image.dtype) == ((2, 64, 64), torch.float32)
+    assert (image.shape, image.dtype) == ((3, 64, 64), torch.float32)
     assert (labels.shape, labels.dtype) == ((1, 64, 64), torch.float32)
     assert type(image) is type(labels) is torch.Tensor
     assert torch.isfinite(image).all()
@@ -88,6 +89,6 @@ def test_intensities_change_without_touching_the_labels(name, patch, no_augmenta
 
 
 def test_a_patch_of_one_value_stays_finite():
-    flat = np.zeros((1, 80, 80), np.float32), np.zeros((80, 80), np.uint32)
+    flat = np.zeros((3, 80, 80), np.float32), np.zeros((80, 80), np.uint32)
     for sample in range(10):
         assert torch.isfinite(augment(build_augmentation(STRONG, 64), *flat, (0, 0, sample))[0]).all()

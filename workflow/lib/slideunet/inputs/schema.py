@@ -111,7 +111,14 @@ def _contradictions(config: Mapping[str, Yaml]) -> Iterator[str]:
             f"{training['loss']}. There is only one part to weigh. Remove loss_weights or choose "
             "bce_dice or focal_dice."
         )
-    zooms = training.get("augmentation", {}).get("scale")
+    augmentation, channels = training.get("augmentation", {}), config.get("data", {}).get("channels")
+    if augmentation.get("stain") and channels != "rgb":
+        yield (
+            f"configuration: training.augmentation.stain is {augmentation['stain']} and data.channels is "
+            f"{'not set' if channels is None else channels}. Stains are told apart by red, green and blue. "
+            "Set data.channels to rgb, or stain to 0."
+        )
+    zooms = augmentation.get("scale")
     if isinstance(zooms, list) and zooms[0] > zooms[1]:
         yield (
             f"configuration: training.augmentation.scale is {zooms}. The first is the least zoom and the "

@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from monai.transforms import RandomizableTransform
 from scipy import ndimage as ndi
+from skimage.color import hed_from_rgb, rgb_from_hed
 from torch.nn.functional import grid_sample, interpolate
 
 _SPACING = 48  # px between the points of an elastic deformation
 _SMOOTH = 3  # points to a side of a field of light
+_DARKEST = 0.2  # of the light, let through where a normalised stained image is 1
 Sample = dict[str, Any]
 
 
@@ -115,6 +117,25 @@ class RandColourd(_RandImaged):
         channels = image.shape[0]
         mix = np.eye(channels) + self.R.normal(0.0, self.strength, (channels, channels))
         return torch.einsum("ij,jyx->iyx", torch.from_numpy(mix.astype(np.float32)), image)
+
+
+class RandStaind(_RandImaged):
+    """Haematoxylin, eosin and the rest made stronger or weaker, each by itself (Tellez et al. 2018).
+
+    The image is of red, green and blue and normalised so that glass is 0. Optical density is divided into the
+    stains of Ruifrok & Johnston (2001); each is multiplied by up to 1 +- the strength, and up to +- the
+    strength is added to it, as in doi:10.1109/TMI.2018.2820199.
+    """
+
+    def _changed(self, image: torch.Tensor) -> torch.Tensor:
+        factors, added = 1 + self.strength * self.R.uniform(-1, 1, (2, 3)) - [[0], [1]]
+        mix = hed_from_rgb @ np.diag(factors) @ rgb_from_hed
+        tint = added @ rgb_from_hed
+        # The darkest pixels let some light through: where they let none, no division into stains is possible.
+        light = (1 - (1 - _DARKEST) * image).clamp(min=_DARKEST / 4)
+        density = torch.einsum("iyx,ij->jyx", -light.log(), torch.from_numpy(mix.astype(np.float32)))
+        density = density + torch.from_numpy(tint.astype(np.float32))[:, None, None]
+        return (1 - torch.exp(-density)) / (1 - _DARKEST)
 
 
 class RandInvertd(_RandImaged):
