@@ -34,6 +34,27 @@ def test_pasted_cells_are_whole_and_the_rest_is_as_it_was(below, above, seed):
     assert not image[:, far].any()
 
 
+@given(labels, labels, st.integers(0, 99))
+def test_no_pasted_cell_hides_most_of_another_or_lies_in_a_larger_one(below, above, seed):
+    image = np.zeros((1, *SHAPE), np.float32)
+    _, found = paste_cells(image, below, image, above, np.random.default_rng(seed))
+    top = int(below.max())
+    for cell in np.unique(found[found > top]) - top:
+        for other in np.unique(below[(above == cell) & (below > 0)]):
+            shared = np.count_nonzero((above == cell) & (below == other))
+            smaller = min(np.count_nonzero(above == cell), np.count_nonzero(below == other))
+            assert shared <= 0.3 * smaller
+
+
+def test_cells_side_by_side_are_pasted():
+    below, above = np.zeros((40, 40), np.int64), np.zeros((40, 40), np.int64)
+    below[5:35, 5:20] = 4_000_000_000
+    above[5:35, 18:33] = 3_000_000_000
+    image = np.zeros((1, 40, 40), np.float32)
+    seen = [paste_cells(image, below, image, above, np.random.default_rng(i))[1] for i in range(20)]
+    assert any(np.count_nonzero(labels == 7_000_000_000) == 450 for labels in seen)
+
+
 def test_inside_a_large_cell_the_image_is_the_other_one():
     below, above = np.zeros((40, 40), np.uint8), np.zeros((40, 40), np.uint8)
     above[5:35, 5:35] = 1

@@ -3,7 +3,10 @@
 import numpy as np
 from scipy import ndimage as ndi
 
+from slideunet.network.targets import compact
+
 _EDGE = 1.0  # px; standard deviation of the transition from one image to the other
+_MOST_HIDDEN = 0.3  # of a cell's pixels, by each cell that is pasted
 
 
 def paste_cells(
@@ -28,13 +31,22 @@ def paste_cells(
     -------
     image, labels
         New arrays; what is pasted lies on top, with ids above those that were there. A cell that is covered
-        in part is what is left of it.
+        in part is what is left of it. What would hide most of another cell, or lie in a larger one, is not
+        pasted: cells that touch are to be learned, not remains of them.
     """
-    ids = np.unique(other_labels)
-    ids = ids[ids > 0]
-    chosen = ids[rng.random(len(ids)) < rng.random()]
-    pasted = np.isin(other_labels, chosen)
+    others = compact(other_labels)
+    ids = _beside(compact(labels), others)
+    pasted = np.isin(others, ids[rng.random(len(ids)) < rng.random()])
     weight = ndi.gaussian_filter(pasted.astype(np.float32), _EDGE)
     mixed = image + weight * (other - image)
     above = other_labels.astype(np.int64) + int(labels.max(initial=0))
     return mixed, np.where(pasted, above, labels.astype(np.int64))
+
+
+def _beside(ids: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return those of the others 1..n that overlap no cell by more than 30 % of the smaller of the two."""
+    areas, other_areas = (np.bincount(np.maximum(each, 0).ravel()) for each in (ids, others))
+    both = (ids > 0) & (others > 0)
+    (below, above), shared = np.unique(np.stack([ids[both], others[both]]), axis=1, return_counts=True)
+    hidden = shared > _MOST_HIDDEN * np.minimum(areas[below], other_areas[above])
+    return np.setdiff1d(np.arange(1, len(other_areas)), above[hidden])

@@ -86,11 +86,14 @@ class PatchDataset(Dataset):
         return changed, torch.from_numpy(target)
 
     def _filled(self, slide: LabelledSlide, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Draw a patch of a slide, sometimes with cells of another slide pasted into it."""
+        """Draw a patch of a slide, sometimes with cells of another patch pasted into it.
+
+        Half of them are of the same slide: cells as bright as their neighbours are the harder to tell apart.
+        """
         image, labels = self._draw(slide, rng)
         if not self.paste or rng.random() >= self.paste:
             return image, labels
-        other = self.slides[int(rng.integers(len(self.slides)))]
+        other = slide if rng.random() < 0.5 else self.slides[int(rng.integers(len(self.slides)))]
         return paste_cells(image, labels, *self._draw(other, rng), rng)
 
     def _draw(self, slide: LabelledSlide, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
