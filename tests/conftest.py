@@ -198,7 +198,8 @@ def no_augmentation():
     """All strengths of the augmentation at zero."""
     names = (
         "flip", "rotation", "scale", "elastic", "noise", "blur", "brightness", "contrast", "gamma",
-        "illumination", "shot_noise", "invert", "colour", "stain", "empty", "paste",
+        "illumination", "shot_noise", "invert", "colour", "stain",
+        "counterstain", "empty", "paste",
     )  # fmt: skip
     return dict.fromkeys(names, 0.0)
 

@@ -106,6 +106,7 @@ def test_defaults_are_filled_and_new_each_time():
         ),
         ({"training": {"augmentation": {"scale": [2, 0.5]}}}, ["augmentation.scale", "Exchange"]),
         ({"training": {"augmentation": {"stain": 0.1}}}, ["augmentation.stain", "not set", "rgb"]),
+        ({"training": {"augmentation": {"counterstain": 1}}}, ["augmentation.counterstain", "rgb"]),
         (
             {"training": {"augmentation": {"stain": 0.1}}, "data": {"channels": [0]}},
             ["augmentation.stain", "[0]"],

@@ -112,12 +112,13 @@ def _contradictions(config: Mapping[str, Yaml]) -> Iterator[str]:
             "bce_dice or focal_dice."
         )
     augmentation, channels = training.get("augmentation", {}), config.get("data", {}).get("channels")
-    if augmentation.get("stain") and channels != "rgb":
-        yield (
-            f"configuration: training.augmentation.stain is {augmentation['stain']} and data.channels is "
-            f"{'not set' if channels is None else channels}. Stains are told apart by red, green and blue. "
-            "Set data.channels to rgb, or stain to 0."
-        )
+    for name in ("stain", "counterstain"):
+        if augmentation.get(name) and channels != "rgb":
+            yield (
+                f"configuration: training.augmentation.{name} is {augmentation[name]} and data.channels is "
+                f"{'not set' if channels is None else channels}. Stains are told apart by red, green and "
+                f"blue. Set data.channels to rgb, or {name} to 0."
+            )
     zooms = augmentation.get("scale")
     if isinstance(zooms, list) and zooms[0] > zooms[1]:
         yield (

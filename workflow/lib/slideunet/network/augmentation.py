@@ -12,13 +12,12 @@ from monai import transforms as mt
 from monai.data import MetaTensor, set_track_meta
 
 from slideunet.network.random_fields import (
-    RandColourd,
     RandDeformd,
     RandIlluminationd,
     RandInvertd,
     RandShotNoised,
-    RandStaind,
 )
+from slideunet.network.random_stains import RandColourd, RandCounterstaind, RandStaind
 
 # Patches need no record of the transforms they went through, and keeping it takes a third of the time.
 set_track_meta(False)
@@ -35,9 +34,9 @@ def build_augmentation(strengths: Mapping[str, Any], patch_size: int) -> mt.Comp
     strengths : mapping
         flip (probability of each mirror and of a quarter turn), rotation (degrees), scale (share, or least
         and largest zoom), elastic (displacement in px on a grid of 48 px), invert (probability), colour
-        (share by which channels are mixed), stain (share by which stains of RGB change), blur (sigma in
-        px), brightness and contrast (share of the normalised range), gamma and illumination (log range),
-        noise and shot_noise (standard deviation of the normalised image).
+        (share by which channels are mixed), stain (share by which stains of RGB change), counterstain
+        (optical density), blur (sigma in px), brightness and contrast (share of the normalised range), gamma
+        and illumination (log range), noise and shot_noise (standard deviation of the normalised image).
     patch_size : int
         Side of the result; a larger input is cut to its middle, so that turned corners show real pixels.
 
@@ -68,6 +67,7 @@ def _zooms(scale: float | Sequence[float]) -> tuple[float, float]:
 
 _OF_THE_IMAGE: dict[str, Callable[[float], mt.Transform]] = {
     "stain": lambda share: RandStaind(0.5, share),
+    "counterstain": lambda density: RandCounterstaind(0.5, density),
     "colour": lambda strength: RandColourd(0.5, strength),
     "blur": lambda sigma: mt.RandGaussianSmoothd(
         _IMAGE, prob=0.2, sigma_x=(0.0, sigma), sigma_y=(0.0, sigma)

@@ -1,4 +1,4 @@
-"""Random changes that MONAI has not, or not so: one zoom for both axes, light, stains and photon noise.
+"""Random changes that MONAI has not, or not so: one zoom for both axes, light and photon noise.
 
 All are MONAI's random transforms of a dict with "image" (c, y, x) and "labels" (1, y, x), both float32.
 """
@@ -11,12 +11,10 @@ import numpy as np
 import torch
 from monai.transforms import RandomizableTransform
 from scipy import ndimage as ndi
-from skimage.color import hed_from_rgb, rgb_from_hed
 from torch.nn.functional import grid_sample, interpolate
 
 _SPACING = 48  # px between the points of an elastic deformation
 _SMOOTH = 3  # points to a side of a field of light
-_DARKEST = 0.2  # of the light, let through where a normalised stained image is 1
 Sample = dict[str, Any]
 
 
@@ -74,7 +72,7 @@ class RandDeformd(RandomizableTransform):
         return places
 
 
-class _RandImaged(RandomizableTransform):
+class RandImaged(RandomizableTransform):
     """Change the image of some samples; what stands beside it stays as it is.
 
     Attributes
@@ -88,6 +86,7 @@ class _RandImaged(RandomizableTransform):
         self.strength = strength
 
     def __call__(self, data: Mapping[str, torch.Tensor]) -> Sample:
+        """Change the image, or not."""
         self.randomize(None)
         return dict(data) | ({"image": self._changed(data["image"])} if self._do_transform else {})
 
@@ -95,7 +94,7 @@ class _RandImaged(RandomizableTransform):
         raise NotImplementedError
 
 
-class RandIlluminationd(_RandImaged):
+class RandIlluminationd(RandImaged):
     """Light that is uneven: the image times one smooth field, and another one added as haze.
 
     The strength is the largest logarithm of the factor, and the largest haze in normalised intensity.
@@ -107,45 +106,14 @@ class RandIlluminationd(_RandImaged):
         return image * torch.exp(self.strength * factor) + self.strength * self.R.uniform() * haze
 
 
-class RandColourd(_RandImaged):
-    """Channels mixed a little: stains of another hue and strength. It changes the gain of a single channel.
-
-    The strength is the standard deviation of the matrix (c, c) about the identity.
-    """
-
-    def _changed(self, image: torch.Tensor) -> torch.Tensor:
-        channels = image.shape[0]
-        mix = np.eye(channels) + self.R.normal(0.0, self.strength, (channels, channels))
-        return torch.einsum("ij,jyx->iyx", torch.from_numpy(mix.astype(np.float32)), image)
-
-
-class RandStaind(_RandImaged):
-    """Haematoxylin, eosin and the rest made stronger or weaker, each by itself (Tellez et al. 2018).
-
-    The image is of red, green and blue and normalised so that glass is 0. Optical density is divided into the
-    stains of Ruifrok & Johnston (2001); each is multiplied by up to 1 +- the strength, and up to +- the
-    strength is added to it, as in doi:10.1109/TMI.2018.2820199.
-    """
-
-    def _changed(self, image: torch.Tensor) -> torch.Tensor:
-        factors, added = 1 + self.strength * self.R.uniform(-1, 1, (2, 3)) - [[0], [1]]
-        mix = hed_from_rgb @ np.diag(factors) @ rgb_from_hed
-        tint = added @ rgb_from_hed
-        # The darkest pixels let some light through: where they let none, no division into stains is possible.
-        light = (1 - (1 - _DARKEST) * image).clamp(min=_DARKEST / 4)
-        density = torch.einsum("iyx,ij->jyx", -light.log(), torch.from_numpy(mix.astype(np.float32)))
-        density = density + torch.from_numpy(tint.astype(np.float32))[:, None, None]
-        return (1 - torch.exp(-density)) / (1 - _DARKEST)
-
-
-class RandInvertd(_RandImaged):
+class RandInvertd(RandImaged):
     """Bright becomes dark; the normalised range is about [0, 1]."""
 
     def _changed(self, image: torch.Tensor) -> torch.Tensor:
         return 1.0 - image
 
 
-class RandShotNoised(_RandImaged):
+class RandShotNoised(RandImaged):
     """Photon noise: its variance grows with the intensity (the normal limit of Poisson's law).
 
     The strength is the largest standard deviation where the normalised intensity is 1.
