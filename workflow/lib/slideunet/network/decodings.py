@@ -23,8 +23,6 @@ T = TypeVar("T")
 MERGE_RATIOS_TRIED = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
 MIN_PROBABILITIES_TRIED = (0.0, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
 _AS_GOOD = 0.005  # Of AP@0.5: less than what another seed changes.
-# Of the probabilities the top is flat and the same on other slides; below it nothing is lost at other sizes.
-_AS_PROBABLE = 0.002
 
 Tried = dict[tuple[float | None, float], InstanceCounts]
 """By merge ratio and least probability, how many cells were found."""
@@ -101,17 +99,17 @@ def _by_probability(
 def _tuned(method: Method, tried: Tried) -> dict[str, float]:
     """Return the scores of a method with its best merge ratio and least probability."""
     plain = {ratio: counts for (ratio, least), counts in tried.items() if least == 0}
-    ratio = min(_good(plain, _AS_GOOD), key=lambda ratio: abs((ratio or 0) - MERGE_RATIOS.get(method, 0)))
+    ratio = min(_good(plain), key=lambda ratio: abs((ratio or 0) - MERGE_RATIOS.get(method, 0)))
     sure = {least: tried[ratio, least] for least in MIN_PROBABILITIES_TRIED}
-    least = min(_good(sure, _AS_PROBABLE))
+    least = min(_good(sure))
     found = {"ap50": sure[least].ap[0], "map": sure[least].mean_ap, "min_probability": least}
     return found if ratio is None else found | {"merge_ratio": ratio}
 
 
-def _good(tried: Mapping[T, InstanceCounts], tolerance: float) -> list[T]:
+def _good(tried: Mapping[T, InstanceCounts]) -> list[T]:
     """Return what is as good as the best, by AP@0.5."""
     best = max(counts.ap[0] for counts in tried.values())
-    return [value for value, counts in tried.items() if counts.ap[0] >= best - tolerance]
+    return [value for value, counts in tried.items() if counts.ap[0] >= best - _AS_GOOD]
 
 
 def score(truth: np.ndarray, maps: Mapping[str, np.ndarray], decoding: Decoding) -> InstanceCounts:
