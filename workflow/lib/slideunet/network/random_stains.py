@@ -34,9 +34,9 @@ class RandStaind(RandImaged):
     """
 
     def _changed(self, image: torch.Tensor) -> torch.Tensor:
-        factors, added = 1 + self.strength * self.R.uniform(-1, 1, (2, 3)) - [[0], [1]]
-        mix = hed_from_rgb @ np.diag(factors) @ rgb_from_hed
-        tint = added @ rgb_from_hed
+        changes = self.strength * self.R.uniform(-1, 1, (2, 3))
+        mix = hed_from_rgb @ np.diag(1 + changes[0]) @ rgb_from_hed
+        tint = changes[1] @ rgb_from_hed
         density = torch.einsum("iyx,ij->jyx", _density(image), torch.from_numpy(mix.astype(np.float32)))
         return _stained(density + torch.from_numpy(tint.astype(np.float32))[:, None, None])
 
