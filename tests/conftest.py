@@ -199,7 +199,7 @@ def no_augmentation():
     names = (
         "flip", "rotation", "scale", "elastic", "noise", "blur", "brightness", "contrast", "gamma",
         "illumination", "shot_noise", "invert", "colour", "stain",
-        "counterstain", "empty", "paste",
+        "counterstain", "dim", "empty", "paste",
     )  # fmt: skip
     return dict.fromkeys(names, 0.0)
 

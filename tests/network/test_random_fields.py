@@ -8,6 +8,7 @@ from skimage.morphology import disk
 from slideunet.network import random_fields
 from slideunet.network.random_fields import (
     RandDeformd,
+    RandDimd,
     RandIlluminationd,
     RandInvertd,
     RandShotNoised,
@@ -95,6 +96,17 @@ def test_shot_noise_grows_with_the_root_of_the_intensity():
         ratios.append(float(bright / dim))
         assert bright < 0.11
     assert np.mean(ratios) == pytest.approx(2, rel=0.05)
+
+
+def test_dim_patches_are_darker_by_factors_drawn_evenly_in_the_logarithm():
+    image = np.random.default_rng(0).random((1, 9, 9))
+    logs = []
+    for moved in draws(RandDimd(1.0, 2.0), sample(image), 200):
+        factor = moved["image"].max() / image.max()
+        torch.testing.assert_close(moved["image"], factor * torch.from_numpy(image).float())
+        logs.append(-np.log(factor.item()))
+    assert 0 <= min(logs) < 0.1 and 1.9 < max(logs) <= 2
+    assert np.mean(logs) == pytest.approx(1, abs=0.1)
 
 
 def test_inversion_is_its_own_inverse():

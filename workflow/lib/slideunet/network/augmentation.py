@@ -13,6 +13,7 @@ from monai.data import MetaTensor, set_track_meta
 
 from slideunet.network.random_fields import (
     RandDeformd,
+    RandDimd,
     RandIlluminationd,
     RandInvertd,
     RandShotNoised,
@@ -35,8 +36,8 @@ def build_augmentation(strengths: Mapping[str, Any], patch_size: int) -> mt.Comp
         flip (probability of each mirror and of a quarter turn), rotation (degrees), scale (share, or least
         and largest zoom), elastic (displacement in px on a grid of 48 px), invert (probability), colour
         (share by which channels are mixed), stain (share by which stains of RGB change), counterstain
-        (optical density), blur (sigma in px), brightness and contrast (share of the normalised range), gamma
-        and illumination (log range), noise and shot_noise (standard deviation of the normalised image).
+        (optical density), blur (sigma in px), brightness and contrast (share of the normalised range), gamma,
+        illumination and dim (log range), noise and shot_noise (standard deviation of the normalised image).
     patch_size : int
         Side of the result; a larger input is cut to its middle, so that turned corners show real pixels.
 
@@ -81,6 +82,8 @@ _OF_THE_IMAGE: dict[str, Callable[[float], mt.Transform]] = {
     "invert": lambda probability: RandInvertd(probability),
     "shot_noise": lambda std: RandShotNoised(0.2, std),
     "noise": lambda std: mt.RandGaussianNoised(_IMAGE, prob=0.3, std=std),
+    # Last: what makes cells dim by comparison makes their noise as small.
+    "dim": lambda log: RandDimd(0.3, log),
 }
 
 

@@ -106,6 +106,16 @@ class RandIlluminationd(RandImaged):
         return image * torch.exp(self.strength * factor) + self.strength * self.R.uniform() * haze
 
 
+class RandDimd(RandImaged):
+    """Cells darker than their slide's brightest pixels by far, as beside debris or cells that die.
+
+    The strength is the largest logarithm of the factor by which the normalised intensities are divided.
+    """
+
+    def _changed(self, image: torch.Tensor) -> torch.Tensor:
+        return image * float(np.exp(-self.R.uniform(0, self.strength)))
+
+
 class RandInvertd(RandImaged):
     """Bright becomes dark; the normalised range is about [0, 1]."""
 
