@@ -33,26 +33,34 @@ def stain(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np
     rng : Generator
         Draws how much there is of each stain, its texture and hue.
     """
+    nuclear, ground = _haematoxylin(image, labels, rng), _ground(labels, rng)
+    nuclear += (rng.uniform(0, 0.15) * _texture(image.shape, rng, 5, 15)).clip(0)  # bluish cytoplasm
+    counterstain = rgb_from_hed[rng.choice([1, 2], p=[0.8, 0.2])]  # eosin, or DAB
+    stains = np.stack([rgb_from_hed[0], counterstain]) + rng.normal(0, 0.06, (2, 3))
+    stains[1, 2] += rng.uniform(0, 0.5)  # eosin is magenta to salmon
+    light = rng.uniform(0.85, 1) * np.exp(-np.stack([nuclear, ground], axis=-1) @ stains.clip(0.02))
+    blurred = ndi.gaussian_filter(light, (*[rng.uniform(0, 1)] * 2, 0))
+    return (255 * (blurred + rng.normal(0, rng.uniform(0, 0.02), light.shape)).clip(0, 1)).astype(np.uint8)
+
+
+def _haematoxylin(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return how much of it is where (y, x), in units of optical density."""
     low, high = np.percentile(image, (1, 99.8))
     shining = np.clip((image - low) / max(high - low, 1), 0, 1) ** rng.uniform(0.4, 0.9)
     taken = rng.uniform(0.6, 1.3, int(labels.max()) + 1)
     pale = rng.choice([0, rng.uniform(0, 0.7)])  # in the middle, as vesicular nuclei are
     depth = np.minimum(ndi.distance_transform_edt(labels > 0) / rng.uniform(3, 8), 1)
-    chromatin = 1 + rng.uniform(0, 0.35) * _texture(image.shape, rng, 0.8, 2)
-    nuclear = (
-        2.2 ** rng.uniform(-0.6, 1) * shining * taken[labels] * (1 - pale * depth) * chromatin.clip(0.2, 2)
-    )
-    ground = 15 ** rng.uniform(-0.85, 0.15) * (1 + rng.uniform(0.1, 0.6) * _texture(image.shape, rng, 1, 12))
-    tissue = rng.random() < 0.5 or _texture(image.shape, rng, 8, 20) < rng.uniform(0.3, 1.5)
-    around = np.where(labels > 0, rng.uniform(0.3, 1), tissue) * ground.clip(0)
-    bluish = rng.uniform(0, 0.15) * _texture(image.shape, rng, 5, 15)
-    counterstain = rgb_from_hed[rng.choice([1, 2], p=[0.8, 0.2])]  # eosin, or DAB
-    stains = np.stack([rgb_from_hed[0], counterstain]) + rng.normal(0, 0.06, (2, 3))
-    stains[1, 2] += rng.uniform(0, 0.5)  # eosin is magenta to salmon
-    density = np.stack([nuclear + bluish.clip(0), ndi.gaussian_filter(around, 1)], axis=-1)
-    light = rng.uniform(0.85, 1) * np.exp(-density @ stains.clip(0.02))
-    blurred = ndi.gaussian_filter(light, (*[rng.uniform(0, 1)] * 2, 0))
-    return (255 * (blurred + rng.normal(0, rng.uniform(0, 0.02), light.shape)).clip(0, 1)).astype(np.uint8)
+    chromatin = (1 + rng.uniform(0, 0.35) * _texture(image.shape, rng, 0.8, 2)).clip(0.2, 2)
+    return 2.2 ** rng.uniform(-0.6, 1) * shining * taken[labels] * (1 - pale * depth) * chromatin
+
+
+def _ground(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return how much of the counterstain is where (y, x): texture, maybe with holes, less in nuclei."""
+    amount = 15 ** rng.uniform(-0.85, 0.15)
+    texture = amount * (1 + rng.uniform(0.1, 0.6) * _texture(labels.shape, rng, 1, 12))
+    tissue = rng.random() < 0.5 or _texture(labels.shape, rng, 8, 20) < rng.uniform(0.3, 1.5)
+    covered = np.where(labels > 0, rng.uniform(0.3, 1), tissue)
+    return ndi.gaussian_filter(covered * texture.clip(0), 1)
 
 
 def _texture(shape: tuple[int, ...], rng: np.random.Generator, least: float, most: float) -> np.ndarray:
