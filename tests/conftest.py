@@ -1,5 +1,8 @@
 """What several tests need: cells with exact labels, converted slides, small networks with a fixed seed."""
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tifffile
@@ -9,6 +12,19 @@ from skimage.draw import disk
 # A busy machine is no failure.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+@pytest.fixture(scope="session")
+def load_script():
+    """Import a script that lies outside of the library, by its path in the repository."""
+
+    def load(path):
+        spec = importlib.util.spec_from_file_location(Path(path).stem, Path(__file__).parents[1] / path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """What the documentation says is there is there, and what is there is said."""
 
 import ast
-import importlib.util
 import re
 import subprocess
 from importlib.metadata import packages_distributions
@@ -96,10 +95,8 @@ def tracked_files():
     return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
 
 
-def test_the_generated_tables_are_up_to_date():
-    spec = importlib.util.spec_from_file_location("write_tables", ROOT / "docs" / "write_tables.py")
-    write_tables = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(write_tables)
+def test_the_generated_tables_are_up_to_date(load_script):
+    write_tables = load_script("docs/write_tables.py")
     readme = (ROOT / "README.md").read_text()
     assert write_tables.with_tables(readme, ROOT / "workflow" / "schemas") == readme, "run `make docs`"
     with pytest.raises(ValueError, match="once each"):

@@ -1,23 +1,15 @@
 """The parts of the cross-validation on BBBC038v1."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 from skimage.draw import disk
 from skimage.io import imread, imsave
 
-PATH = Path(__file__).parents[1] / "resources/benchmarks/dsb2018/make_sheet.py"
-
 
 @pytest.fixture
-def module():
-    spec = importlib.util.spec_from_file_location("make_sheet_dsb2018", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def module(load_script):
+    return load_script("resources/benchmarks/dsb2018/make_sheet.py")
 
 
 @pytest.fixture

@@ -1,23 +1,15 @@
 """Fluorescence images that are stained as tissue is, for the training of nuclei-brightfield."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 from skimage.color import rgb2hed
 from skimage.io import imread, imsave
 
-PATH = Path(__file__).parents[1] / "resources/benchmarks/dsb2018/stain_fluorescence.py"
-
 
 @pytest.fixture(scope="module")
-def module():
-    spec = importlib.util.spec_from_file_location("stain_fluorescence", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def module(load_script):
+    return load_script("resources/benchmarks/dsb2018/stain_fluorescence.py")
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -1,6 +1,5 @@
 """A smoke test on real images, where a copy of BBBC038 lies beside the repository."""
 
-import importlib.util
 from pathlib import Path
 
 import pandas as pd
@@ -11,12 +10,8 @@ METADATA = ROOT.parent / "shared/data/dsb2018/metadata.csv"
 
 
 @pytest.mark.skipif(not METADATA.is_file(), reason=f"no copy of BBBC038 at {METADATA}")
-def test_a_dozen_real_images_go_through(tmp_path, snakemake, tiny):
-    path = ROOT / "resources/benchmarks/dsb2018/make_sheet.py"
-    spec = importlib.util.spec_from_file_location("make_sheet_dsb2018", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    sheet = module.make_sheet(METADATA, None)
+def test_a_dozen_real_images_go_through(tmp_path, snakemake, tiny, load_script):
+    sheet = load_script("resources/benchmarks/dsb2018/make_sheet.py").make_sheet(METADATA, None)
     assert len(sheet) == 621
     few = sheet[sheet["modality"].isin(["fluorescence", "H&E"])].groupby("modality").head(6)
     few.assign(group=few["slide"]).to_csv(tmp_path / "slides.tsv", sep="\t", index=False)
