@@ -1,10 +1,16 @@
+import fcntl
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 import yaml
+
+from slideunet.demo.drawing import draw
+from slideunet.demo.scene import Scene
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,3 +42,47 @@ def snakemake():
 @pytest.fixture(scope="session")
 def tiny():
     return TINY
+
+
+@pytest.fixture(scope="session")
+def write_field():
+    """Draw fluorescent cells and save them as NAME.tif and NAME_labels.tif."""
+
+    def write(folder, name, seed, donor):
+        scene = Scene("fluorescence", seed=seed, donor_seed=donor, height=97, width=83, density=1.2)
+        image, labels = draw(scene.region, scene)
+        tifffile.imwrite(folder / f"{name}.tif", image[0])
+        compact = np.unique(labels, return_inverse=True)[1]
+        tifffile.imwrite(folder / f"{name}_labels.tif", compact.astype(np.uint16))
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def cohort(tmp_path_factory, snakemake, tiny, write_field):
+    """Six labelled fields of four donors and one unlabelled, run to the end.
+
+    All processes of a test run share it: the first makes it, the others wait. Only test_workflow.py runs it
+    again, with one more slide; what there was stays.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    folder = (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / "cohort"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            folder.mkdir()
+            _run_cohort(folder, snakemake, tiny, write_field)
+    return folder
+
+
+def _run_cohort(folder, snakemake, tiny, write_field):
+    rows = ["slide\timage\tlabels\tgroup\tstain"]
+    for i in range(7):
+        write_field(folder, f"f{i}", seed=i, donor=i % 4)
+        # Absolute, so that the sheet can be used elsewhere.
+        image, labels = (folder / f"f{i}{kind}.tif" for kind in ("", "_labels"))
+        rows.append(f"f{i}\t{image}\t{labels}\tdonor{i % 4}\ts{i % 2}")
+    rows[-1] = f"f6\t{image}\t\tdonor9\ts0"
+    (folder / "slides.tsv").write_text("\n".join(rows) + "\n")
+    result = snakemake(folder, config=tiny | {"slides": "slides.tsv", "report": {"by": ["stain"]}})
+    assert result.returncode == 0, result.stdout + result.stderr

@@ -12,6 +12,7 @@ import tifffile
 import torch
 
 ROOT = Path(__file__).parents[2]
+MODEL = "results/model/model.json"
 
 
 def write_cohort(folder):
@@ -46,17 +47,18 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(tmp_path,
     for folder in (killed, undisturbed):
         folder.mkdir()
         write_cohort(folder)
-    result = snakemake(undisturbed, config=config)
+    result = snakemake(undisturbed, MODEL, config=config)
     assert result.returncode == 0, result.stdout + result.stderr
 
-    snakemake(killed, "--dry-run", config=config)
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
-    kill_after_an_epoch([*command, "--configfile", "my.yaml"], killed)
+    snakemake(killed, MODEL, "--dry-run", config=config)
+    command = [sys.executable, "-m", "snakemake", MODEL, "--cores", "2"]
+    command += ["--snakefile", str(ROOT / "Snakefile"), "--configfile", "my.yaml"]
+    kill_after_an_epoch(command, killed)
     saved = next((killed / "results/model").glob("state/*/progress.pt"))
     done = torch.load(saved, weights_only=True)["epoch"]
     assert 0 < done < 12
     snakemake(killed, "--unlock")
-    result = snakemake(killed)
+    result = snakemake(killed, MODEL)
     assert result.returncode == 0, result.stdout + result.stderr
     log = (killed / "logs/train_unet.log").read_text()
     assert f"Going on after epoch {done}" in log
