@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from slideunet.images.normalisation import normalisation
+from slideunet.images.normalisation import LEAST_CONTRAST, normalisation
 from slideunet.images.statistics import survey
 
 
@@ -53,3 +55,26 @@ def test_auto_inverts_slides_with_a_bright_background_only():
 def test_a_constant_slide_is_all_background(mode, ground, background):
     pixels = np.full((1, 9, 9), 250, np.uint8)
     assert (normalisation(survey(pixels)[0], mode, background).apply(pixels) == ground).all()
+
+
+@given(
+    percent=st.lists(st.integers(1, 95), min_size=3, max_size=3, unique=True),
+    light=st.sampled_from([1.0, 245.0]),
+)
+def test_glass_is_stretched_no_further_than_pale_tissue(percent, light):
+    """Tissue fills the range as any slide does; all channels of glass are stretched less, by one factor."""
+    ramp = np.linspace(0, 1, 999).reshape(1, 27, 37)
+    statistics, _ = survey((light * (1 - np.reshape(percent, (3, 1, 1)) / 100 * ramp)).astype(np.float32))
+    found = normalisation(statistics, "percentile", "bright")
+    spans = np.array([channel["high"] - channel["low"] for channel in statistics])
+    absorbed = max(spans / [channel["high"] for channel in statistics])
+    np.testing.assert_allclose(spans / -np.array(found.scale), min(1, absorbed / LEAST_CONTRAST), rtol=1e-6)
+    assert found.offset == tuple(channel["high"] for channel in statistics)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_grey_slide_of_little_contrast_is_stretched_as_it_was(channels):
+    """Phase contrast and unstained cells absorb next to nothing."""
+    pixels = np.tile(np.linspace(200, 208, 999, dtype=np.float32).reshape(1, 27, 37), (channels, 1, 1))
+    found = normalisation(survey(pixels)[0], "percentile", "bright").apply(pixels)
+    assert np.ptp(found) == pytest.approx(1 / 0.988, rel=1e-3)

@@ -61,7 +61,7 @@ def make_mask(
     """
     slide = stores.read_manifest(image)
     shape, statistics = slide["shape"], slide["statistics"]
-    if choice == "none" or not tissue.needs_tissue_mask(shape, shape[0], statistics, background):
+    if choice == "none" or not tissue.needs_tissue_mask(shape, statistics, background):
         return None
     mask = read_mask(store, slide)
     if mask is None:
