@@ -58,7 +58,7 @@ def test_a_constant_slide_is_all_background(mode, ground, background):
 
 
 @given(
-    percent=st.lists(st.integers(1, 95), min_size=3, max_size=3, unique=True),
+    percent=st.lists(st.integers(1, 95), min_size=3, max_size=3),
     light=st.sampled_from([1.0, 245.0]),
 )
 def test_glass_is_stretched_no_further_than_pale_tissue(percent, light):
@@ -72,9 +72,8 @@ def test_glass_is_stretched_no_further_than_pale_tissue(percent, light):
     assert found.offset == tuple(channel["high"] for channel in statistics)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_a_grey_slide_of_little_contrast_is_stretched_as_it_was(channels):
+def test_a_grey_slide_of_little_contrast_is_stretched_as_any():
     """Phase contrast and unstained cells absorb next to nothing."""
-    pixels = np.tile(np.linspace(200, 208, 999, dtype=np.float32).reshape(1, 27, 37), (channels, 1, 1))
+    pixels = np.linspace(200, 208, 999, dtype=np.float32).reshape(1, 27, 37)
     found = normalisation(survey(pixels)[0], "percentile", "bright").apply(pixels)
     assert np.ptp(found) == pytest.approx(1 / 0.988, rel=1e-3)

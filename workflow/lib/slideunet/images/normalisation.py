@@ -13,11 +13,11 @@ import numpy as np
 Mode = Literal["percentile", "unit", "symmetric", "zscore"]
 Background = Literal["dark", "bright", "auto"]
 
-LEAST_CONTRAST = 0.1
+LEAST_CONTRAST = 0.2
 """Share of the light that something in an image of stained tissue absorbs, and nothing in one of glass.
 
-The palest of 107 stained images (BBBC038v1) has 0.25, glass of a scanner 0.02, all of it noise of JPEG: that
-would look like tissue if it was stretched as far.
+The palest of 107 stained images (BBBC038v1) has 0.25, glass of a scanner 0.02, all of it blocks of JPEG that
+would look like tissue if they were stretched as far.
 """
 
 
@@ -58,19 +58,14 @@ def normalisation(
     Returns
     -------
     Normalisation
-        Percentiles of an inverted slide of colour are stretched less where no channel has `LEAST_CONTRAST`: a
-        field of bare glass stays near 0.
+        Percentiles of an inverted slide of three channels are stretched less where none of them has
+        `LEAST_CONTRAST`: a field of bare glass stays near 0.
     """
     invert = background == "bright" or (background == "auto" and _is_bright(statistics))
     pairs = [_offset_and_scale(channel, mode, invert) for channel in statistics]
     offset, scale = (tuple(values) for values in zip(*pairs, strict=True))
-    stained = mode == "percentile" and invert and is_coloured(statistics)
+    stained = mode == "percentile" and invert and len(statistics) == 3
     return Normalisation(offset, _as_of_tissue(offset, scale) if stained else scale)
-
-
-def is_coloured(statistics: Sequence[Mapping[str, float]]) -> bool:
-    """Tell colour from grey that is stored as red, green and blue (unstained cells, phase contrast)."""
-    return len(statistics) == 3 and any(dict(channel) != dict(statistics[0]) for channel in statistics)
 
 
 def _as_of_tissue(light: tuple[float, ...], scale: tuple[float, ...]) -> tuple[float, ...]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, signal
 from skimage.morphology import remove_small_objects
 
-from slideunet.images.normalisation import Background, is_coloured, normalisation
+from slideunet.images.normalisation import Background, normalisation
 from slideunet.images.pyramid import level_shapes
 
 WHOLE_SLIDE = 2048
@@ -61,13 +61,14 @@ def needs_tissue_mask(
         True for a whole slide (both sides at least `WHOLE_SLIDE`) of 8-bit RGB on a bright background. Grey
         images that are stored as RGB are no stained slides.
     """
-    if min(shape[-2:]) < WHOLE_SLIDE or background == "dark" or not is_coloured(statistics):
+    if min(shape[-2:]) < WHOLE_SLIDE or len(statistics) != 3 or background == "dark":
         return False
+    coloured = any(dict(channel) != dict(statistics[0]) for channel in statistics)
     eight_bit = 128 <= max(channel["max"] for channel in statistics) <= 255
     # The rule for bright slides is that they are inverted; glass alone has no contrast to judge by.
     inverted = normalisation(statistics, "percentile", background).scale[0] < 0
     mostly_glass = all(channel["median"] >= _GLASS for channel in statistics)
-    return eight_bit and (inverted or mostly_glass)
+    return eight_bit and coloured and (inverted or mostly_glass)
 
 
 def mask_level(shape: Sequence[int], mpp: float | None) -> int:
