@@ -229,6 +229,6 @@ def training_section(no_augmentation):
         "learning_rate": 1e-2, "optimiser": "adamw",
         "weight_decay": 0.01, "schedule": "cosine", "warmup": 2, "loss": "bce_dice", "loss_weights": None,
         "border_weight": 0.0, "best_by": "ap", "patience": None, "ema": 0.5, "seeds": [3],
-        "gpus": 1, "freeze_encoder": False, "precision": "fp32",
+        "gpus": 1, "freeze_encoder": False, "fixed_statistics": 0.0, "precision": "fp32",
         "augmentation": no_augmentation | {"flip": 0.5, "rotation": 20.0, "noise": 0.02},
     }  # fmt: skip

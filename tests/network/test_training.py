@@ -73,11 +73,11 @@ def kill_in_step(monkeypatch, nth):
     monkeypatch.setattr(training, "training_step", step)
 
 
-@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+@pytest.mark.parametrize("changes", [{}, {"optimiser": "sgd"}, {"fixed_statistics": 1 / 3}], ids=str)
 def test_a_training_that_was_killed_goes_on_to_the_identical_result(
-    slides, plan, tmp_path, monkeypatch, optimiser
+    slides, plan, tmp_path, monkeypatch, changes
 ):
-    plan = replace(plan, optimiser=optimiser)
+    plan = replace(plan, **changes)
     expected = fit(new_network(), slides[:1], slides[1:], plan, tmp_path / "straight.pt")
     assert len(PatchDataset(slides[:1], plan.patch_size, plan.augmentation, 0)) == 3  # Two steps an epoch.
     with monkeypatch.context() as patch, pytest.raises(Killed):
@@ -123,6 +123,15 @@ def test_a_frozen_encoder_keeps_weights_and_statistics_and_the_rest_learns(slide
     for name, values in progress.best.items():
         same = torch.equal(values, before[name])
         assert same == name.startswith("encoder.stages."), name
+
+
+def test_batch_statistics_are_fixed_in_the_last_epochs_and_the_weights_learn_on(slides, plan, tmp_path):
+    plan = replace(plan, schedule="constant")
+    first = fit(new_network(), slides, slides, replace(plan, epochs=2), tmp_path / "2.pt")
+    last = fit(new_network(), slides, slides, replace(plan, fixed_statistics=0.3), tmp_path / "3.pt")
+    for name, values in last.network.items():
+        averaged = first.average[f"module.{name}"]
+        assert torch.equal(values, averaged) == ("running" in name or "tracked" in name), name
 
 
 def test_what_is_easy_is_learned(slides, plan, tmp_path, no_augmentation):

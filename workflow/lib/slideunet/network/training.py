@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from slideunet.errors import InputError
 from slideunet.logs import progress_line
+from slideunet.network.batch_statistics import first_fixed, fix_statistics, take_statistics
 from slideunet.network.events import events
 from slideunet.network.facts import Precision
 from slideunet.network.losses import CellsLoss, build_loss
@@ -63,6 +64,7 @@ class TrainingPlan:
     seed: int
     gpus: int
     freeze_encoder: bool
+    fixed_statistics: float
     precision: Precision
     augmentation: Mapping[str, Any]
 
@@ -178,9 +180,7 @@ def _train_epoch(
     device = next(network.parameters()).device
     # Dropout is the only draw from torch's own generator.
     torch.manual_seed((plan.seed * 1_000_003 + epoch.number) * epoch.ranks.count + epoch.ranks.rank)
-    network.train()
-    if plan.freeze_encoder:
-        network.encoder.stages.eval()  # Its batch statistics stay, too.
+    _prepare(learner, plan, epoch.number)
     for step, (image, target) in enumerate(epoch.batches):
         rate = _set_learning_rate(optimiser, plan, epoch.steps, epoch.number * epoch.steps + step)
         image = image.to(device, memory_format=torch.channels_last)
@@ -200,6 +200,18 @@ def _train_epoch(
         bar.set_postfix(shown, refresh=False)
         bar.update()
     return {"epoch": epoch.number + 1, "learning_rate": rate} | tally.over_all(epoch.ranks, device).row()
+
+
+def _prepare(learner: Learner, plan: TrainingPlan, epoch: int) -> None:
+    """Say which layers learn in an epoch, and which batch statistics change."""
+    learner.network.train()
+    if plan.freeze_encoder:
+        learner.network.encoder.stages.eval()  # Its batch statistics stay, too.
+    begin = first_fixed(plan.epochs, plan.fixed_statistics)
+    if epoch == begin:
+        take_statistics(learner.network, learner.averaged)
+    if epoch >= begin:
+        fix_statistics(learner.network)
 
 
 def _set_learning_rate(optimiser: torch.optim.Optimizer, plan: TrainingPlan, steps: int, step: int) -> float:
