@@ -15,9 +15,9 @@ from slideunet.images.pixels import Pixels
 from slideunet.images.unjudged import UNJUDGED, judged_cells
 from slideunet.images.windows import read_filled, read_mirrored
 from slideunet.network.augmentation import augment, build_augmentation
+from slideunet.network.empty_fields import empty_field
 from slideunet.network.packing import open_slide
 from slideunet.network.pasting import paste_cells
-from slideunet.network.random_fields import empty_field
 from slideunet.network.ranks import ALONE, Ranks
 from slideunet.network.targets import cell_targets, compact
 

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from monai.transforms import RandomizableTransform
-from scipy import ndimage as ndi
 from torch.nn.functional import grid_sample, interpolate
 
 _SPACING = 48  # px between the points of an elastic deformation
-_SMOOTH = 3  # points to a side of a field of light
+SMOOTH = 3
+"""Points to a side of a field of light."""
+
 Sample = dict[str, Any]
 
 
@@ -68,7 +69,7 @@ class RandDeformd(RandomizableTransform):
         if self.elastic:
             points = self.patch_size // _SPACING + 2
             drawn = self.R.uniform(-self.elastic, self.elastic, (2, points, points))
-            places = places + _stretched(drawn, self.patch_size).permute(1, 2, 0)
+            places = places + stretched(drawn, self.patch_size).permute(1, 2, 0)
         return places
 
 
@@ -101,8 +102,8 @@ class RandIlluminationd(RandImaged):
     """
 
     def _changed(self, image: torch.Tensor) -> torch.Tensor:
-        factor = _stretched(self.R.uniform(-1, 1, (1, _SMOOTH, _SMOOTH)), image.shape[-1])
-        haze = _stretched(self.R.uniform(0, 1, (1, _SMOOTH, _SMOOTH)), image.shape[-1])
+        factor = stretched(self.R.uniform(-1, 1, (1, SMOOTH, SMOOTH)), image.shape[-1])
+        haze = stretched(self.R.uniform(0, 1, (1, SMOOTH, SMOOTH)), image.shape[-1])
         return image * torch.exp(self.strength * factor) + self.strength * self.R.uniform() * haze
 
 
@@ -135,36 +136,6 @@ class RandShotNoised(RandImaged):
         return image + std * image.clamp(min=0.0).sqrt() * torch.from_numpy(drawn)
 
 
-def empty_field(shape: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
-    """Draw a field without a cell, stretched as a slide of its own would be.
-
-    It is noise on uneven light, half of it smooth, as filters and enlarging leave it. Some are of few grey
-    levels, as dim noise is that has been rounded; some have bright pixels by themselves, as cosmic rays and
-    defects of a camera leave them.
-
-    Parameters
-    ----------
-    shape : (c, y, x)
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    ndarray (c, y, x) float32, its 1st to 99.8th percentile at 0 to 1.
-    """
-    # Narrow noise is the most like small nuclei, and would hardly be drawn from a uniform width.
-    sigma = rng.choice([rng.uniform(0, 1), 6.0 ** rng.uniform(0, 1)])
-    noise = ndi.gaussian_filter(rng.standard_normal(shape), (0, sigma, sigma), mode="reflect")
-    light = _stretched(rng.standard_normal((shape[0], _SMOOTH, _SMOOTH)), max(shape[1:])).numpy()
-    field = noise / noise.std() + rng.choice([0.0, 1.0, 3.0]) * light[:, : shape[1], : shape[2]]
-    if rng.random() < 0.4:
-        field = np.round(field * rng.uniform(0.5, 4))
-    if rng.random() < 0.4:
-        specks = rng.random(shape) < 10 ** rng.uniform(-4.5, -2)
-        field = np.where(specks, field.max() * 10 ** rng.uniform(0.3, 2), field)
-    low, high = np.percentile(field, (1, 99.8), axis=(1, 2), keepdims=True)
-    return ((field - low) / np.maximum(high - low, 1e-3)).astype(np.float32)
-
-
 def _resampled(values: torch.Tensor, places: torch.Tensor, mode: str, beyond: str) -> torch.Tensor:
     """Return values (c, y, x) at places in px from the middle; `beyond` the border by `grid_sample`."""
     height, width = values.shape[-2:]
@@ -174,7 +145,7 @@ def _resampled(values: torch.Tensor, places: torch.Tensor, mode: str, beyond: st
     )[0]
 
 
-def _stretched(points: np.ndarray, side: int) -> torch.Tensor:
+def stretched(points: np.ndarray, side: int) -> torch.Tensor:
     """Interpolate random points (n, y, x) to (n, side, side), smoothly."""
     down, across = (_bicubic(count, side) for count in points.shape[1:])
     return torch.from_numpy((down @ points @ across.T).astype(np.float32))
