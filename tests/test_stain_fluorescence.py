@@ -56,3 +56,10 @@ def test_the_same_images_are_stained_alike_whatever_the_order_of_the_sheet(modul
     assert list(first["slide"]) == list(second["slide"]) and len(first) == 3
     for one, other in zip(first["image"], second["image"], strict=True):
         np.testing.assert_array_equal(imread(one), imread(other))
+
+
+def test_another_seed_stains_the_same_images_otherwise(module, sheet, tmp_path):
+    one, other = (module.stained_rows(sheet, 3, tmp_path / str(seed), seed) for seed in (0, 1))
+    assert list(one["slide"]) == list(other["slide"])
+    for first, second in zip(one["image"], other["image"], strict=True):
+        assert (imread(first) != imread(second)).mean() > 0.5

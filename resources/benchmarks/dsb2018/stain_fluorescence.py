@@ -69,10 +69,10 @@ def _texture(shape: tuple[int, ...], rng: np.random.Generator, least: float, mos
     return noise / noise.std()
 
 
-def stained_rows(sheet: pd.DataFrame, count: int, folder: Path) -> pd.DataFrame:
+def stained_rows(sheet: pd.DataFrame, count: int, folder: Path, seed: int = 0) -> pd.DataFrame:
     """Stain so many of a sheet's training images, chosen at random; return their rows, with the same masks.
 
-    The images are written into `folder`, the same at every call.
+    The images are written into `folder`, the same at every call with the same seed.
     """
     enough = sheet[(sheet["split"] == "train") & (sheet["n_nuclei"].astype(int) >= LEAST_NUCLEI)]
     chosen = enough.sort_values("slide").sample(min(count, len(enough)), random_state=0).sort_values("slide")
@@ -80,7 +80,7 @@ def stained_rows(sheet: pd.DataFrame, count: int, folder: Path) -> pd.DataFrame:
     folder.mkdir(parents=True, exist_ok=True)
     pairs = zip(chosen["image"], chosen["labels"], strict=True)
     for number, (path, (image, labels)) in enumerate(zip(images, pairs, strict=True)):
-        rng = np.random.default_rng(number)
+        rng = np.random.default_rng((seed, number) if seed else number)
         stained = stain(imread(image, as_gray=True), _nuclei(imread(labels)), rng)
         imsave(path, stained, check_contrast=False)
     changed = {"slide": "stained-" + chosen["slide"], "image": [str(path) for path in images]}
@@ -97,13 +97,14 @@ def main() -> None:
     parser.add_argument("fluorescence", type=Path, help="sheet of make_sheet.py --split ... --undotted ...")
     parser.add_argument("--tissue", type=Path, required=True, help="sheet of tissue, with its split")
     parser.add_argument("--count", type=int, default=130, help="images to stain, at most")
+    parser.add_argument("--seed", type=int, default=0, help="other stains for another")
     parser.add_argument("--out", type=Path, required=True, help="sheet to write, beside the folder stained")
     options = parser.parse_args()
     shining, tissue = (
         pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
         for path in (options.fluorescence, options.tissue)
     )
-    added = stained_rows(shining, options.count, options.out.parent / "stained")
+    added = stained_rows(shining, options.count, options.out.parent / "stained", options.seed)
     pd.concat([tissue, added]).to_csv(options.out, sep="\t", index=False)
     print(f"{options.out}: {len(tissue)} images of tissue, {len(added)} stained ones")
 
