@@ -104,6 +104,7 @@ def test_defaults_are_filled_and_new_each_time():
             },
             ["training.freeze_encoder", "random"],
         ),
+        ({"training": {"fixed_statistics": 1}}, ["training.fixed_statistics", "training.init_from"]),
         ({"training": {"augmentation": {"scale": [2, 0.5]}}}, ["augmentation.scale", "Exchange"]),
         ({"training": {"augmentation": {"stain": 0.1}}}, ["augmentation.stain", "not set", "rgb"]),
         ({"training": {"augmentation": {"counterstain": 1}}}, ["augmentation.counterstain", "rgb"]),

@@ -140,6 +140,11 @@ def _encoder_contradictions(model: Mapping[str, Yaml], training: Mapping[str, Ya
             "configuration: training.freeze_encoder would keep random weights. Name a model in "
             "training.init_from or an encoder in model.encoder, or remove it."
         )
+    if training.get("fixed_statistics") == 1 and not training.get("init_from"):
+        yield (
+            "configuration: training.fixed_statistics is 1, but a new decoder has no batch statistics to "
+            "keep. Name a model in training.init_from, or give a smaller share such as 0.3."
+        )
 
 
 def main() -> None:
