@@ -63,8 +63,8 @@ def needs_tissue_mask(
     """
     if min(shape[-2:]) < WHOLE_SLIDE or len(statistics) != 3 or background == "dark":
         return False
-    coloured = any(dict(channel) != dict(statistics[0]) for channel in statistics)
     eight_bit = 128 <= max(channel["max"] for channel in statistics) <= 255
+    coloured = any(dict(channel) != dict(statistics[0]) for channel in statistics)
     # The rule for bright slides is that they are inverted; glass alone has no contrast to judge by.
     inverted = normalisation(statistics, "percentile", background).scale[0] < 0
     mostly_glass = all(channel["median"] >= _GLASS for channel in statistics)

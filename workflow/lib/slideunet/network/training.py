@@ -206,7 +206,7 @@ def _prepare(learner: Learner, plan: TrainingPlan, epoch: int) -> None:
     """Say which layers learn in an epoch, and which batch statistics change."""
     learner.network.train()
     if plan.freeze_encoder:
-        learner.network.encoder.stages.eval()  # Its batch statistics stay, too.
+        fix_statistics(learner.network.encoder.stages)
     begin = first_fixed(plan.epochs, plan.fixed_statistics)
     if epoch == begin:
         take_statistics(learner.network, learner.averaged)
