@@ -108,6 +108,16 @@ def test_empty_labels_are_an_error_only_when_all_are_empty(row, field, cells):
     assert "without one cell" in problem
 
 
+def test_what_nobody_has_judged_is_no_cell(row, field, cells):
+    ignored = np.zeros_like(cells)
+    ignored[40:50, 4:11], ignored[20:31, 20:33] = 65535, 65535
+    truths = {"S1": np.maximum(cells, ignored), "S2": ignored}
+    sheet = pd.DataFrame([row(field, truth, slide) for slide, truth in truths.items()])
+    some, none = check_slides(sheet, None, None, 1, unjudged=65535)
+    assert some.warnings == ()
+    assert (some.has_cells, none.has_cells) == (True, False)
+
+
 def test_mixed_types_are_a_warning(row, field):
     found = [check_slide(row(field), None), check_slide(row(field.astype(np.uint16), slide="S2"), None)]
     assert "uint8" in cohort_warnings(found)[0]

@@ -31,7 +31,8 @@ def rows(tmp_path):
 
 
 def run(rows, tmp_path, **changes):
-    choices = {"channels": None, "mpp": None, "weights": None, "val": 0.15, "test": 0.15, "seed": 0} | changes
+    choices = {"channels": None, "mpp": None, "unjudged": None, "weights": None}
+    choices |= {"val": 0.15, "test": 0.15, "seed": 0} | changes
     choices = {"required": [row["slide"] for row in rows], "quarantine_folder": tmp_path / "aside"} | choices
     table = tmp_path / "inputs.tsv"
     batches = {"small-all": [row["slide"] for row in rows]}

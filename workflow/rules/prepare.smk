@@ -45,6 +45,7 @@ rule check_inputs:
         batches=RUN.batches,
         channels=CONFIG["data"]["channels"],
         mpp=CONFIG["data"]["mpp"],
+        unjudged=CONFIG["data"]["unjudged"],
         weights=RUN.weights,
         required=RUN.required,
         quarantine_folder="results/quarantine",

@@ -4,13 +4,14 @@ The only module that knows the keys of the format: https://ngff.openmicroscopy.o
 Arrays are opened by the path that the multiscales metadata gives, never by listing a folder.
 """
 
+from __future__ import annotations
+
 import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import dask.array as da
 import numcodecs
 import numpy as np
 import zarr
@@ -19,6 +20,9 @@ from zarr.errors import ContainsGroupError
 
 from slideunet.images.blocks import BLOCK, LEVELS, Region, block_count, blocks
 from slideunet.images.pyramid import Halve, halve, halved_image, halved_labels, level_shapes
+
+if TYPE_CHECKING:
+    import dask.array as da  # Half a second of every job, most of which have no lazy pixels.
 
 CHUNK = 512
 MAPS = "maps"  # Folder of an image beside a foreground: what else the network tells.

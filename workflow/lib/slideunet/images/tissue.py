@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, signal
+from scipy import ndimage
 from skimage.morphology import remove_small_objects
 
 from slideunet.images.normalisation import Background, normalisation
@@ -170,12 +170,14 @@ def skipped_share(mask: NDArray[np.bool_], shape: Sequence[int], level: int) -> 
 
 def _colour_of_glass(thumbnail: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return red, green and blue of the glass; white where there is none."""
+    from scipy.signal import find_peaks  # It takes a second to import, and few slides have a thumbnail.
+
     brightness = np.rint(thumbnail.mean(axis=0, dtype=np.float32)).astype(np.uint8)
     flat = ndimage.maximum_filter(brightness, 3) - ndimage.minimum_filter(brightness, 3) <= _FLAT
     neutral = np.ptp(thumbnail, axis=0) <= _NEUTRAL
     bare = flat & neutral & (brightness >= _GLASS) & (thumbnail < 255).any(axis=0)
     counts = np.convolve(np.bincount(brightness[bare], minlength=256), np.ones(3), mode="same")
-    peaks, _ = signal.find_peaks(np.pad(counts, 1), height=max(0.01 * brightness.size, 1))
+    peaks, _ = find_peaks(np.pad(counts, 1), height=max(0.01 * brightness.size, 1))
     if not len(peaks):
         return np.full(3, 255, np.float32)
     glass = bare & (np.abs(brightness.astype(np.int16) - (peaks[-1] - 1)) <= 1)

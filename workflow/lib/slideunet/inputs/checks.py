@@ -48,7 +48,9 @@ class SlideCheck:
     has_cells: bool | None = None
 
 
-def check_slide(row: Mapping[str, str], channels: Channels, mpp: float | None = None) -> SlideCheck:
+def check_slide(
+    row: Mapping[str, str], channels: Channels, mpp: float | None = None, unjudged: int | None = None
+) -> SlideCheck:
     """Open one slide, and up to 64 Mpx read all of its pixels and labels.
 
     Parameters
@@ -59,6 +61,8 @@ def check_slide(row: Mapping[str, str], channels: Channels, mpp: float | None = 
         As in the configuration.
     mpp : float, optional
         Micrometres per pixel of the working grid.
+    unjudged : int, optional
+        The stored value of label images that is no cell, but what nobody has judged.
     """
     own = float(row["mpp"]) if row.get("mpp") else None
     try:
@@ -84,7 +88,7 @@ def check_slide(row: Mapping[str, str], channels: Channels, mpp: float | None = 
         problems += error.problems
     try:
         if row.get("labels"):
-            truth = open_truth(Path(row["labels"]), cyx[-2:])
+            truth = open_truth(Path(row["labels"]), cyx[-2:], unjudged=unjudged)
             found = replace(found, warnings=found.warnings + truth.warnings, has_cells=truth.count > 0)
     except SlideunetError as error:
         problems += error.problems
@@ -92,14 +96,12 @@ def check_slide(row: Mapping[str, str], channels: Channels, mpp: float | None = 
 
 
 def check_slides(
-    sheet: pd.DataFrame, channels: Channels, mpp: float | None, threads: int
+    sheet: pd.DataFrame, channels: Channels, mpp: float | None, threads: int, *, unjudged: int | None = None
 ) -> list[SlideCheck]:
-    """Check all slides of a sheet in parallel threads; the result is in the order of the sheet."""
-    rows = sheet.to_dict("records")
+    """Check all slides of a sheet in parallel threads, as `check_slide`, in the order of the sheet."""
+    rows = [{str(name): value for name, value in row.items()} for row in sheet.to_dict("records")]
     with ThreadPoolExecutor(threads) as pool:
-        return list(
-            pool.map(lambda row: check_slide({str(k): v for k, v in row.items()}, channels, mpp), rows)
-        )
+        return list(pool.map(lambda row: check_slide(row, channels, mpp, unjudged), rows))
 
 
 def cohort_problems(checks: Sequence[SlideCheck], expected: int | None = None) -> list[str]:
