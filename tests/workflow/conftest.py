@@ -72,6 +72,7 @@ def cohort(tmp_path_factory, snakemake, tiny, write_field):
         if not folder.exists():
             folder.mkdir()
             _run_cohort(folder, snakemake, tiny, write_field)
+    assert (folder / "results/report/report.html").exists(), f"the run in {folder} had failed before"
     return folder
 
 

@@ -10,8 +10,11 @@ from torch import nn
 
 
 def first_fixed(epochs: int, share: float) -> int:
-    """Return the number, from 0, of the first of so many epochs that belongs to the last share of them."""
-    return epochs - round(share * epochs)
+    """Return the number, from 0, of the first of so many epochs that belongs to the last share of them.
+
+    A share below 1 leaves at least one epoch before it, in which the statistics are learned.
+    """
+    return max(epochs - round(share * epochs), int(share < 1))
 
 
 def fix_statistics(network: nn.Module) -> None:
