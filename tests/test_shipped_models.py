@@ -61,10 +61,11 @@ def test_an_empty_field_has_no_cell(model, kind):
     assert find_cells(model, empty_fields()[kind]).max() == 0
 
 
-@pytest.mark.parametrize("sigma", [1.5, 2.0])
-def test_noise_as_wide_as_the_smallest_nuclei_gives_hardly_any(model, sigma):
-    """Blobs of some 4 and 5 px: of the narrower the first weights that shipped made 272 and 5 cells."""
-    assert find_cells(model, soft_noise(sigma)).max() <= 4
+@pytest.mark.parametrize("sigma", [1.5, 2.0, 3.0, 5.0])
+def test_noise_as_wide_as_nuclei_gives_hardly_any(model, sigma):
+    """Blobs of some 4 to 13 px: of the narrowest the first weights that shipped made 272 and 5 cells."""
+    most = {"nuclei-fluorescence": 0, "nuclei-brightfield": 8}
+    assert find_cells(model, soft_noise(sigma)).max() <= most[model[0]]
 
 
 def test_bare_glass_has_no_cell(model):
