@@ -9,7 +9,7 @@ from slideunet import quarantine
 from slideunet.batch import each_slide, finish_batch
 from slideunet.errors import DamagedDataError, InputError
 from slideunet.images.conversion import Channels, convert, read_slide
-from slideunet.images.omezarr import Version
+from slideunet.images.omezarr_metadata import Version
 from slideunet.logs import log_to
 
 

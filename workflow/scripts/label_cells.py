@@ -9,7 +9,7 @@ from slideunet.batch import each_slide, finish_batch, read_batch
 from slideunet.cells.decoding import decoding_for
 from slideunet.cells.labelling import cells_fingerprint, label_slide
 from slideunet.clusters import Workers
-from slideunet.images.omezarr import Version
+from slideunet.images.omezarr_metadata import Version
 from slideunet.images.stores import read_manifest
 from slideunet.logs import log_to
 from slideunet.network.facts import read_model_facts

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from slideunet.batch import finish_batch, read_batch
 from slideunet.cells.methods import Method
-from slideunet.images.omezarr import Version
+from slideunet.images.omezarr_metadata import Version
 from slideunet.images.stores import write_manifest
 from slideunet.logs import log_to
 from slideunet.network.batches import predict_batch

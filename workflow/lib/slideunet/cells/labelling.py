@@ -28,6 +28,7 @@ from slideunet.fingerprint import fingerprint as digest_of
 from slideunet.images import omezarr, stores
 from slideunet.images.blocks import block_at, block_count, digest
 from slideunet.images.locks import locked
+from slideunet.images.omezarr_metadata import Version
 from slideunet.logs import progress_line
 
 
@@ -55,7 +56,7 @@ def label_slide(
     fingerprint: str,
     *,
     decoding: Decoding,
-    version: omezarr.Version,
+    version: Version,
     client: Client | None = None,
 ) -> dict[str, Any]:
     """Write `labels/cells` of one prediction and put its facts into the manifest.
@@ -166,7 +167,7 @@ class _Maps:
 
 
 def _begin(
-    prediction: Path, fingerprint: str, shape: tuple[int, int], mpp: float | None, version: omezarr.Version
+    prediction: Path, fingerprint: str, shape: tuple[int, int], mpp: float | None, version: Version
 ) -> Path:
     labels = stores.store_path(prediction) / "labels"
     folder = labels / f".cells.{fingerprint[:16]}.partial"

@@ -21,6 +21,7 @@ from slideunet.images import omezarr, stores
 from slideunet.images.blocks import BLOCK, Region, block_at, digest
 from slideunet.images.building import Building, building, digests
 from slideunet.images.companions import files_of
+from slideunet.images.omezarr_metadata import Version
 from slideunet.images.readers import Source, choose_channels
 from slideunet.images.resampling import open_at
 from slideunet.images.statistics import content, pooled, survey_block
@@ -56,7 +57,7 @@ def convert(
     manifest: Path,
     *,
     channels: Channels,
-    version: omezarr.Version,
+    version: Version,
     mpp: float | None = None,
     shrink_by: float = 1.0,
     unjudged: int | None = None,
@@ -162,7 +163,7 @@ def _describe(slide: Slide, source: Source, scale: float, truth: Truth | None) -
     }
 
 
-def _creator(slide: Slide, source: Source, version: omezarr.Version) -> Callable[[Path], None]:
+def _creator(slide: Slide, source: Source, version: Version) -> Callable[[Path], None]:
     return partial(
         omezarr.create_image,
         shape=source.pixels.shape,
@@ -241,7 +242,7 @@ def _surveyed(store: Building, source: Source) -> dict[str, Any]:
     }
 
 
-def _write_truth(path: Path, truth: Truth, *, mpp: float | None, version: omezarr.Version) -> dict[str, Any]:
+def _write_truth(path: Path, truth: Truth, *, mpp: float | None, version: Version) -> dict[str, Any]:
     shutil.rmtree(path / "labels", ignore_errors=True)
     omezarr.write_label_image(path, "truth", truth.labels, mpp=mpp, version=version)
     # Read back: the labels of a large slide are lazy, and would be worked out again.

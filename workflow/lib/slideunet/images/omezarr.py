@@ -1,6 +1,5 @@
 """OME-Zarr on disk: pyramids of images (c, y, x) and labels (y, x) with valid 0.4 and 0.5 metadata.
 
-The only module that knows the keys of the format: https://ngff.openmicroscopy.org/0.5/
 Arrays are opened by the path that the multiscales metadata gives, never by listing a folder.
 """
 
@@ -19,6 +18,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.errors import ContainsGroupError
 
 from slideunet.images.blocks import BLOCK, LEVELS, Region, block_count, blocks
+from slideunet.images.omezarr_metadata import Version, image_metadata, label_metadata
 from slideunet.images.pyramid import Halve, halve, halved_image, halved_labels, level_shapes
 
 if TYPE_CHECKING:
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 CHUNK = 512
 MAPS = "maps"  # Folder of an image beside a foreground: what else the network tells.
-Version = Literal["0.4", "0.5"]
-
-_RGB = ("FF0000", "00FF00", "0000FF")
 
 
 def create_image(
@@ -60,16 +57,9 @@ def create_image(
     levels : int, optional
         How many; all when not given.
     """
-    shapes = _create_levels(path, shape, np.dtype(dtype), version, levels)
-    axes = [{"name": "c", "type": "channel"}, *_space_axes(mpp)]
-    _set_metadata(
-        zarr.open_group(path, mode="r+"),
-        version,
-        {
-            "multiscales": [_multiscales(name or path.name.split(".zarr")[0], axes, shapes, mpp, version)],
-            "omero": {"channels": _omero_channels(channels, np.dtype(dtype))},
-        },
-    )
+    count = _create_levels(path, shape, np.dtype(dtype), version, levels)
+    facts = image_metadata(name or path.name.split(".zarr")[0], channels, dtype, count, mpp, version)
+    _set_metadata(zarr.open_group(path, mode="r+"), version, facts)
 
 
 def create_labels(
@@ -93,20 +83,9 @@ def create_labels(
     first_level : int
         Level of the image that the first of these is as large as.
     """
-    shapes = _create_levels(path, shape, np.dtype(np.uint32), version, levels)
-    image_label: dict[str, Any] = {"source": {"image": "../../"}}
-    if version == "0.4":
-        image_label["version"] = "0.4"
-    _set_metadata(
-        zarr.open_group(path, mode="r+"),
-        version,
-        {
-            "multiscales": [
-                _multiscales(name or path.name, _space_axes(mpp), shapes, mpp, version, first_level)
-            ],
-            "image-label": image_label,
-        },
-    )
+    count = _create_levels(path, shape, np.dtype(np.uint32), version, levels)
+    facts = label_metadata(name or path.name, count, mpp, version, first_level)
+    _set_metadata(zarr.open_group(path, mode="r+"), version, facts)
 
 
 def write_block(levels: Sequence[zarr.Array], region: Region, pixels: np.ndarray) -> None:
@@ -248,15 +227,16 @@ def _halved(array: zarr.Array) -> Halve:
 
 
 def _create_levels(
-    path: Path, shape: tuple[int, ...], dtype: np.dtype, version: Version, levels: int | None = None
-) -> list[tuple[int, ...]]:
+    path: Path, shape: tuple[int, ...], dtype: np.dtype, version: Version, levels: int | None
+) -> int:
+    """Create the arrays of a pyramid and return how many there are."""
     group = zarr.create_group(path, zarr_format=_zarr_format(version))
     shapes = level_shapes(shape)[:levels]
     for level, level_shape in enumerate(shapes):
         # A slide of one block has few files as it is; elsewhere a block is one file on each level.
         shard = BLOCK >> level if block_count(shape) > 1 and level <= LEVELS else CHUNK
         _create_array(group, str(level), level_shape, dtype, version, shard)
-    return shapes
+    return len(shapes)
 
 
 def _create_array(
@@ -282,41 +262,6 @@ def _create_array(
         fill_value=0,
         **options,
     )
-
-
-def _multiscales(
-    name: str,
-    axes: list[dict],
-    shapes: list[tuple[int, ...]],
-    mpp: float | None,
-    version: Version,
-    first: int = 0,
-) -> dict:
-    sizes = [(mpp or 1.0) * 2 ** (first + level) for level in range(len(shapes))]
-    datasets = [
-        {
-            "path": str(level),
-            "coordinateTransformations": [{"type": "scale", "scale": [1.0] * (len(axes) - 2) + [size] * 2}],
-        }
-        for level, size in enumerate(sizes)
-    ]
-    known = {"name": name, "axes": axes, "datasets": datasets}
-    return {"version": "0.4"} | known if version == "0.4" else known
-
-
-def _space_axes(mpp: float | None) -> list[dict[str, str]]:
-    unit = {} if mpp is None else {"unit": "micrometer"}
-    return [{"name": axis, "type": "space", **unit} for axis in "yx"]
-
-
-def _omero_channels(names: Sequence[str], dtype: np.dtype) -> list[dict[str, Any]]:
-    top = float(np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else 1.0
-    colours = _RGB if len(names) == 3 else ("FFFFFF",) * len(names)
-    window = {"min": 0.0, "max": top, "start": 0.0, "end": top}
-    return [
-        {"label": name, "color": colour, "window": window, "active": True}
-        for name, colour in zip(names, colours, strict=True)
-    ]
 
 
 def _set_metadata(group: zarr.Group, version: Version, facts: dict[str, Any]) -> None:

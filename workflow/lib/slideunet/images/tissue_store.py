@@ -10,6 +10,7 @@ import numpy as np
 from slideunet.images import omezarr, stores, tissue
 from slideunet.images.building import move_unless_there, unfinished
 from slideunet.images.normalisation import Background
+from slideunet.images.omezarr_metadata import Version
 
 Choice = Literal["auto", "none"]
 
@@ -38,7 +39,7 @@ class StoredMask:
 
 
 def make_mask(
-    store: Path, image: Path, choice: Choice, background: Background, version: omezarr.Version
+    store: Path, image: Path, choice: Choice, background: Background, version: Version
 ) -> StoredMask | None:
     """Write `labels/tissue` into a store that is being made, when the slide needs one and it is not there.
 
@@ -84,7 +85,7 @@ def read_mask(store: Path, slide: Mapping[str, Any]) -> StoredMask | None:
     return StoredMask(np.asarray(omezarr.open_level(path, 0)[:]) > 0, level)
 
 
-def _write(store: Path, mask: StoredMask, mpp: float | None, version: omezarr.Version) -> None:
+def _write(store: Path, mask: StoredMask, mpp: float | None, version: Version) -> None:
     new = unfinished(store)
     pixels = mask.pixels.astype(np.uint32)
     omezarr.write_labels(

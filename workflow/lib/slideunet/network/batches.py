@@ -8,7 +8,7 @@ from typing import Any, Literal
 from slideunet.batch import each_slide
 from slideunet.cells.methods import Method, heads_for, method_for
 from slideunet.clusters import Workers
-from slideunet.images.omezarr import Version
+from slideunet.images.omezarr_metadata import Version
 from slideunet.images.stores import is_current, read_manifest
 from slideunet.network.choice import choose_engine
 from slideunet.network.facts import read_model_facts

@@ -8,7 +8,7 @@ from typing import Any
 
 from slideunet.errors import InputError
 from slideunet.fingerprint import fingerprint
-from slideunet.images.omezarr import Version
+from slideunet.images.omezarr_metadata import Version
 from slideunet.images.stores import read_manifest
 from slideunet.images.tissue_store import Choice
 from slideunet.network.facts import EngineName, Head, Precision

@@ -16,6 +16,7 @@ from slideunet.fingerprint import fingerprint
 from slideunet.images import omezarr, stores
 from slideunet.images.blocks import block_at, block_count
 from slideunet.images.building import Building, building, digests
+from slideunet.images.omezarr_metadata import Version
 from slideunet.images.tissue_store import StoredMask, make_mask
 from slideunet.logs import progress_line
 from slideunet.network.block import Task, measure_halo, predict_block
@@ -125,9 +126,7 @@ def _pixels(shape: tuple[int, ...], index: int) -> int:
     return (rows.stop - rows.start) * (columns.stop - columns.start)
 
 
-def _creator(
-    slide: Mapping[str, Any], maps: Sequence[str], version: omezarr.Version
-) -> Callable[[Path], None]:
+def _creator(slide: Mapping[str, Any], maps: Sequence[str], version: Version) -> Callable[[Path], None]:
     """Return what makes an empty store: the foreground as a pyramid, other maps at full size beside it."""
     create = functools.partial(
         omezarr.create_image, dtype=np.dtype(np.uint8), mpp=slide["mpp"], version=version, name=slide["slide"]
