@@ -21,6 +21,8 @@ from slideunet.inputs.checks import (
 from slideunet.inputs.split import split_groups
 from slideunet.logs import log_to
 
+_MOST_WARNINGS = 20  # Of single slides in the log: hundreds hide what comes after them.
+
 
 def main(
     *,
@@ -74,12 +76,19 @@ def main(
     if problems:
         raise InputError(problems)
     _set_aside(damaged, quarantine_folder)
-    for warning in [f"slide {check.slide}: {text}" for check in checks for text in check.warnings]:
-        logging.warning(warning)
-    for warning in cohort_warnings(checks):
-        logging.warning(warning)
+    _warn(checks, table)
     batch_of = {slide: batch for batch, slides in batches.items() for slide in slides}
     write_atomically(table, check_table(checks, sheet, batch_of).to_csv(sep="\t", index=False))
+
+
+def _warn(checks: Sequence[SlideCheck], table: Path) -> None:
+    warnings = [f"slide {check.slide}: {text}" for check in checks for text in check.warnings]
+    for warning in warnings[:_MOST_WARNINGS]:
+        logging.warning(warning)
+    if len(warnings) > _MOST_WARNINGS:
+        logging.warning(f"... and {len(warnings) - _MOST_WARNINGS} more like these: all are in {table}")
+    for warning in cohort_warnings(checks):
+        logging.warning(warning)
 
 
 def _set_aside(damaged: Sequence[SlideCheck], folder: Path) -> None:
