@@ -5,7 +5,8 @@
 Drawn nuclei, batches of 4 patches of 256 px, the recipe of the model that ships with all its augmentation.
 "bare" is what a step cannot do without (forward pass, loss, backward pass, optimiser) on batches in memory;
 "fit" is the training of the workflow, with so many processes that prepare patches beside it, without its
-validation. They take turns, and the fastest turn of each counts. Writes bench/results/training.json.
+validation. Both in the precision that is the quicker one here. They take turns, and the fastest turn of each
+counts. Writes bench/results/training.json.
 """
 
 import argparse
@@ -28,10 +29,11 @@ from bench_cells import nuclei, pixels  # noqa: E402
 from slideunet.images.conversion import Slide, convert  # noqa: E402
 from slideunet.images.stores import read_manifest  # noqa: E402
 from slideunet.inputs.schema import check_configuration  # noqa: E402
+from slideunet.network.facts import Precision  # noqa: E402
 from slideunet.network.losses import CellsLoss, build_loss  # noqa: E402
 from slideunet.network.model import build_spec, labelled_slides  # noqa: E402
 from slideunet.network.patches import LabelledSlide, batches  # noqa: E402
-from slideunet.network.step import training_step  # noqa: E402
+from slideunet.network.step import quicker_precision, training_step  # noqa: E402
 from slideunet.network.training import TrainingPlan, fit, training_patches  # noqa: E402
 from slideunet.network.unet import UNet, UNetSpec, channels_last  # noqa: E402
 
@@ -54,11 +56,11 @@ def slides(folder: Path) -> list[LabelledSlide]:
     return labelled_slides([read_manifest(path) for path in manifests], folder / "slides", CONFIG["data"])
 
 
-def recipe(steps: int) -> TrainingPlan:
+def recipe(steps: int, precision: Precision) -> TrainingPlan:
     """Return the plan of two epochs of so many steps, the first to warm up."""
     known = {name: CONFIG["training"][name] for name in TrainingPlan.__annotations__ if name != "seed"}
     patches = steps * known["batch_size"]
-    return TrainingPlan(**known | {"seed": 0, "precision": "bf16", "epochs": 2, "epoch_patches": patches})
+    return TrainingPlan(**known | {"seed": 0, "precision": precision, "epochs": 2, "epoch_patches": patches})
 
 
 def bare(spec: UNetSpec, train: Sequence[LabelledSlide], plan: TrainingPlan, folder: Path) -> float:
@@ -91,7 +93,8 @@ def whole(spec: UNetSpec, train: Sequence[LabelledSlide], plan: TrainingPlan, wo
 def measure(encoder: str, steps: int, turns: int, workers: Sequence[int]) -> dict[str, list[float]]:
     """Return the seconds of a step, of every turn, of what is compared."""
     model = CONFIG["model"] | {"encoder": None if encoder == "own" else encoder}
-    spec, plan = build_spec(model, channels=1), recipe(steps)
+    spec, known = build_spec(model, channels=1), CONFIG["training"]
+    plan = recipe(steps, quicker_precision(spec, known["patch_size"], known["batch_size"]))
     seconds: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as name:
         train = slides(Path(name))
