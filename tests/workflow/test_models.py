@@ -59,14 +59,10 @@ def test_a_training_that_begins_with_a_model_is_not_tested_on_what_that_has_seen
 
 def test_several_seeds_make_one_model_and_the_report_tells_their_spread(cohort, snakemake, tiny, tmp_path):
     shutil.copyfile(cohort / "slides.tsv", tmp_path / "slides.tsv")
-    results = tmp_path / "results"
-    shutil.copytree(cohort / "results/model/state", results / "model/state")
-    states = {path: path.stat().st_mtime_ns for path in (results / "model/state").glob("*/*")}
-    assert states
     config = tiny | {"slides": "slides.tsv", "training": tiny["training"] | {"seeds": [0, 7]}}
     result = snakemake(tmp_path, config=config)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert states == {path: path.stat().st_mtime_ns for path in states}  # Seed 0 is not trained again.
+    results = tmp_path / "results"
     weights = [at / "model.safetensors" for at in (results / "seeds/0", cohort / "results/model")]
     assert weights[0].read_bytes() == weights[1].read_bytes()  # The seed alone decides.
     model = json.loads((tmp_path / MODEL).read_text())
@@ -80,6 +76,13 @@ def test_several_seeds_make_one_model_and_the_report_tells_their_spread(cohort, 
         assert list(row["seeds"]) == ["0", "7"]
         assert row["mean"] == pytest.approx(sum(row["seeds"].values()) / 2)
     assert "standard deviation" in (results / "report/report.html").read_text()
+    states = {path: path.stat().st_mtime_ns for path in (results / "model/state").glob("*/*")}
+    config |= {"training": tiny["training"] | {"seeds": [0, 7, 8]}}
+    result = snakemake(tmp_path, MODEL, config=config)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert json.loads((tmp_path / MODEL).read_text())["architecture"]["members"] == 3
+    assert len(list((results / "model/state").iterdir())) == 3
+    assert states == {path: path.stat().st_mtime_ns for path in states}  # The first two are not repeated.
 
 
 def test_one_command_finds_the_cells_of_a_folder_of_images(cohort, tmp_path):
