@@ -33,7 +33,7 @@ def image_metadata(
     axes = [{"name": "c", "type": "channel"}, *_space_axes(mpp)]
     return {
         "multiscales": [_multiscales(name, axes, range(levels), mpp, version)],
-        "omero": {"channels": _omero_channels(channels, np.dtype(dtype))},
+        "omero": {"channels": _omero_channels(channels, dtype)},
     }
 
 
