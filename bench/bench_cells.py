@@ -30,11 +30,12 @@ from rasterio.features import shapes  # noqa: E402
 from scipy import ndimage as ndi  # noqa: E402
 from skimage.measure import regionprops_table  # noqa: E402
 
-from slideunet.cells.export import export_cells, export_fingerprint  # noqa: E402
-from slideunet.cells.numbering import number_by_blocks  # noqa: E402
-from slideunet.images import omezarr  # noqa: E402
-from slideunet.images.blocks import block_at, digest  # noqa: E402
-from slideunet.images.stores import block_digests, store_path, write_manifest  # noqa: E402
+from slideunet.cells.export.export_slide import export_cells, export_fingerprint  # noqa: E402
+from slideunet.cells.separation.numbering import number_by_blocks  # noqa: E402
+from slideunet.geometry.blocks import block_at, digest  # noqa: E402
+from slideunet.stores import omezarr  # noqa: E402
+from slideunet.stores.manifests import store_path, write_manifest  # noqa: E402
+from slideunet.stores.verified import block_digests  # noqa: E402
 
 GOAL = 5000
 CHANNELS = ("red", "green", "blue")

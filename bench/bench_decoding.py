@@ -24,14 +24,14 @@ from scipy import ndimage as ndi  # noqa: E402
 from skimage.feature import peak_local_max  # noqa: E402
 from skimage.segmentation import watershed  # noqa: E402
 
-from slideunet.cells.decoding import Decoding  # noqa: E402
-from slideunet.cells.labelling import label_slide  # noqa: E402
-from slideunet.cells.methods import Method  # noqa: E402
-from slideunet.images import omezarr  # noqa: E402
-from slideunet.images.blocks import BLOCK, blocks, digest  # noqa: E402
-from slideunet.images.stores import store_path, write_manifest  # noqa: E402
-from slideunet.network.facts import HEADS, OFFSET_ZERO, output_maps  # noqa: E402
-from slideunet.network.targets import cell_targets  # noqa: E402
+from slideunet.cells.separation.decoding import Decoding  # noqa: E402
+from slideunet.cells.separation.label_slide import label_slide  # noqa: E402
+from slideunet.cells.separation.methods import Method  # noqa: E402
+from slideunet.geometry.blocks import BLOCK, blocks, digest  # noqa: E402
+from slideunet.model_json import HEADS, OFFSET_ZERO, output_maps  # noqa: E402
+from slideunet.network.patches.targets import cell_targets  # noqa: E402
+from slideunet.stores import omezarr  # noqa: E402
+from slideunet.stores.manifests import store_path, write_manifest  # noqa: E402
 
 GOAL = 8.0
 NAMES = output_maps(HEADS)

@@ -32,17 +32,17 @@ import torch  # noqa: E402
 from monai.inferers import sliding_window_inference  # noqa: E402
 
 from slideunet.clusters import ClusterSpec, open_client  # noqa: E402
-from slideunet.images.conversion import Slide, convert  # noqa: E402
-from slideunet.images.normalisation import Normalisation  # noqa: E402
-from slideunet.images.stores import discard_store  # noqa: E402
-from slideunet.network.cores import predict_core  # noqa: E402
-from slideunet.network.engines import choose_engine, open_engine  # noqa: E402
-from slideunet.network.facts import Precision  # noqa: E402
-from slideunet.network.inference import for_inference, reduced_precision  # noqa: E402
-from slideunet.network.plan import Plan  # noqa: E402
-from slideunet.network.prediction import predict_slide  # noqa: E402
-from slideunet.network.unet import PRESETS, UNet, UNetSpec, channels_last  # noqa: E402
-from slideunet.network.weights import load_model, save_model  # noqa: E402
+from slideunet.model_json import Precision  # noqa: E402
+from slideunet.network.architecture.model_folder import load_model, save_model  # noqa: E402
+from slideunet.network.architecture.unet import PRESETS, UNet, UNetSpec, channels_last  # noqa: E402
+from slideunet.network.inference.engines import choose_engine, open_engine  # noqa: E402
+from slideunet.network.inference.plan import Plan  # noqa: E402
+from slideunet.network.inference.predict_region import predict_core  # noqa: E402
+from slideunet.network.inference.predict_slide import predict_slide  # noqa: E402
+from slideunet.network.inference.torch_tiles import for_inference, reduced_precision  # noqa: E402
+from slideunet.slides.convert import Slide, convert  # noqa: E402
+from slideunet.slides.normalisation import Normalisation  # noqa: E402
+from slideunet.stores.manifests import discard_store  # noqa: E402
 
 CORES, BLOCK, BARE = 2, 4096, 2048
 CONSTANTS = Normalisation((0.0,), (255.0,))

@@ -60,7 +60,7 @@ def _tiles(block: np.ndarray, length: int) -> Iterator[np.ndarray]:
 
 def convert_slide(folder: Path, name: str) -> None:
     """Convert as the workflow does."""
-    from slideunet.images.conversion import Slide, convert
+    from slideunet.slides.convert import Slide, convert
 
     slide = Slide(name, folder / f"{name}.tif", None, None)
     convert(slide, folder / f"slides/{name}.json", channels=None, version="0.5", threads=CORES)
@@ -68,9 +68,9 @@ def convert_slide(folder: Path, name: str) -> None:
 
 def predict(folder: Path, name: str, precision: str) -> None:
     """Predict as a worker of the workflow does."""
-    from slideunet.network.engines import choose_engine
-    from slideunet.network.plan import Plan
-    from slideunet.network.prediction import predict_slide
+    from slideunet.network.inference.engines import choose_engine
+    from slideunet.network.inference.plan import Plan
+    from slideunet.network.inference.predict_slide import predict_slide
 
     plan = Plan(choose_engine("auto"), precision, None, None, "none", "0.5")  # type: ignore[arg-type]
     manifest = folder / f"predictions/{name}.json"
@@ -79,15 +79,15 @@ def predict(folder: Path, name: str, precision: str) -> None:
 
 def label(manifest: Path) -> None:
     """Separate and number the cells as the workflow does."""
-    from slideunet.cells.decoding import Decoding
-    from slideunet.cells.labelling import label_slide
+    from slideunet.cells.separation.decoding import Decoding
+    from slideunet.cells.separation.label_slide import label_slide
 
     label_slide(manifest, "f" * 64, decoding=Decoding(0.5, "distance", min_probability=0.75), version="0.5")
 
 
 def measure(image: Path, manifest: Path) -> None:
     """Measure and export the cells as the workflow does."""
-    from slideunet.cells.export import export_cells, export_fingerprint
+    from slideunet.cells.export.export_slide import export_cells, export_fingerprint
 
     table, polygons = (manifest.with_suffix(kind) for kind in (".parquet", ".geojson.gz"))
     export_cells(image, manifest, table, polygons, export_fingerprint(image, manifest))
@@ -95,9 +95,9 @@ def measure(image: Path, manifest: Path) -> None:
 
 def save_network(folder: Path, preset: str, precision: str) -> None:
     """Save a network with random weights."""
-    from slideunet.network.halo import halo
-    from slideunet.network.unet import PRESETS, UNet, UNetSpec
-    from slideunet.network.weights import save_model
+    from slideunet.network.architecture.model_folder import save_model
+    from slideunet.network.architecture.receptive_field import halo
+    from slideunet.network.architecture.unet import PRESETS, UNet, UNetSpec
 
     network = UNet(UNetSpec(channels=1, **PRESETS[preset]))
     facts = {"normalisation": "percentile", "background": "dark", "threshold": 0.5, "precision": precision}
@@ -112,9 +112,6 @@ def measured(work: Any, *arguments: Any) -> dict[str, float]:  # noqa: ANN401
 
 
 def _measure(work: Any, arguments: tuple[Any, ...]) -> dict[str, float]:  # noqa: ANN401
-    import slideunet.cells.export
-    import slideunet.images.conversion
-    import slideunet.network.prediction  # noqa: F401
 
     start = time.perf_counter()
     work(*arguments)

@@ -26,16 +26,17 @@ import torch  # noqa: E402
 import yaml  # noqa: E402
 from bench_cells import nuclei, pixels  # noqa: E402
 
-from slideunet.images.conversion import Slide, convert  # noqa: E402
-from slideunet.images.stores import read_manifest  # noqa: E402
-from slideunet.inputs.schema import check_configuration  # noqa: E402
-from slideunet.network.facts import Precision  # noqa: E402
-from slideunet.network.losses import CellsLoss, build_loss  # noqa: E402
-from slideunet.network.model import build_spec, labelled_slides  # noqa: E402
-from slideunet.network.patches import LabelledSlide, batches  # noqa: E402
-from slideunet.network.step import quicker_precision, training_step  # noqa: E402
-from slideunet.network.training import TrainingPlan, fit, training_patches  # noqa: E402
-from slideunet.network.unet import UNet, UNetSpec, channels_last  # noqa: E402
+from slideunet.inputs.configuration.schema import check_configuration  # noqa: E402
+from slideunet.model_json import Precision  # noqa: E402
+from slideunet.network.architecture.unet import UNet, UNetSpec, channels_last  # noqa: E402
+from slideunet.network.patches.dataset import LabelledSlide  # noqa: E402
+from slideunet.network.training.batches import batches  # noqa: E402
+from slideunet.network.training.loop import TrainingPlan, fit, training_patches  # noqa: E402
+from slideunet.network.training.losses import CellsLoss, build_loss  # noqa: E402
+from slideunet.network.training.step import quicker_precision, training_step  # noqa: E402
+from slideunet.network.training.train import build_spec, labelled_slides  # noqa: E402
+from slideunet.slides.convert import Slide, convert  # noqa: E402
+from slideunet.stores.manifests import read_manifest  # noqa: E402
 
 GOAL = 0.95
 CORES, SLIDES, SIDE = 2, 6, 1024

@@ -9,9 +9,9 @@ from typing import Any
 # A command of its own, outside of Snakemake: the package lies in the workflow.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "workflow" / "lib"))
 
-from slideunet.inputs.schema import configuration_table
-from slideunet.inputs.strict_yaml import read_yaml_strictly
-from slideunet.inputs.wording import allowed_values
+from slideunet.inputs.configuration.schema import configuration_table
+from slideunet.inputs.configuration.strict_yaml import read_yaml_strictly
+from slideunet.inputs.configuration.wording import allowed_values
 
 ROOT = Path(__file__).resolve().parent.parent
 

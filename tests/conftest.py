@@ -48,7 +48,7 @@ def draw_cells():
 @pytest.fixture(scope="session")
 def convert_cells(draw_cells):
     """Draw cells, save them as files of a user, convert them, and return the manifest of the store."""
-    from slideunet.images.conversion import Slide, convert
+    from slideunet.slides.convert import Slide, convert
 
     def make(folder, slide="S1", **drawing):
         image, labels = draw_cells(**drawing)
@@ -72,20 +72,23 @@ def slide_store(tmp_path_factory, convert_cells):
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of 512 px of chunks of 64: all proportions as they are, and slides of many blocks are small."""
-    from slideunet.images import blocks, conversion, file_pixels, omezarr
+    from slideunet.geometry import blocks as blocks_module
+    from slideunet.slides import convert as convert_module
+    from slideunet.sources import lazy_pixels
+    from slideunet.stores import omezarr
 
-    for module in (blocks, conversion, omezarr):
+    for module in (blocks_module, convert_module, omezarr):
         monkeypatch.setattr(module, "BLOCK", 512)
     monkeypatch.setattr(omezarr, "CHUNK", 64)
-    monkeypatch.setattr(file_pixels, "CHUNK", 128)
+    monkeypatch.setattr(lazy_pixels, "CHUNK", 128)
     return 512
 
 
 @pytest.fixture(scope="session")
 def fill_store():
     """Write the pixels (c, y, x) of the blocks that a store in the making lacks."""
-    from slideunet.images import omezarr
-    from slideunet.images.blocks import block_at, digest
+    from slideunet.geometry.blocks import block_at, digest
+    from slideunet.stores import omezarr
 
     def fill(store, pixels, wanted=None):
         levels = omezarr.open_levels(store.path, "r+")
@@ -101,10 +104,10 @@ def fill_store():
 @pytest.fixture(scope="session")
 def write_store(fill_store):
     """Write a complete store with its manifest: pixels (c, y, x), labels (y, x), and maps by their names."""
-    from slideunet.fingerprint import fingerprint
-    from slideunet.images import omezarr
-    from slideunet.images.building import building
-    from slideunet.images.stores import block_digests
+    from slideunet.stores import omezarr
+    from slideunet.stores.fingerprint import fingerprint
+    from slideunet.stores.resumable import building
+    from slideunet.stores.verified import block_digests
 
     def write(manifest, pixels, *, labels=None, maps=None, name="truth", version="0.5", **facts):
         facts = {"fingerprint": manifest.stem, "mpp": None, "shape": list(pixels.shape)} | facts
@@ -144,7 +147,7 @@ def random_network():
     """Build a U-Net whose weights and batch statistics are all random and matter."""
     import torch
 
-    from slideunet.network.unet import UNet, UNetSpec
+    from slideunet.network.architecture.unet import UNet, UNetSpec
 
     def build(
         seed=0, channels=1, width=4, depth=2, decoder="transposed", dropout=0.0, heads=(), encoder=None
@@ -167,8 +170,8 @@ def random_network():
 @pytest.fixture(scope="session")
 def save_network():
     """Save a network as a model that is ready to predict, and return its folder."""
-    from slideunet.network.halo import halo
-    from slideunet.network.weights import save_model
+    from slideunet.network.architecture.model_folder import save_model
+    from slideunet.network.architecture.receptive_field import halo
 
     def save(folder, network, **facts):
         known = {"architecture": network.spec.as_dict(), "halo": halo(network.spec), "threshold": 0.5}
@@ -182,9 +185,9 @@ def save_network():
 @pytest.fixture
 def labelled_slide():
     """Open a converted slide as training and validation see it."""
-    from slideunet.images.normalisation import normalisation
-    from slideunet.images.stores import read_manifest
-    from slideunet.network.patches import LabelledSlide
+    from slideunet.network.patches.dataset import LabelledSlide
+    from slideunet.slides.normalisation import normalisation
+    from slideunet.stores.manifests import read_manifest
 
     def open_slide(manifest):
         facts = read_manifest(manifest)

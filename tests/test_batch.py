@@ -2,7 +2,7 @@ import pytest
 
 from slideunet.batch import each_slide, finish_batch
 from slideunet.errors import DamagedDataError, InputError, MachineError, SlideunetError
-from slideunet.images.stores import read_manifest, write_manifest
+from slideunet.stores.manifests import read_manifest, write_manifest
 
 
 def test_every_slide_has_its_turn_and_says_whether_there_was_something_to_do(caplog, monkeypatch):

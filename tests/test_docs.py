@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from slideunet import __version__
-from slideunet.cells.measurement import measure
+from slideunet.cells.measurement.measure import measure
 from slideunet.report.tables import metrics_table
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
-from slideunet.cells.decoding import decoding_for
-from slideunet.cells.separation import separate
-from slideunet.images.normalisation import normalisation
-from slideunet.images.statistics import survey
-from slideunet.network.cores import predict_core
-from slideunet.network.openvino_engine import OpenVINOEngine
-from slideunet.network.weights import load_model
+from slideunet.cells.separation.decoding import decoding_for
+from slideunet.cells.separation.separate import separate
+from slideunet.network.architecture.model_folder import load_model
+from slideunet.network.inference.openvino_engine import OpenVINOEngine
+from slideunet.network.inference.predict_region import predict_core
+from slideunet.slides.normalisation import normalisation
+from slideunet.slides.statistics import survey
 
 MODELS = Path(__file__).resolve().parents[1] / "resources" / "models"
 NAMES = ("nuclei-brightfield", "nuclei-fluorescence")

@@ -5,8 +5,8 @@ import pytest
 from scipy import ndimage as ndi
 from skimage.draw import ellipse
 
-from slideunet.network.facts import HEADS, OFFSET_ZERO, output_maps
-from slideunet.network.targets import cell_targets
+from slideunet.model_json import HEADS, OFFSET_ZERO, output_maps
+from slideunet.network.patches.targets import cell_targets
 
 
 @pytest.fixture(scope="session")

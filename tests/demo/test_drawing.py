@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from slideunet.demo import fluorescence, histology
-from slideunet.demo.cells import cells_near
+from slideunet.demo.cell_positions import cells_near
 from slideunet.demo.donors import fluorescence_donor, histology_donor
 from slideunet.demo.drawing import BLOCK, draw, draw_image, draw_labels
+from slideunet.demo.nucleus_shapes import paint_labels, stamp
 from slideunet.demo.scene import Region, Scene, large_scene
-from slideunet.demo.shapes import paint_labels, stamp
 from slideunet.errors import InputError
 
 LOOKS = ["fluorescence", "histology"]

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slideunet.errors import InputError
+from slideunet.inputs.configuration.strict_yaml import read_yaml_strictly
 from slideunet.inputs.sheet import RESERVED, check_purpose, missing_files, read_sheet
-from slideunet.inputs.strict_yaml import read_yaml_strictly
 
 SCHEMA = read_yaml_strictly(Path(__file__).resolve().parents[2] / "workflow/schemas/slides.schema.yaml")
 

@@ -4,10 +4,11 @@ import xml.etree.ElementTree as ElementTree
 import pandas as pd
 import pytest
 
+from slideunet.figures import curves
 from slideunet.report import figures
-from slideunet.scoring.instances import InstanceCounts
-from slideunet.scoring.pixels import PixelCounts
-from slideunet.scoring.slides import Score
+from slideunet.scoring.instance_metrics import InstanceCounts
+from slideunet.scoring.pixel_metrics import PixelCounts
+from slideunet.scoring.score_slide import Score
 
 PIXEL = PixelCounts(9, 1, 2, 50)
 SCORE = Score(PIXEL, PIXEL, PixelCounts(), InstanceCounts(n_true=5, n_pred=4, tp=(3,) * 10))
@@ -18,9 +19,9 @@ HISTORY = pd.DataFrame({"epoch": [1, 2, 3], **{name: [0.6, float("nan"), 0.4] fo
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda: figures.learning_curves(HISTORY, 2),
-        lambda: figures.learning_curves(HISTORY.head(1), None),
-        lambda: figures.learning_curves(HISTORY.assign(val_ap=0.3), 2),
+        lambda: curves.learning_curves(HISTORY, 2),
+        lambda: curves.learning_curves(HISTORY.head(1), None),
+        lambda: curves.learning_curves(HISTORY.assign(val_ap=0.3), 2),
         lambda: figures.distributions([SCORE] * 7),
         lambda: figures.distributions([SCORE]),
         lambda: figures.precision_over_iou([0.5] * 10, [0.4] * 10),
@@ -35,4 +36,4 @@ def test_figures_are_reproducible_vector_graphics(draw):
 
 
 def test_curves_as_png():
-    assert figures.learning_curves_png(HISTORY, 2).startswith(b"\x89PNG")
+    assert curves.learning_curves_png(HISTORY, 2).startswith(b"\x89PNG")

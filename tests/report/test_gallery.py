@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slideunet.images.stores import StoredPixels, read_manifest
 from slideunet.report import gallery, pictures
 from slideunet.report.gallery import GAP, SEARCHED, SHOWN, TILE, choose, draw_crops, in_words
 from slideunet.report.results import SlideResult
-from slideunet.scoring.examples import Example
+from slideunet.scoring.error_examples import Example
 from slideunet.scoring.overlaps import count_overlaps
-from slideunet.scoring.slides import compare_instances
+from slideunet.scoring.score_slide import compare_instances
+from slideunet.stores.manifests import read_manifest
+from slideunet.stores.verified import StoredPixels
 
 
 def with_examples(slide, *examples):

@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from slideunet.errors import DamagedDataError
-from slideunet.images import omezarr
-from slideunet.images.pyramid import level_shapes
-from slideunet.images.stores import block_digests, store_path, write_manifest
-from slideunet.images.tissue import skipped_share, upsampled
+from slideunet.geometry.pyramid import level_shapes
 from slideunet.report.masks import OUTLINE, at_level, draw_mask, masked
 from slideunet.report.page import Run, render_page, summary_of
 from slideunet.report.results import SlideResult, warnings_of
+from slideunet.slides.tissue import skipped_share, upsampled
+from slideunet.stores import omezarr
+from slideunet.stores.manifests import store_path, write_manifest
+from slideunet.stores.verified import block_digests
 
 SHAPE, LEVEL = (1201, 900), 3
 STATISTICS = [{"low": 60.0, "high": 250.0}] * 3

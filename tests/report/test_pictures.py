@@ -9,8 +9,8 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from slideunet.report import pictures
-from slideunet.report.cases import colours_by_match
 from slideunet.report.pictures import CORRECT, FALSE, MISSED
+from slideunet.report.side_by_side import colours_by_match
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 5])

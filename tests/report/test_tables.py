@@ -7,9 +7,9 @@ import pytest
 from slideunet.errors import DamagedDataError
 from slideunet.report.results import SlideResult, load_results
 from slideunet.report.tables import breakdown, guard_formula, metrics_table, split_overview, summarise
-from slideunet.scoring.instances import InstanceCounts
-from slideunet.scoring.pixels import PixelCounts
-from slideunet.scoring.slides import Score
+from slideunet.scoring.instance_metrics import InstanceCounts
+from slideunet.scoring.pixel_metrics import PixelCounts
+from slideunet.scoring.score_slide import Score
 
 
 def result(slide, tp, fp, group="g", split="test", **metadata):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from slideunet.scoring.intervals import interval_of_mean, interval_of_pooled_dice
-from slideunet.scoring.pixels import PixelCounts
+from slideunet.scoring.pixel_metrics import PixelCounts
 
 
 def test_fewer_than_three_groups_give_no_interval():

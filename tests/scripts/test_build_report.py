@@ -11,8 +11,8 @@ import build_report
 import score_slides
 from slideunet import quarantine
 from slideunet.errors import InputError
-from slideunet.images.stores import write_manifest
-from slideunet.scoring.pixels import count_pixels
+from slideunet.scoring.pixel_metrics import count_pixels
+from slideunet.stores.manifests import write_manifest
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 

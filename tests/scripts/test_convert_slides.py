@@ -4,7 +4,7 @@ import tifffile
 import convert_slides
 from slideunet import quarantine
 from slideunet.errors import InputError
-from slideunet.images import stores
+from slideunet.stores import manifests, verified
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def run(rows, folder, required=("x", "y"), **options):
         threads=2,
         **{"mpp": None, "shrink_by": 1.0, "unjudged": None} | options,
     )
-    return stores.read_manifest(folder / "batch.json")
+    return manifests.read_manifest(folder / "batch.json")
 
 
 def times(folder):
@@ -42,9 +42,9 @@ def times(folder):
 def test_a_batch_is_converted_and_a_second_time_left_alone(rows, tmp_path):
     batch = run(rows, tmp_path)
     assert list(batch) == ["001", "NA"]
-    assert stores.is_current(tmp_path / "slides/001.json", batch["001"])
-    assert stores.read_manifest(tmp_path / "slides/001.json")["n_objects"] > 3
-    assert stores.read_manifest(tmp_path / "slides/NA.json")["n_objects"] is None
+    assert manifests.is_current(tmp_path / "slides/001.json", batch["001"])
+    assert manifests.read_manifest(tmp_path / "slides/001.json")["n_objects"] > 3
+    assert manifests.read_manifest(tmp_path / "slides/NA.json")["n_objects"] is None
     before = times(tmp_path)
     assert run(rows, tmp_path) == batch
     assert times(tmp_path) == before
@@ -82,10 +82,10 @@ def test_what_the_check_has_set_aside_is_not_tried_again(rows, tmp_path):
 
 def test_the_working_resolution_is_that_of_image_and_truth(rows, tmp_path):
     run(rows, tmp_path, mpp=1.0)
-    facts = stores.read_manifest(tmp_path / "slides/001.json")
+    facts = manifests.read_manifest(tmp_path / "slides/001.json")
     assert (facts["mpp"], facts["scale"], facts["shape"]) == (1.0, 2.0, [1, 30, 36])
     labels = tifffile.imread(rows[0]["labels"])
-    found = stores.open_label_store(tmp_path / "slides/001.json", "truth")[:]
+    found = verified.open_label_store(tmp_path / "slides/001.json", "truth")[:]
     assert found.shape == (30, 36)
     assert set(found.ravel()) <= set(labels.ravel())
 
@@ -94,9 +94,9 @@ def test_image_and_truth_shrink_together_and_again_by_another_factor(rows, tmp_p
     run(rows, tmp_path)
     for factor, shape in ((2.0, (30, 36)), (3.0, (20, 24))):
         run(rows, tmp_path, shrink_by=factor)
-        facts = stores.read_manifest(tmp_path / "slides/001.json")
+        facts = manifests.read_manifest(tmp_path / "slides/001.json")
         assert (facts["scale"], facts["mpp"]) == (factor, 0.5 * factor)
         assert tuple(facts["shape"][1:]) == shape
-        assert stores.open_label_store(tmp_path / "slides/001.json", "truth").shape == shape
+        assert verified.open_label_store(tmp_path / "slides/001.json", "truth").shape == shape
     run(rows, tmp_path)
-    assert stores.read_manifest(tmp_path / "slides/001.json")["shape"] == [1, 60, 71]
+    assert manifests.read_manifest(tmp_path / "slides/001.json")["shape"] == [1, 60, 71]

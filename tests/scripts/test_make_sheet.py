@@ -6,8 +6,8 @@ import pytest
 
 import make_sheet
 from slideunet.errors import InputError
+from slideunet.inputs.configuration.strict_yaml import read_yaml_strictly
 from slideunet.inputs.sheet import missing_files, read_sheet
-from slideunet.inputs.strict_yaml import read_yaml_strictly
 
 ROOT = Path(__file__).resolve().parents[2]
 

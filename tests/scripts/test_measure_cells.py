@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import measure_cells
-from slideunet.images import stores
+from slideunet.stores import manifests
 
 
 @pytest.fixture
@@ -74,9 +74,9 @@ def test_only_what_changed_is_done_again(folder, run):
     run()
     assert times(folder) == before
     manifest = folder / "predictions/S1.json"
-    facts = stores.read_manifest(manifest)
+    facts = manifests.read_manifest(manifest)
     facts["cells"]["fingerprint"] = "new"
-    stores.write_manifest(manifest, facts)
+    manifests.write_manifest(manifest, facts)
     run()
     assert {name for name, time in times(folder).items() if time != before[name]} == {
         "S1.parquet",

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import predict_slides
-from slideunet.images import stores
-from slideunet.images.statistics import survey
+from slideunet.slides.statistics import survey
+from slideunet.stores import manifests
 
 pytestmark = pytest.mark.usefixtures("one_thread", "small_blocks")
 
@@ -43,7 +43,7 @@ def test_parts_and_who_finishes_make_the_same_as_one_job(folder, prediction_sect
         assert told == {"slides": ["S1"], "part": part, "parts": 2}
         assert not (folder / "parts" / "S1.json").exists()
     batches = [run(folder, section, dask_section, name) for name in ("parts", "at_once")]
-    facts = [stores.read_manifest(folder / name / "S1.json") for name in ("parts", "at_once")]
+    facts = [manifests.read_manifest(folder / name / "S1.json") for name in ("parts", "at_once")]
     assert facts[0]["blocks"] == facts[1]["blocks"]
     assert len(facts[0]["blocks"]) == 3
     assert batches[0] == batches[1] == {"S1": facts[0]["fingerprint"]}

@@ -6,8 +6,8 @@ import pytest
 
 import predict_slides
 from slideunet.errors import DamagedDataError, InputError
-from slideunet.images import stores
-from slideunet.network import block
+from slideunet.network.inference import predict_block as predict_block_module
+from slideunet.stores import manifests, verified
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -43,11 +43,11 @@ def predict(folder, dask_section, prediction_section, slides, threads):
         ome_zarr="0.5",
         threads=threads,
     )
-    return stores.read_manifest(folder / "batch.json")
+    return manifests.read_manifest(folder / "batch.json")
 
 
 def pixels(folder, slide="001"):
-    return stores.open_image_store(folder / "predictions" / f"{slide}.json")[:]
+    return verified.open_image_store(folder / "predictions" / f"{slide}.json")[:]
 
 
 def times(folder):
@@ -58,7 +58,7 @@ def test_a_batch_is_predicted(folder, run):
     batch = run()
     assert list(batch) == SLIDES
     for slide in SLIDES:
-        facts = stores.read_manifest(folder / "predictions" / f"{slide}.json")
+        facts = manifests.read_manifest(folder / "predictions" / f"{slide}.json")
         assert (facts["slide"], facts["fingerprint"], facts["shape"]) == (slide, batch[slide], [1, 90, 71])
         assert facts["precision"] == "fp32"
     assert not np.array_equal(pixels(folder, "001"), pixels(folder, "NA"))
@@ -66,7 +66,7 @@ def test_a_batch_is_predicted(folder, run):
 
 def test_what_is_up_to_date_is_left_alone_without_opening_the_network(folder, run, monkeypatch):
     batch, before = run(), times(folder)
-    monkeypatch.setattr(block, "open_engine", lambda *args, **options: 1 / 0)
+    monkeypatch.setattr(predict_block_module, "open_engine", lambda *args, **options: 1 / 0)
     assert run(tile=64) == batch
     assert times(folder) == before
     with pytest.raises(ZeroDivisionError):

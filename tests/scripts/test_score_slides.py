@@ -8,8 +8,8 @@ from skimage.measure import label
 
 import score_slides
 from slideunet.errors import DamagedDataError
-from slideunet.images.stores import read_manifest, write_manifest
-from slideunet.scoring.slides import Score, score_slide
+from slideunet.scoring.score_slide import Score, score_slide
+from slideunet.stores.manifests import read_manifest, write_manifest
 
 THRESHOLD = 0.4
 

@@ -6,7 +6,7 @@ import torch
 
 import share_model
 from slideunet.errors import InputError
-from slideunet.network.weights import load_model
+from slideunet.network.architecture.model_folder import load_model
 
 
 @pytest.fixture

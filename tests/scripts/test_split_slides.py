@@ -3,7 +3,7 @@ import pytest
 
 import split_slides
 from slideunet.errors import DamagedDataError, InputError
-from slideunet.images.stores import write_manifest
+from slideunet.stores.manifests import write_manifest
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 import train_unet
-from slideunet.network import model
+from slideunet.network.training import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -59,7 +59,7 @@ def test_a_finished_training_is_taken_from_its_state(run, folder, monkeypatch):
     weights = (folder / "model/model.safetensors").read_bytes()
     for name in FILES:
         (folder / "model" / name).unlink()  # As Snakemake does before it runs a job again.
-    monkeypatch.setattr(model, "train_model", lambda *args, **kwargs: 1 / 0)
+    monkeypatch.setattr(train, "train_model", lambda *args, **kwargs: 1 / 0)
     assert run() == facts
     assert (folder / "model/model.safetensors").read_bytes() == weights
     with pytest.raises(ZeroDivisionError):
@@ -73,7 +73,7 @@ def test_strata_count_where_slides_are_drawn_by_them_and_only_there(run, folder,
         asked.append((strata, folder.name))
         raise InterruptedError
 
-    monkeypatch.setattr(model, "train_model", note)
+    monkeypatch.setattr(train, "train_model", note)
     for balance in (0.0, 1.0):
         for stratum in ("HE", "PAS"):
             write_split(folder, stratum)

@@ -6,7 +6,7 @@ from bioimageio.core import test_model as check_package
 from bioimageio.spec import InvalidDescr, load_description
 
 from slideunet.sharing.bioimage import write_package
-from slideunet.sharing.graph import Maps, write_onnx
+from slideunet.sharing.onnx_graph import Maps, write_onnx
 
 HEADS = ("distance", "centres")
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -16,11 +16,12 @@ import pytest
 import tifffile
 import yaml
 
-from slideunet.images.building import read_journal
-from slideunet.images.stores import open_image_store, read_manifest
 from slideunet.inputs.batches import LARGE
-from slideunet.network.plan import Plan
-from slideunet.network.prediction import predict_slide
+from slideunet.network.inference.plan import Plan
+from slideunet.network.inference.predict_slide import predict_slide
+from slideunet.stores.manifests import read_manifest
+from slideunet.stores.resumable import read_journal
+from slideunet.stores.verified import open_image_store
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = 8

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import tifffile
 
-from slideunet.images.stores import open_image_store, open_label_store
+from slideunet.stores.verified import open_image_store, open_label_store
 
 ROOT = Path(__file__).parents[2]
 MODEL = "results/model/model.json"

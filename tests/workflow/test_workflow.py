@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from slideunet.images.stores import open_image_store, open_label_store, read_manifest
+from slideunet.stores.manifests import read_manifest
+from slideunet.stores.verified import open_image_store, open_label_store
 
 COLUMNS = {
     *("slide", "group", "split", "n_true", "n_pred", "accuracy", "precision", "recall"),

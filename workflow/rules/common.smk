@@ -3,7 +3,7 @@ import os
 import time
 from pathlib import Path
 
-from slideunet.inputs.start import account_of_failures, load_run, stop_on_input_errors
+from slideunet.inputs.load_run import account_of_failures, load_run, stop_on_input_errors
 
 ROOT = Path(workflow.basedir)
 START = time.time()

@@ -10,11 +10,12 @@ from typing import Any
 import pandas as pd
 
 from slideunet import __version__, quarantine
-from slideunet.images.stores import read_manifest, write_atomically
 from slideunet.logs import log_to
 from slideunet.report.page import Run, render_page, summary_of
 from slideunet.report.results import load_results
 from slideunet.report.tables import metrics_table
+from slideunet.stores.files import write_atomically
+from slideunet.stores.manifests import read_manifest
 
 REPORTED = ("torch", "openvino", "numpy", "scipy", "scikit-image", "zarr", "pandas")
 

@@ -9,8 +9,7 @@ import pandas as pd
 
 from slideunet import quarantine
 from slideunet.errors import InputError
-from slideunet.images.stores import write_atomically
-from slideunet.inputs.checks import (
+from slideunet.inputs.check_slides import (
     Channels,
     SlideCheck,
     check_slides,
@@ -20,6 +19,7 @@ from slideunet.inputs.checks import (
 )
 from slideunet.inputs.split import split_groups
 from slideunet.logs import log_to
+from slideunet.stores.files import write_atomically
 
 _MOST_WARNINGS = 20  # Of single slides in the log: hundreds hide what comes after them.
 

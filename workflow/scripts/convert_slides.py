@@ -8,9 +8,9 @@ from typing import Any
 from slideunet import quarantine
 from slideunet.batch import each_slide, finish_batch
 from slideunet.errors import DamagedDataError, InputError
-from slideunet.images.conversion import Channels, convert, read_slide
-from slideunet.images.omezarr_metadata import Version
 from slideunet.logs import log_to
+from slideunet.slides.convert import Channels, convert, read_slide
+from slideunet.stores.ngff_metadata import Version
 
 
 def main(

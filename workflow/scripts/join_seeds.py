@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 
 from slideunet.logs import log_to
-from slideunet.network.joining import join_models
+from slideunet.network.training.seeds import join_models
 
 
 def main(

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from slideunet.batch import each_slide, finish_batch, read_batch
-from slideunet.cells.decoding import decoding_for
-from slideunet.cells.labelling import cells_fingerprint, label_slide
+from slideunet.cells.separation.decoding import decoding_for
+from slideunet.cells.separation.label_slide import cells_fingerprint, label_slide
 from slideunet.clusters import Workers
-from slideunet.images.omezarr_metadata import Version
-from slideunet.images.stores import read_manifest
 from slideunet.logs import log_to
-from slideunet.network.facts import read_model_facts
+from slideunet.model_json import read_model_facts
+from slideunet.stores.manifests import read_manifest
+from slideunet.stores.ngff_metadata import Version
 
 
 def main(

@@ -8,8 +8,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
 
 from slideunet.errors import InputError
-from slideunet.images.stores import write_atomically
-from slideunet.inputs.folders import pair_folders, relative_to
+from slideunet.inputs.make_sheet import pair_folders, relative_to
+from slideunet.stores.files import write_atomically
 
 
 def main(*, images: Path, labels: Path | None, out: Path, group_regex: str | None = None) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from slideunet.batch import each_slide, read_batch
-from slideunet.cells.export import export_cells, export_fingerprint
-from slideunet.cells.tables import table_fingerprint
+from slideunet.cells.export.export_slide import export_cells, export_fingerprint
+from slideunet.cells.export.parquet import table_fingerprint
 from slideunet.clusters import Workers
-from slideunet.images.stores import read_manifest, write_manifest
 from slideunet.logs import log_to
+from slideunet.stores.manifests import read_manifest, write_manifest
 
 
 def main(

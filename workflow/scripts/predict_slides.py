@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from slideunet.batch import finish_batch, read_batch
-from slideunet.cells.methods import Method
-from slideunet.images.omezarr_metadata import Version
-from slideunet.images.stores import write_manifest
+from slideunet.cells.separation.methods import Method
 from slideunet.logs import log_to
-from slideunet.network.batches import predict_batch
+from slideunet.network.inference.predict_batch import predict_batch
+from slideunet.stores.manifests import write_manifest
+from slideunet.stores.ngff_metadata import Version
 
 
 def main(

@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from slideunet.images.stores import write_atomically
 from slideunet.logs import log_to
-from slideunet.network.spread import score_model
+from slideunet.network.training.seeds import score_model
+from slideunet.stores.files import write_atomically
 
 
 def main(

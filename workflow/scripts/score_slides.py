@@ -9,14 +9,15 @@ from typing import Any
 
 from slideunet import __version__
 from slideunet.batch import each_slide, finish_batch, read_batch
-from slideunet.fingerprint import fingerprint
-from slideunet.images.blocks import block_count
-from slideunet.images.stores import open_image_store, open_label_store, read_manifest, write_manifest
+from slideunet.geometry.blocks import block_count
 from slideunet.logs import log_to
-from slideunet.scoring.baseline import Polarity
-from slideunet.scoring.dealing import in_memory, on_disk
-from slideunet.scoring.examples import Example
-from slideunet.scoring.slides import METRICS_VERSION, Score, score_slide
+from slideunet.scoring.error_examples import Example
+from slideunet.scoring.external_grouping import in_memory, on_disk
+from slideunet.scoring.otsu_baseline import Polarity
+from slideunet.scoring.score_slide import METRICS_VERSION, Score, score_slide
+from slideunet.stores.fingerprint import fingerprint
+from slideunet.stores.manifests import read_manifest, write_manifest
+from slideunet.stores.verified import open_image_store, open_label_store
 
 
 def main(

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slideunet.batch import each_slide, read_batch
-from slideunet.cells.ome_tiff import read_fingerprint, write_ome_tiff
-from slideunet.images.stores import read_manifest, write_manifest
+from slideunet.cells.export.ome_tiff import read_fingerprint, write_ome_tiff
 from slideunet.logs import log_to
+from slideunet.stores.manifests import read_manifest, write_manifest
 
 
 def main(*, slides: Sequence[str], predictions_folder: Path, cells_folder: Path, manifest: Path) -> None:

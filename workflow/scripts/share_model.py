@@ -23,17 +23,17 @@ def main(*, model: Path, format: Format, out: Path) -> None:  # noqa: A002 (the 
     """
     if out.exists():
         raise InputError(f"{out}: exists already. Name another one or move it away.")
-    from slideunet.network.weights import load_model, save_model
+    from slideunet.network.architecture.model_folder import load_model, save_model
 
     network, facts = load_model(model)
     out.parent.mkdir(parents=True, exist_ok=True)
     if format == "half":
-        from slideunet.sharing.half import halved
+        from slideunet.sharing.half_precision import halved
 
         save_model(out, halved(network.state_dict()), facts)
     elif format == "onnx":
         _require("onnxscript")
-        from slideunet.sharing.graph import Maps, write_onnx
+        from slideunet.sharing.onnx_graph import Maps, write_onnx
 
         write_onnx(Maps(network), out)
     else:

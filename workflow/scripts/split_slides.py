@@ -7,11 +7,12 @@ from pathlib import Path
 import pandas as pd
 
 from slideunet.batch import read_batch
-from slideunet.images.stores import read_manifest, write_atomically
-from slideunet.inputs.seen import mark_seen
+from slideunet.inputs.seen_slides import mark_seen
 from slideunet.inputs.split import split_groups
 from slideunet.logs import log_to
-from slideunet.network.facts import learned_contents
+from slideunet.model_json import learned_contents
+from slideunet.stores.files import write_atomically
+from slideunet.stores.manifests import read_manifest
 
 
 def main(

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from slideunet.logs import log_to
-from slideunet.network.facts import encoder_source, read_model_facts, training_fingerprint
+from slideunet.model_json import encoder_source, read_model_facts, training_fingerprint
 
 
 def main(
@@ -48,7 +48,7 @@ def main(
     if all(path.is_file() for path in finished):
         logging.info(f"This training is finished already: {state}")
     else:
-        from slideunet.network.model import train_model
+        from slideunet.network.training.train import train_model
 
         train_model(
             slides,

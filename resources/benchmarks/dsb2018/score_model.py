@@ -22,17 +22,17 @@ import torch  # noqa: E402
 from scipy import ndimage as ndi  # noqa: E402
 from skimage.transform import resize  # noqa: E402
 
-from slideunet.cells.decoding import decoding_for  # noqa: E402
-from slideunet.cells.separation import separate  # noqa: E402
-from slideunet.images.normalisation import normalisation  # noqa: E402
-from slideunet.images.statistics import survey  # noqa: E402
-from slideunet.images.stores import open_image_store, open_label_store  # noqa: E402
-from slideunet.network.cores import predict_core  # noqa: E402
-from slideunet.network.openvino_engine import OpenVINOEngine  # noqa: E402
-from slideunet.network.weights import load_model  # noqa: E402
-from slideunet.scoring.instances import InstanceCounts, count_instances  # noqa: E402
+from slideunet.cells.separation.decoding import decoding_for  # noqa: E402
+from slideunet.cells.separation.separate import separate  # noqa: E402
+from slideunet.network.architecture.model_folder import load_model  # noqa: E402
+from slideunet.network.inference.openvino_engine import OpenVINOEngine  # noqa: E402
+from slideunet.network.inference.predict_region import predict_core  # noqa: E402
+from slideunet.scoring.instance_metrics import InstanceCounts, count_instances  # noqa: E402
 from slideunet.scoring.matching import match_arrays  # noqa: E402
 from slideunet.scoring.overlaps import count_overlaps  # noqa: E402
+from slideunet.slides.normalisation import normalisation  # noqa: E402
+from slideunet.slides.statistics import survey  # noqa: E402
+from slideunet.stores.verified import open_image_store, open_label_store  # noqa: E402
 
 ZOOMS = (0.4, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0)
 DIAMETERS = (6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 120, 1000)

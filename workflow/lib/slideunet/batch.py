@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from slideunet.errors import SlideunetError
-from slideunet.images.stores import read_manifest, write_manifest
+from slideunet.stores.manifests import read_manifest, write_manifest
 
 _EVERY = 16  # How often to say how far the batch is.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slideunet.errors import SlideunetError
-from slideunet.images.stores import read_manifest, write_manifest
+from slideunet.stores.manifests import read_manifest, write_manifest
 
 
 @dataclass(frozen=True)

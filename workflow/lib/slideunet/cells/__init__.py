@@ -1,1 +1,1 @@
-"""From foreground probabilities to separated, numbered, measured and outlined cells."""
+"""From predicted maps to separated, numbered, measured and exported cells."""

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from slideunet.demo.files import write_field, write_slide
 from slideunet.demo.scene import Scene
+from slideunet.demo.write_files import write_field, write_slide
 from slideunet.errors import InputError
 
 # The columns that make a row of a sample sheet drawable, beside the sheet's own.

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slideunet.demo import fluorescence, histology
-from slideunet.demo.cells import cells_near
+from slideunet.demo.cell_positions import cells_near
 from slideunet.demo.donors import fluorescence_donor, histology_donor
+from slideunet.demo.nucleus_shapes import Stamps, paint_labels, stamp
 from slideunet.demo.randomness import Stream, place_generator
 from slideunet.demo.scene import Region, Scene
-from slideunet.demo.shapes import Stamps, paint_labels, stamp
 from slideunet.errors import InputError
 
 # A region is put together from blocks of a fixed lattice, and every block is always drawn whole: so the

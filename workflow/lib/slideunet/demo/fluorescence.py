@@ -4,11 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from slideunet.demo.cells import CONDENSED, DEBRIS, Habitat
+from slideunet.demo.cell_positions import CONDENSED, DEBRIS, Habitat
 from slideunet.demo.donors import FluorescenceDonor
+from slideunet.demo.nucleus_shapes import Stamps, add_stamps, chromatin
 from slideunet.demo.randomness import SmoothField, Stream
 from slideunet.demo.scene import Region, Scene
-from slideunet.demo.shapes import Stamps, add_stamps, chromatin
 
 MARGIN = 8
 _WHITE_LEVEL = 4095

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from slideunet.images.companions import files_of
 from slideunet.inputs.sheet import normal_path
+from slideunet.readers.companion_files import files_of
 
 LARGE = 256 * 1024**2
 MOST_SLIDES = 64

@@ -10,8 +10,8 @@ import pandas as pd
 from jsonschema import Draft202012Validator
 
 from slideunet.errors import InputError
-from slideunet.inputs.table import read_table
-from slideunet.inputs.wording import Schema, allowed_values, did_you_mean, nearest, types
+from slideunet.inputs.configuration.wording import Schema, allowed_values, did_you_mean, nearest, types
+from slideunet.inputs.text_table import read_table
 
 # Windows takes these for devices, whatever follows the first point.
 RESERVED = {

@@ -1,1 +1,1 @@
-"""The U-Net: its training and its exact tiled prediction. The only package that imports torch."""
+"""The U-Net: architecture, training patches, training, and exact tiled prediction."""

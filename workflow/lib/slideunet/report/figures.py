@@ -1,75 +1,16 @@
 """Figures as SVG data URIs: vector, self-contained, without pyplot's global state."""
 
-import base64
-import io
 from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from slideunet.scoring.instances import THRESHOLDS
-from slideunet.scoring.slides import Score
-
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#7A7A7A"
-STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "slideunet",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#888888",
-    "axes.grid": True,
-    "grid.color": "#E6E6E6",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "lines.linewidth": 1.4,
-}
-
-
-_MEASURES = {"loss": "Loss", "dice": "Dice", "ap": "Mean average precision"}
-
-
-def learning_curves(history: pd.DataFrame, best_epoch: int | None) -> str:
-    """Draw loss, Dice and average precision over the epochs as an SVG data URI."""
-    return _data_uri(_curves(history, best_epoch))
-
-
-def learning_curves_png(history: pd.DataFrame, best_epoch: int | None) -> bytes:
-    """Draw the same as a PNG file."""
-    return _encode(_curves(history, best_epoch), "png")
-
-
-def _curves(history: pd.DataFrame, best_epoch: int | None) -> Figure:
-    """Draw a chart for each measure that the history holds; the chosen epoch is marked."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(8.6, 2.7), layout="constrained")
-        measures = {name: label for name, label in _MEASURES.items() if f"val_{name}" in history}
-        charts = figure.subplots(1, len(measures), squeeze=False)[0]
-        for axes, (name, label) in zip(charts, measures.items(), strict=True):
-            for part, colour in (("train", GREY), ("val", BLUE)):
-                if f"{part}_{name}" in history:
-                    _plot_seeds(axes, history, f"{part}_{name}", colour)
-            if best_epoch is not None:
-                axes.axvline(
-                    best_epoch, color=ORANGE, linewidth=1, linestyle=(0, (4, 3)), label="chosen epoch"
-                )
-            axes.set(xlabel="Epoch", ylabel=label)
-            axes.legend()
-        return figure
-
-
-def _plot_seeds(axes: Axes, history: pd.DataFrame, column: str, colour: str) -> None:
-    """Draw a column of the history, one line for each seed where there are several."""
-    text = "training" if column.startswith("train_") else "validation"
-    seeds = [one for _, one in history.groupby("seed")] if "seed" in history else [history]
-    for number, one in enumerate(seeds):
-        values = pd.to_numeric(one[column], errors="coerce")
-        marker, label = "o" if len(values) < 3 else "", "" if number else text
-        axes.plot(one["epoch"], values, color=colour, marker=marker, markersize=3, label=label or None)
+from slideunet.figures.style import BLUE, GREY, ORANGE, STYLE, data_uri
+from slideunet.scoring.instance_metrics import THRESHOLDS
+from slideunet.scoring.score_slide import Score
 
 
 def distributions(scores: Sequence[Score]) -> str:
@@ -88,7 +29,7 @@ def distributions(scores: Sequence[Score]) -> str:
         axes.set_yticks(range(len(rows)), [label for label, *_ in rows])
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.6, len(rows) - 0.4), xlabel="Value of a slide (box: quartiles)")
         axes.grid(axis="y", visible=False)
-        return _data_uri(figure)
+        return data_uri(figure)
 
 
 def precision_over_iou(mean: Sequence[float], pooled: Sequence[float]) -> str:
@@ -100,7 +41,7 @@ def precision_over_iou(mean: Sequence[float], pooled: Sequence[float]) -> str:
         axes.plot(THRESHOLDS, pooled, color=GREY, marker="s", markersize=3, linestyle="--", label="pooled")
         axes.set(xlabel="IoU threshold", ylabel="Average precision", ylim=(-0.02, 1.02))
         axes.legend(loc="lower left")
-        return _data_uri(figure)
+        return data_uri(figure)
 
 
 def counted_cells(scores: Sequence[Score]) -> str:
@@ -117,7 +58,7 @@ def counted_cells(scores: Sequence[Score]) -> str:
         if top > 20 * np.median([1, *true]):  # one huge slide would press all others into the corner
             axes.set_xscale("symlog", linthresh=10)
             axes.set_yscale("symlog", linthresh=10)
-        return _data_uri(figure)
+        return data_uri(figure)
 
 
 def _strip(axes: Axes, height: int, values: np.ndarray, colour: str) -> None:
@@ -138,16 +79,3 @@ def _strip(axes: Axes, height: int, values: np.ndarray, colour: str) -> None:
             medianprops={**line, "linewidth": 1.8},
             capprops={"linewidth": 0},
         )
-
-
-def _data_uri(figure: Figure) -> str:
-    svg = _encode(figure, "svg")
-    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")
-
-
-def _encode(figure: Figure, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    # Ticks and ids are made only now, so the style must hold here too.
-    with mpl.rc_context(STYLE):
-        figure.savefig(buffer, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
-    return buffer.getvalue()

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from slideunet.images.pixels import Pixels
-from slideunet.images.stores import open_image_store, open_label_store
-from slideunet.images.unjudged import cells_alone
+from slideunet.geometry.pixels import Pixels
 from slideunet.report import pictures
 from slideunet.report.results import SlideResult
+from slideunet.report.shown_region import Window, square_around
 from slideunet.report.tables import metrics_table, scored
-from slideunet.report.windows import Window, square_around
-from slideunet.scoring.examples import Example, Kind
+from slideunet.scoring.error_examples import Example, Kind
+from slideunet.stores.verified import open_image_store, open_label_store
+from slideunet.truth.ignore_label import cells_alone
 
 SHOWN = 8
 """Of each kind."""

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from slideunet.images.stores import open_image_store, open_label_store
-from slideunet.images.tissue import upsampled
 from slideunet.report import pictures
-from slideunet.report.cases import Panel
 from slideunet.report.pictures import Colour
 from slideunet.report.results import SlideResult
-from slideunet.report.windows import coarse_level
+from slideunet.report.shown_region import coarse_level
+from slideunet.report.side_by_side import Panel
+from slideunet.slides.tissue import upsampled
+from slideunet.stores.verified import open_image_store, open_label_store
 
 SIDE = 512
 OUTLINE: Colour = (0, 114, 178)

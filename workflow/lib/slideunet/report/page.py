@@ -9,14 +9,15 @@ import pandas as pd
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from slideunet.figures import curves
 from slideunet.report import figures
-from slideunet.report.cases import Case, draw_case, ranked
 from slideunet.report.gallery import errors_of
 from slideunet.report.masks import draw_mask, masked, share_in_words
 from slideunet.report.pictures import CORRECT, FALSE, MISSED
 from slideunet.report.results import SlideResult, warnings_of
+from slideunet.report.side_by_side import Case, draw_case, ranked
 from slideunet.report.tables import breakdown, scored, scores_of, split_overview, spread, summarise
-from slideunet.scoring.instances import THRESHOLDS
+from slideunet.scoring.instance_metrics import THRESHOLDS
 
 NONE = "\N{EN DASH}"
 EXTREMES = 3
@@ -163,7 +164,7 @@ def _numbers(run: Run, results: Sequence[SlideResult]) -> dict[str, Any]:
 def _charts(run: Run, test: Sequence[SlideResult]) -> dict[str, str]:
     charts = dict.fromkeys(("curves", "distributions", "precision", "counted"), "")
     if run.history is not None and len(run.history):
-        charts["curves"] = figures.learning_curves(
+        charts["curves"] = curves.learning_curves(
             run.history, run.model.get("training", {}).get("best_epoch")
         )
     if test:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from slideunet.errors import DamagedDataError
-from slideunet.images.stores import read_manifest
-from slideunet.inputs.table import read_table
-from slideunet.scoring.examples import Example
-from slideunet.scoring.slides import Score
+from slideunet.inputs.text_table import read_table
+from slideunet.scoring.error_examples import Example
+from slideunet.scoring.score_slide import Score
+from slideunet.stores.manifests import read_manifest
 
 SHEET_COLUMNS = {"slide", "image", "labels", "group", "split", "stratum", "mpp"}
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from slideunet.report.results import SlideResult
-from slideunet.scoring.instances import InstanceCounts
+from slideunet.scoring.instance_metrics import InstanceCounts
 from slideunet.scoring.intervals import Interval, interval_of_mean, interval_of_pooled_dice
-from slideunet.scoring.pixels import PixelCounts
-from slideunet.scoring.slides import Score
+from slideunet.scoring.pixel_metrics import PixelCounts
+from slideunet.scoring.score_slide import Score
 
 SPLITS = ("train", "val", "test", "predict")
 NOTHING = Score(PixelCounts(), PixelCounts(), PixelCounts(), InstanceCounts())

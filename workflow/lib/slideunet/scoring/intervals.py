@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import bootstrap
 
-from slideunet.scoring.pixels import PixelCounts
+from slideunet.scoring.pixel_metrics import PixelCounts
 
 FEWEST_GROUPS = 3
 RESAMPLES = 2000

@@ -8,7 +8,7 @@ overlap nothing else, so this rule is a maximum matching.
 
 Who matches whom needs the areas of both, which may be spread over many blocks. Three steps, each of which
 needs all rows of some objects and no other row: areas of cells, choices of true objects, matches of cells.
-Between the steps the rows are dealt out anew, by cell or by true object (`slideunet.scoring.dealing`).
+Between the steps the rows are grouped anew, by cell or by true object (`scoring.external_grouping`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,9 +16,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from slideunet.images.unjudged import UNJUDGED
-from slideunet.scoring.dealing import Deal, in_memory
+from slideunet.scoring.external_grouping import Deal, in_memory
 from slideunet.scoring.overlaps import Rows, add_overlaps
+from slideunet.truth.ignore_label import UNJUDGED
 
 
 def match(tables: Iterable[Rows], deal: Deal = in_memory) -> Iterator[Rows]:

@@ -10,9 +10,9 @@ from bioimageio.spec import save_bioimageio_package
 from bioimageio.spec.model import v0_5
 
 from slideunet import __version__
-from slideunet.network.halo import halo
-from slideunet.network.unet import UNet, UNetSpec
-from slideunet.sharing.graph import OPSET, Maps, write_onnx
+from slideunet.network.architecture.receptive_field import halo
+from slideunet.network.architecture.unet import UNet, UNetSpec
+from slideunet.sharing.onnx_graph import OPSET, Maps, write_onnx
 
 _PERCENTILES = {"percentile": (1.0, 99.8), "unit": (0.0, 100.0), "symmetric": (0.0, 100.0)}
 _UNET_PAPER = "10.1007/978-3-319-24574-4_28"
@@ -88,7 +88,7 @@ def _output_axis(axis: str, margin: int) -> v0_5.SpaceOutputAxisWithHalo:
 
 
 def _preprocessing(facts: Mapping[str, Any]) -> list[Any]:
-    """Return the steps of `images.normalisation`, each image by itself.
+    """Return the steps of `slides.normalisation`, each image by itself.
 
     "auto" of the background cannot be said in this format: such a model is described for dark ones.
     """

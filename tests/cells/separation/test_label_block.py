@@ -1,0 +1,177 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage as ndi
+
+from slideunet.cells.separation import label_block as label_block_module
+from slideunet.cells.separation.decoding import Decoding
+from slideunet.cells.separation.numbering import number_by_blocks
+from slideunet.cells.separation.separate import separate
+from slideunet.geometry import blocks as blocks_module
+
+SIDE = 64
+
+
+@pytest.fixture(autouse=True)
+def tiny_blocks(monkeypatch):
+    for module in (blocks_module, label_block_module):
+        monkeypatch.setattr(module, "BLOCK", SIDE)
+    monkeypatch.setattr(label_block_module, "MARGIN", 16)
+    monkeypatch.setattr(label_block_module, "LARGEST_MARGIN", 64)
+
+
+def draw(shape, seed, sigma):
+    noise = ndi.gaussian_filter(np.random.default_rng(seed).normal(size=shape), sigma)
+    noise = (noise - noise.min()) / max(np.ptp(noise), 1e-9)
+    return (noise * 255).astype(np.uint8)
+
+
+class InMemory(dict):
+    """Maps of a slide that were not stored."""
+
+    @property
+    def shape(self):
+        return self["foreground"].shape
+
+    def __getitem__(self, key):
+        if isinstance(key, str):
+            return super().__getitem__(key)
+        return {name: array[key] for name, array in self.items()}
+
+
+def label_all(maps, order=None, method="watershed", **options):
+    """Separate all blocks, in any order, and number the cells of the slide."""
+    maps = maps if isinstance(maps, dict) else {"foreground": maps}
+    decoding = Decoding(0.5, method, **options)
+    shape = maps["foreground"].shape
+    places = range(blocks_module.block_count(shape))
+    found = {i: label_block_module.label_block(InMemory(maps), i, decoding) for i in order or places}
+    ordered = {
+        i: label_block_module.keys_of_block(
+            [found[j].keys for j in label_block_module.neighbours(shape, i)], i
+        )
+        for i in places
+    }
+    first = np.cumsum([1, *(len(ordered[i]) for i in places)])[:-1]
+    labels = np.zeros(shape, np.uint32)
+    for i in places:
+        ids = label_block_module.ids_of_cells(found[i].keys, ordered, first)
+        labels[blocks_module.block_at(shape, i)] = np.concatenate([[0], ids])[found[i].labels]
+    return labels, found
+
+
+def whole(maps, method="watershed", **options):
+    maps = maps if isinstance(maps, dict) else {"foreground": maps}
+    return number_by_blocks(separate(maps, Decoding(0.5, method, **options)), block=SIDE)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.tuples(st.integers(1, 230), st.integers(1, 230)),
+    st.integers(0, 10**6),
+    st.sampled_from([1.0, 1.7, 2.5]),
+    st.sampled_from(["watershed", "components"]),
+    st.sampled_from([0.0, 0.55, 0.6]),
+)
+def test_blocks_give_the_ids_of_the_whole_slide(shape, seed, sigma, method, least):
+    probability = draw(shape, seed, sigma)
+    options = {"method": method, "min_probability": least}
+    labels, found = label_all(probability, **options)
+    if not any(block.unfinished for block in found.values()):
+        np.testing.assert_array_equal(labels, whole(probability, **options))
+    assert labels.dtype == np.uint32
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("noise", [0.0, 3.0])
+@pytest.mark.parametrize("method", ["distance", "centres"])
+def test_learned_maps_give_the_ids_of_the_whole_slide(
+    true_maps, touching_cells, monkeypatch, seed, noise, method
+):
+    monkeypatch.setattr(label_block_module, "MARGIN", 150)
+    monkeypatch.setattr(label_block_module, "LARGEST_MARGIN", 600)
+    maps = true_maps(touching_cells(seed, (300, 371), 160), noise, seed)
+    labels, found = label_all(maps, method=method)
+    assert not any(block.unfinished for block in found.values())
+    np.testing.assert_array_equal(labels, whole(maps, method=method))
+
+
+def test_wild_maps_are_separated_alike_or_said_to_be_unfinished(true_maps, touching_cells, monkeypatch):
+    monkeypatch.setattr(label_block_module, "MARGIN", 150)
+    monkeypatch.setattr(label_block_module, "LARGEST_MARGIN", 600)
+    maps = true_maps(touching_cells(0, (300, 371), 160), 40.0)
+    labels, found = label_all(maps, method="centres")
+    assert any(block.unfinished for block in found.values()) or np.array_equal(
+        labels, whole(maps, method="centres")
+    )
+
+
+def test_the_order_of_the_blocks_does_not_matter():
+    probability = draw((200, 190), 3, 2.0)
+    order = np.random.default_rng(0).permutation(blocks_module.block_count(probability.shape)).tolist()
+    np.testing.assert_array_equal(label_all(probability, order)[0], label_all(probability)[0])
+
+
+def test_a_cell_that_meets_four_blocks_at_their_corner_is_one():
+    probability = np.zeros((2 * SIDE, 2 * SIDE), np.uint8)
+    rows, columns = np.ogrid[: 2 * SIDE, : 2 * SIDE]
+    probability[(rows - SIDE) ** 2 + (columns - SIDE) ** 2 < 100] = 255
+    labels, found = label_all(probability)
+    assert labels.max() == 1
+    np.testing.assert_array_equal(labels > 0, probability > 0)
+    assert [len(block.keys) for block in found.values()] == [1, 1, 1, 1]
+
+
+def test_pixels_that_touch_only_at_a_corner_of_four_blocks_are_two_cells():
+    probability = np.zeros((2 * SIDE, 2 * SIDE), np.uint8)
+    probability[SIDE - 8 : SIDE, SIDE - 8 : SIDE] = probability[SIDE : SIDE + 8, SIDE : SIDE + 8] = 255
+    labels, _ = label_all(probability)
+    np.testing.assert_array_equal(labels, whole(probability))
+    assert labels.max() == 2
+
+
+@pytest.mark.parametrize(("length", "unfinished"), [(40, False), (80, False), (260, True)])
+def test_what_reaches_farther_than_the_margin_gets_a_larger_one_up_to_a_limit(length, unfinished):
+    probability = np.zeros((SIDE, 8 * SIDE), np.uint8)
+    probability[20:29, 100 : 100 + length] = 255
+    labels, found = label_all(probability)
+    assert any(block.unfinished for block in found.values()) == unfinished
+    if not unfinished:
+        np.testing.assert_array_equal(labels, whole(probability))
+    np.testing.assert_array_equal(labels > 0, probability > 0)
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_empty_and_full_slides(value):
+    probability = np.full((150, 70), value, np.uint8)
+    labels, _ = label_all(probability)
+    assert (labels == (1 if value else 0)).all() or value
+    assert set(np.unique(labels)) == ({0} if value == 0 else set(range(1, int(labels.max()) + 1)))
+
+
+def test_boxes_are_those_of_the_cells_in_the_slide():
+    probability = draw((150, 180), 5, 2.0)
+    labels, found = label_all(probability)
+    places = ndi.find_objects(labels.astype(np.int32))
+    for index, block in found.items():
+        for number, box in enumerate(block.boxes, start=1):
+            region = labels[blocks_module.block_at(labels.shape, index)]
+            (cell,) = np.unique(region[block.labels == number])
+            rows, columns = places[cell - 1]
+            assert box.tolist() == [rows.start, columns.start, rows.stop, columns.stop]
+
+
+@given(st.integers(1, 300), st.integers(1, 300))
+@settings(max_examples=50, deadline=None)
+def test_neighbours_are_the_blocks_that_touch(height, width):
+    count = blocks_module.block_count((height, width))
+    for index in range(count):
+        rows, columns = blocks_module.block_at((height, width), index)
+        touching = [
+            other
+            for other, (r, c) in blocks_module.blocks((height, width))
+            if r.start <= rows.stop and r.stop >= rows.start
+            and c.start <= columns.stop and c.stop >= columns.start
+        ]  # fmt: skip
+        assert label_block_module.neighbours((height, width), index) == touching

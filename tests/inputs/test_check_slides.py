@@ -1,0 +1,154 @@
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from skimage.io import imsave
+
+from slideunet.inputs import check_slides as check_slides_module
+from slideunet.inputs.check_slides import (
+    check_slide,
+    check_slides,
+    check_table,
+    cohort_problems,
+    cohort_warnings,
+)
+
+
+@pytest.fixture
+def field():
+    return np.random.default_rng(0).integers(0, 255, (61, 47), np.uint8)
+
+
+@pytest.fixture
+def cells():
+    labels = np.zeros((61, 47), np.uint16)
+    labels[3:9, 4:11], labels[20:31, 20:33] = 1, 2
+    return labels
+
+
+@pytest.fixture
+def row(tmp_path):
+    def save(image, labels=None, slide="S1", mpp=""):
+        paths = {"image": tmp_path / f"{slide}.tif", "labels": tmp_path / f"{slide}_labels.tif"}
+        tifffile.imwrite(paths["image"], image)
+        if labels is not None:
+            tifffile.imwrite(paths["labels"], labels)
+        return {
+            "slide": slide,
+            "image": str(paths["image"]),
+            "labels": "" if labels is None else str(paths["labels"]),
+            "mpp": mpp,
+        }
+
+    return save
+
+
+def test_a_good_slide(row, field, cells):
+    found = check_slide(row(field, cells, mpp="0.25"), None)
+    assert found.problems == found.warnings == ()
+    assert (found.shape, found.dtype, found.mpp, found.has_cells) == ((1, 61, 47), "uint8", 0.25, True)
+
+
+def test_one_pixel_is_enough(row):
+    found = check_slide(row(np.full((1, 1), 7, np.uint8)), None)
+    assert found.problems == ()
+    assert found.shape == (1, 1, 1)
+    assert "value 7" in found.warnings[0]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_not_finite(row, field, value):
+    image = field.astype(np.float32)
+    image[40, 30] = value
+    (problem,) = check_slide(row(image), None).problems
+    assert "NaN" in problem or "infin" in problem
+
+
+def test_truncated(row, field, tmp_path):
+    good = row(field)
+    path = tmp_path / "S1.tif"
+    path.write_bytes(path.read_bytes()[:-500])
+    assert "S1.tif" in check_slide(good, None).problems[0]
+
+
+def test_another_shape_and_damage_come_together(row, field, cells):
+    image = field.astype(np.float32)
+    image[0, 0] = np.nan
+    found = check_slide(row(image, cells.T), None)
+    assert len(found.problems) == 2
+    assert "transposed" in found.problems[1]
+
+
+def test_a_large_slide_is_checked_by_header_only(row, field, cells, monkeypatch):
+    monkeypatch.setattr(check_slides_module, "HEADER_ONLY", 100)
+    image = field.astype(np.float32)
+    image[0, 0] = np.nan
+    found = check_slide(row(image, cells), None)
+    assert found.problems == ()
+    assert found.has_cells is None
+    assert cohort_problems([found]) == []
+
+
+def test_odd_channels_are_named(row, field):
+    rows = [row(field, slide="S1"), row(np.stack([field] * 3, -1), slide="S2"), row(field, slide="S3")]
+    sheet = pd.DataFrame(rows)
+    (problem,) = cohort_problems(check_slides(sheet, None, None, 2))
+    assert problem.startswith("slide S2: has 3 channels but 2 of 3 slides have 1")
+    assert len(cohort_problems(check_slides(sheet, None, None, 2), expected=3)) == 2
+    assert cohort_problems(check_slides(sheet, "grey", None, 2)) == []
+    assert cohort_problems(check_slides(sheet, "rgb", None, 2)) == []
+
+
+def test_channel_that_is_not_there(row, field):
+    assert "channels [2]" in check_slide(row(field), [2]).problems[0]
+
+
+def test_empty_labels_are_an_error_only_when_all_are_empty(row, field, cells):
+    empty = check_slide(row(field, np.zeros_like(cells), slide="S1"), None)
+    full = check_slide(row(field, cells, slide="S2"), None)
+    assert empty.has_cells is False
+    assert empty.problems == ()
+    assert empty.warnings != ()
+    assert cohort_problems([empty, full]) == []
+    (problem,) = cohort_problems([empty])
+    assert "without one cell" in problem
+
+
+def test_what_nobody_has_judged_is_no_cell(row, field, cells):
+    ignored = np.zeros_like(cells)
+    ignored[40:50, 4:11], ignored[20:31, 20:33] = 65535, 65535
+    truths = {"S1": np.maximum(cells, ignored), "S2": ignored}
+    sheet = pd.DataFrame([row(field, truth, slide) for slide, truth in truths.items()])
+    some, none = check_slides(sheet, None, None, 1, unjudged=65535)
+    assert some.warnings == ()
+    assert (some.has_cells, none.has_cells) == (True, False)
+
+
+def test_mixed_types_are_a_warning(row, field):
+    found = [check_slide(row(field), None), check_slide(row(field.astype(np.uint16), slide="S2"), None)]
+    assert "uint8" in cohort_warnings(found)[0]
+    assert cohort_warnings(found[:1]) == []
+
+
+def test_table(row, field, cells):
+    sheet = pd.DataFrame([row(field, cells, mpp="0.5")])
+    table = check_table(check_slides(sheet, None, None, 1), sheet, {"S1": "small-all"})
+    assert table.to_dict("records") == [
+        {
+            **{
+                "slide": "S1",
+                "batch": "small-all",
+                "height": 61,
+                "width": 47,
+                "channels": 1,
+                "dtype": "uint8",
+            },
+            **{"mpp": 0.5, "labelled": True, "warnings": ""},
+        }
+    ]
+
+
+def test_any_reader_will_do(tmp_path, field):
+    imsave(tmp_path / "a.png", field, check_contrast=False)
+    found = check_slide({"slide": "S1", "image": str(tmp_path / "a.png"), "labels": "", "mpp": ""}, None)
+    assert found.shape == (1, 61, 47)

@@ -1,0 +1,31 @@
+import pytest
+import torch
+
+from slideunet.network.architecture.fused_decoder import MergedUNet
+from slideunet.network.architecture.receptive_field import halo
+from slideunet.network.inference.torch_tiles import for_inference
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.mark.parametrize("decoder", ["transposed", "upsample"])
+@pytest.mark.parametrize(("width", "depth", "merged"), [(4, 1, 1), (4, 3, 3), (16, 4, 3), (32, 3, 2)])
+def test_the_merged_network_is_the_same_function(random_network, decoder, width, depth, merged):
+    network = for_inference(random_network(channels=2, width=width, depth=depth, decoder=decoder)).double()
+    other, margin = MergedUNet(network), halo(network.spec)
+    assert len(other.merged) == merged
+    sides = [2 * margin + cells * network.spec.multiple for cells in (1, 3)]
+    image = torch.rand(1, 2, *sides, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = network(image, margin)
+        torch.testing.assert_close(other.double()(image, margin), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_merging_draws_no_random_numbers_and_changes_no_weight(random_network):
+    network = for_inference(random_network(width=4))
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    state = torch.get_rng_state()
+    assert not MergedUNet(network).training
+    assert torch.equal(torch.get_rng_state(), state)
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, before[name])

@@ -1,0 +1,136 @@
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import slideunet
+from slideunet.errors import DamagedDataError
+from slideunet.network.inference import choose_engine as choose_engine_module
+from slideunet.network.inference import engines
+from slideunet.network.inference.choose_engine import choose_engine
+
+
+@pytest.fixture
+def model(tmp_path, random_network, save_network):
+    return save_network(tmp_path / "model", random_network())
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "predictions"
+
+
+def choose(folder, model, engine="auto", precision="auto"):
+    facts = json.loads((model / "model.json").read_text())
+    return choose_engine(folder, model, facts, engine=engine, precision=precision, threads=1)
+
+
+def choices(folder):
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def fixed(monkeypatch, *precisions):
+    """Let the timing come to these results, one after the other, and count how often it is asked."""
+    results, asked = iter(precisions), []
+
+    def fastest(network, engine, threads):
+        asked.append(engine)
+        return next(results), {"fp32": 2.0, "bf16": 1.0}
+
+    monkeypatch.setattr(engines, "fastest_precision", fastest)
+    return asked
+
+
+@pytest.mark.parametrize("engine", ["openvino", "torch"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_what_is_asked_for_is_not_timed_nor_kept(folder, model, monkeypatch, engine, precision):
+    asked = fixed(monkeypatch)
+    assert choose(folder, model, engine, precision) == (engine, precision)
+    assert (asked, choices(folder)) == ([], [])
+
+
+def test_the_first_choice_is_that_of_all_jobs(folder, model, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    asked = fixed(monkeypatch, "bf16", "fp32")
+    assert choose(folder, model, engine="torch") == ("torch", "bf16")
+    assert choose(folder, model, engine="torch") == ("torch", "bf16")
+    assert asked == ["torch"]
+    (path,) = choices(folder)
+    assert json.loads(path.read_text())["seconds"] == {"fp32": 2.0, "bf16": 1.0}
+    assert "Engine torch, precision bf16, chosen on" in caplog.text
+
+
+def test_another_question_or_model_has_its_own_choice(
+    folder, model, monkeypatch, random_network, save_network
+):
+    asked = fixed(monkeypatch, "bf16", "fp32", "fp32")
+    assert choose(folder, model, engine="torch") == ("torch", "bf16")
+    assert choose(folder, model, engine="openvino") == ("openvino", "fp32")
+    save_network(model, random_network(seed=1))
+    assert choose(folder, model, engine="torch") == ("torch", "fp32")
+    assert len(asked) == len(choices(folder)) == 3
+
+
+def test_the_engine_alone_may_be_chosen(folder, model, monkeypatch):
+    asked = fixed(monkeypatch)
+    monkeypatch.setattr(engines, "choose_engine", lambda engine: {"auto": "torch"}[engine])
+    assert choose(folder, model, precision="bf16") == ("torch", "bf16")
+    assert asked == []
+
+
+def test_of_jobs_that_choose_at_once_the_first_one_counts(folder, model, monkeypatch):
+    """Each would come to another result."""
+    fixed(monkeypatch, *(["bf16", "fp32"] * 8))
+    for _ in range(3):
+        for path in choices(folder):
+            path.unlink()
+        with ThreadPoolExecutor(4) as pool:
+            found = set(pool.map(lambda _: choose(folder, model, engine="torch"), range(4)))
+        assert len(found) == 1
+
+
+def test_a_choice_that_lost_does_not_replace_the_one_that_is_there(folder, tmp_path):
+    path = tmp_path / "predictions" / ".choice.json"
+    choose_engine_module._keep(path, {"engine": "torch"})
+    choose_engine_module._keep(path, {"engine": "openvino"})
+    assert json.loads(path.read_text()) == {"engine": "torch"}
+    assert choices(folder) == [path]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"engine": "torch"}', "\xff"])
+def test_a_damaged_choice_is_explained(folder, model, monkeypatch, text):
+    fixed(monkeypatch, "bf16")
+    choose(folder, model, engine="torch")
+    (path,) = choices(folder)
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(DamagedDataError, match=r"\.choice-.*-torch-auto\.json is not readable .* Delete it"):
+        choose(folder, model, engine="torch")
+
+
+def test_it_is_really_timed(folder, model):
+    engine, precision = choose(folder, model, engine="torch")
+    assert (engine, precision) in (("torch", "fp32"), ("torch", "bf16"))
+    (path,) = choices(folder)
+    assert all(0 < seconds < 60 for seconds in json.loads(path.read_text())["seconds"].values())
+
+
+def test_a_job_that_finds_the_choice_made_does_not_load_torch(folder, model, monkeypatch):
+    fixed(monkeypatch, "bf16")
+    choose(folder, model, engine="torch")
+    code = (
+        "import json, sys\n"
+        "from pathlib import Path\n"
+        "from slideunet.network.inference.choose_engine import choose_engine\n"
+        f"model, folder = Path({str(model)!r}), Path({str(folder)!r})\n"
+        "facts = json.loads((model / 'model.json').read_text())\n"
+        "print(choose_engine(folder, model, facts, engine='torch', precision='auto', threads=1))\n"
+        "print('torch' in sys.modules, 'openvino' in sys.modules)"
+    )
+    library = str(Path(slideunet.__file__).parents[1])
+    run = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": library}, capture_output=True, text=True, check=True
+    )
+    assert run.stdout == "('torch', 'bf16')\nFalse False\n"

@@ -1,0 +1,38 @@
+"""fp32 or bf16: the quicker one, if it is much quicker, on what will really be computed."""
+
+import pytest
+
+from slideunet.network.architecture.unet import UNetSpec
+from slideunet.network.inference import precision
+from slideunet.network.inference.precision import choose_precision
+from slideunet.network.training import step
+from slideunet.network.training.step import quicker_precision
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.mark.parametrize(
+    ("fp32", "bf16", "chosen"), [(1.0, 0.5, "bf16"), (1.0, 0.95, "fp32"), (1.0, 9.0, "fp32")]
+)
+def test_the_faster_precision_is_chosen_by_the_clock(fp32, bf16, chosen, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(precision.time, "perf_counter", lambda: clock[0])
+    cost = {"fp32": fp32, "bf16": bf16}
+
+    def step(precision):
+        clock[0] += cost[precision]
+
+    assert choose_precision(step) == (chosen, pytest.approx(cost))
+
+
+def test_a_network_is_timed_as_it_is():
+    assert quicker_precision(UNetSpec(1, 4, 2), 64, 2) in ("fp32", "bf16")
+
+
+@pytest.mark.parametrize(("batch_size", "patches"), [(1, 1), (16, 2)])
+def test_the_clock_runs_on_whole_patches(monkeypatch, batch_size, patches):
+    """On half of it the gain of bf16 is small where it is large on a whole one."""
+    seen = []
+    monkeypatch.setattr(step, "training_step", lambda *args: seen.append(tuple(args[3].shape)))
+    quicker_precision(UNetSpec(3, 4, 2), 96, batch_size)
+    assert set(seen) == {(patches, 3, 96, 96)}

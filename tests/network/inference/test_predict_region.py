@@ -1,0 +1,224 @@
+import functools
+import logging
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slideunet.errors import MachineError
+from slideunet.network.inference.openvino_engine import OpenVINOEngine
+from slideunet.network.inference.predict_region import halo_deviation, predict_core, tiles_agree
+from slideunet.network.inference.torch_engine import TorchEngine, torch
+from slideunet.slides.normalisation import Normalisation
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+CONSTANTS = Normalisation((100.0,), (60.0,))
+
+
+def draw(shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 255, (1, *shape)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def engine_of(random_network):
+    """Build every engine once; half of the probabilities are neither 0 nor 1."""
+
+    @functools.lru_cache
+    def build(name, depth=2, precision="fp32"):
+        network = random_network(width=8, depth=depth, heads=["centres", "distance"])
+        network.head.weight.data /= 20
+        if name == "torch":
+            return TorchEngine(network, precision, torch.device("cpu"))
+        return OpenVINOEngine(network, precision, 1)
+
+    return build
+
+
+def everything(pixels):
+    return tuple((0, side) for side in pixels.shape[1:])
+
+
+def in_one_piece(engine, pixels):
+    """One block with the whole slide, mirrored by NumPy, at its end farther than needed."""
+    multiple = engine.spec.multiple
+    ends = [(engine.halo, engine.halo + 20 * multiple + -side % multiple) for side in pixels.shape[1:]]
+    block = np.pad(pixels, [(0, 0), *ends], mode="reflect")
+    height, width = pixels.shape[1:]
+    return engine.predict(block, CONSTANTS, engine.halo)[:, :height, :width]
+
+
+@st.composite
+def cuts(draw_from):
+    """A slide's sides, a part of it, and the side of the tiles."""
+    sides = [draw_from(st.one_of(st.integers(1, 9), st.integers(10, 150))) for _ in range(2)]
+    part = []
+    for side in sides:
+        start = draw_from(st.integers(0, side - 1))
+        part.append((start, draw_from(st.integers(start + 1, side))))
+    return sides, tuple(part), draw_from(st.integers(1, 160))
+
+
+@given(cuts(), st.integers(0, 5))
+@settings(max_examples=40)
+@pytest.mark.parametrize(("name", "depth", "precision"), [
+    ("torch", 2, "fp32"), ("torch", 2, "bf16"),
+    ("openvino", 2, "fp32"), ("openvino", 2, "bf16"), ("openvino", 4, "fp32"),
+])  # fmt: skip
+def test_no_part_and_no_tile_changes_a_byte(engine_of, name, depth, precision, cut, seed):
+    engine = engine_of(name, depth, precision)
+    sides, part, tile = cut
+    tile = max(tile, 24)
+    pixels = draw(sides, seed)
+    expected = in_one_piece(engine, pixels)[(slice(None), *(slice(*span) for span in part))]
+    found = predict_core(engine, pixels, CONSTANTS, part, tile=tile)
+    assert (len(found), found.dtype) == (5, np.uint8)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("name", ["torch", "openvino"])
+def test_the_picture_that_is_compared_is_not_empty(engine_of, name):
+    found = predict_core(engine_of(name), draw((90, 90)), CONSTANTS, ((0, 90), (0, 90)))
+    assert ((found > 0) & (found < 255)).mean() > 0.2
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=10)
+def test_what_is_not_wanted_is_zero_and_the_rest_is_as_ever(engine_of, seed):
+    engine, rng = engine_of("openvino"), np.random.default_rng(seed)
+    pixels, part = draw((70, 90)), ((3, 65), (10, 90))
+    wanted = np.kron(rng.random((4, 5)) < 0.4, np.ones((16, 16), bool))[:62, :80]
+    expected = predict_core(engine, pixels, CONSTANTS, part)
+    found = predict_core(engine, pixels, CONSTANTS, part, tile=16, wanted=wanted)
+    np.testing.assert_array_equal(found, np.where(wanted, expected, 0))
+
+
+class Counter:
+    """A slide that counts how it is read."""
+
+    def __init__(self, pixels):
+        self.pixels, self.shape, self.dtype, self.reads = pixels, pixels.shape, pixels.dtype, []
+
+    def __getitem__(self, index):
+        self.reads.append(self.pixels[index].shape[1:])
+        return self.pixels[index]
+
+
+class Slow:
+    """An engine of the depth 2 that notes its tiles, and may have little memory."""
+
+    def __init__(self, engine, most=10**9):
+        self.engine, self.spec, self.halo, self.tile_limit = engine, engine.spec, engine.halo, None
+        self.precision = engine.precision
+        self.most, self.tiles, self.failures = most, [], 0
+
+    def predict(self, block, constants, margin):
+        core = tuple(side - 2 * margin for side in block.shape[1:])
+        if core[0] * core[1] > self.most:
+            self.failures += 1
+            raise MemoryError("4 GB asked for")
+        self.tiles.append(core)
+        return self.engine.predict(block, constants, margin)
+
+
+def test_a_part_is_read_once_and_no_farther_than_its_context(engine_of):
+    engine = engine_of("openvino")
+    slide = Counter(draw((400, 300)))
+    predict_core(engine, slide, CONSTANTS, ((101, 200), (0, 99)), tile=32)
+    assert slide.reads == [(100 + 2 * 24, 100 + 24)]
+
+
+def test_only_tiles_with_a_wanted_pixel_are_computed(engine_of):
+    engine, slide = Slow(engine_of("openvino")), Counter(draw((64, 96)))
+    wanted = np.zeros((64, 96), bool)
+    predict_core(engine, slide, CONSTANTS, everything(slide), tile=32, wanted=wanted)
+    assert (engine.tiles, slide.reads) == ([], [])
+    wanted[31, 95] = wanted[33, 0] = True
+    predict_core(engine, slide, CONSTANTS, everything(slide), tile=32, wanted=wanted)
+    assert engine.tiles == [(32, 32)] * 2
+
+
+def test_of_a_tile_only_the_rectangle_with_wanted_pixels_is_computed(engine_of):
+    pixels = draw((600, 700))
+    wanted = np.zeros((600, 700), bool)
+    wanted[300:520, 250:260] = True
+    engine = Slow(engine_of("openvino"))
+    found = predict_core(engine, pixels, CONSTANTS, everything(pixels), tile=1024, wanted=wanted)
+    assert engine.tiles == [(600 - 256, 512)]
+    exact = predict_core(engine, pixels, CONSTANTS, everything(pixels))
+    np.testing.assert_array_equal(found, np.where(wanted, exact, 0))
+
+
+@pytest.mark.parametrize(
+    ("shape", "tile", "tiles"),
+    [
+        ((100, 130), 96, {(52, 68), (52, 64), (48, 68), (48, 64)}),
+        ((8, 300), 300, {(8, 300)}),
+        ((9, 9), 1, {(4, 4)}),
+    ],
+)
+def test_tiles_are_few_and_even(engine_of, shape, tile, tiles):
+    engine, pixels = Slow(engine_of("openvino")), draw(shape)
+    predict_core(engine, pixels, CONSTANTS, everything(pixels), tile=tile)
+    assert set(engine.tiles) == tiles
+    assert len(engine.tiles) == np.prod([-(-side // (tile + -tile % 4)) for side in shape])
+
+
+def test_smaller_tiles_are_used_from_then_on_when_one_does_not_fit(engine_of, caplog):
+    caplog.set_level(logging.WARNING)
+    pixels = draw((100, 130))
+    expected = predict_core(engine_of("openvino"), pixels, CONSTANTS, everything(pixels))
+    engine = Slow(engine_of("openvino"), most=30 * 30)
+    for _ in range(2):
+        found = predict_core(engine, pixels, CONSTANTS, everything(pixels), tile=96)
+        np.testing.assert_array_equal(found, expected)
+    assert (engine.tile_limit, engine.failures) == (24, 2)
+    assert [record.message for record in caplog.records] == [
+        "Tiles of 96 px do not fit into memory (4 GB asked for); going on with 48 px.",
+        "Tiles of 48 px do not fit into memory (4 GB asked for); going on with 24 px.",
+    ]
+
+
+def test_a_machine_without_memory_for_one_tile_is_named(engine_of):
+    pixels = draw((100, 130))
+    with pytest.raises(MachineError, match="Not even a tile of 4 px fits into memory"):
+        predict_core(Slow(engine_of("openvino"), most=0), pixels, CONSTANTS, everything(pixels))
+
+
+def test_other_failures_are_not_taken_for_a_lack_of_memory(engine_of, monkeypatch):
+    engine = Slow(engine_of("openvino"))
+    monkeypatch.setattr(engine, "predict", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        predict_core(engine, draw((8, 8)), CONSTANTS, ((0, 8), (0, 8)))
+
+
+def test_a_short_halo_deviates_as_far_as_is_said(engine_of):
+    engine, pixels = engine_of("openvino", 4), draw((200, 180))
+    part = ((20, 180), (0, 170))
+    exact = predict_core(engine, pixels, CONSTANTS, part)
+    for halo in (0, 32, 96):
+        short = predict_core(engine, pixels, CONSTANTS, part, tile=48, halo=halo)
+        told = halo_deviation(engine, pixels, CONSTANTS, part, halo=halo, threshold=0.4, tile=48)
+        assert told.largest == np.abs(exact[0].astype(int) - short[0]).max()
+        assert told.crossing == ((exact[0] / 255 >= 0.4) != (short[0] / 255 >= 0.4)).mean()
+        assert (told.largest > 0) == (halo < 96)
+
+
+def test_an_engine_whose_tiles_do_not_agree_is_found_out(engine_of, monkeypatch):
+    engine = Slow(engine_of("openvino"))
+    assert tiles_agree(engine, side=80)
+    assert len(set(engine.tiles)) > 3
+    exact = engine.predict
+
+    def by_size(block, constants, margin):
+        return exact(block, constants, margin) + np.uint8(block.shape[1] < 64)
+
+    monkeypatch.setattr(engine, "predict", by_size)
+    assert not tiles_agree(engine, side=80)
+
+
+@pytest.mark.parametrize("halo", [-4, 6])
+def test_a_halo_between_pooling_cells_is_refused(engine_of, halo):
+    with pytest.raises(ValueError, match=f"halo {halo} must be multiples of 4"):
+        predict_core(engine_of("openvino"), draw((40, 40)), CONSTANTS, ((0, 40), (0, 40)), halo=halo)

@@ -1,0 +1,119 @@
+"""Methods are compared by what they make of the maps; a network that knows the truth shows which is which."""
+
+import numpy as np
+import pytest
+from skimage.draw import disk
+
+from slideunet.cells.separation.decoding import Decoding, decoding_for
+from slideunet.cells.separation.separate import MERGE_RATIOS
+from slideunet.model_json import HEADS, OFFSET_ZERO, output_maps
+from slideunet.network.architecture.unet import UNetSpec
+from slideunet.network.patches.dataset import LabelledSlide
+from slideunet.network.patches.targets import cell_targets
+from slideunet.network.training.tune_cells import compare_methods
+from slideunet.slides.normalisation import Normalisation
+
+NAMES = output_maps(HEADS)
+
+
+class Knowing:
+    """An engine whose prediction is the image itself, which holds the maps of the truth."""
+
+    name, version, precision, tile_limit, halo = "knowing", "1", "fp32", None, 0
+
+    def __init__(self, heads):
+        self.spec = UNetSpec(channels=len(NAMES), width=4, depth=1, heads=heads)
+
+    def predict(self, block, constants, margin):
+        inner = block[:, margin : block.shape[1] - margin, margin : block.shape[2] - margin]
+        return inner[[NAMES.index(name) for name in self.spec.maps]]
+
+
+@pytest.fixture
+def write_truth(tmp_path, write_store):
+    """Write a slide of discs whose image is the maps of its truth, maps changed where asked."""
+
+    def write(name, *places, **changes):
+        labels = np.zeros((70, 150), np.uint32)
+        for number, (y, x, radius) in enumerate(places, start=1):
+            labels[disk((y, x), radius, shape=labels.shape)] = number
+        targets = dict(zip(NAMES, cell_targets(labels.astype(np.int32), NAMES)[:-1], strict=True))
+        planes = [
+            np.where(labels > 0, OFFSET_ZERO + targets[name], 0)
+            if name in ("dy", "dx")
+            else 255 * targets[name]
+            for name in NAMES
+        ]
+        for changed, change in changes.items():
+            planes[NAMES.index(changed)] = change(planes[NAMES.index(changed)])
+        manifest = write_store(
+            tmp_path / f"{name}.json", np.rint(planes).clip(0, 255).astype(np.uint8), labels=labels
+        )
+        return LabelledSlide(manifest, labels.shape, Normalisation((0.0,) * 5, (1.0,) * 5))
+
+    return write
+
+
+@pytest.fixture
+def slides(write_truth):
+    """Two slides: of a chain of discs that touch, and of one disc alone."""
+    return [
+        write_truth("chain", (30, 30, 14), (30, 57, 14), (30, 84, 14), (30, 111, 14)),
+        write_truth("alone", (40, 60, 12)),
+    ]
+
+
+def test_each_method_gets_the_score_that_it_deserves(slides):
+    found = compare_methods(Knowing(("distance", "centres")), slides, 0.5)
+    assert list(found) == ["distance", "centres", "watershed", "components"]
+    for method in ("distance", "centres", "watershed"):
+        assert found[method]["ap50"] == 1.0
+    # Four discs are one component: nothing of them is found, one cell of the five is.
+    assert found["components"]["ap50"] == pytest.approx(1 / (5 + 2 - 1))
+    assert all(values["map"] <= values["ap50"] + 1e-12 for values in found.values())
+
+
+def test_only_methods_that_the_network_allows_are_tried(slides):
+    assert list(compare_methods(Knowing(("centres",)), slides, 0.5)) == ["centres", "watershed", "components"]
+    assert list(compare_methods(Knowing(()), slides, 0.5)) == ["watershed", "components"]
+
+
+def test_the_merge_ratio_is_tuned_and_stays_as_usual_where_that_is_as_good(write_truth):
+    def dented(plane):
+        """Flatten the disc and lower its middle, so that its sides are peaks of their own."""
+        plane = np.minimum(plane, 120)
+        plane[:, 72:79] *= 0.78
+        return plane
+
+    engine, usual = Knowing(("distance",)), write_truth("usual", (40, 75, 20))
+    assert compare_methods(engine, [usual], 0.5)["distance"]["merge_ratio"] == MERGE_RATIOS["distance"]
+    divided = [write_truth("divided", (40, 75, 20), distance=dented)]
+    found = compare_methods(engine, divided, 0.5)
+    assert 0.7 <= found["distance"]["merge_ratio"] < MERGE_RATIOS["distance"]
+    assert found["distance"]["ap50"] == 1.0
+    assert "merge_ratio" not in found["components"]
+
+
+def test_cells_that_the_network_is_not_sure_of_are_left_out_where_that_is_better(write_truth):
+    def with_ghosts(plane):
+        """Add two cells of probability 0.72 that are not there."""
+        plane[:, :] = np.where(plane > 0, 250, 0)
+        plane[5:15, 5:15] = plane[55:65, 130:140] = 0.72 * 255
+        return plane
+
+    engine = Knowing(())
+    haunted = [write_truth("haunted", (40, 75, 20), foreground=with_ghosts)]
+    found = compare_methods(engine, haunted, 0.5)["watershed"]
+    assert (found["min_probability"], found["ap50"]) == (0.75, 1.0)
+    usual = [write_truth("usual", (40, 75, 20))]
+    assert compare_methods(engine, usual, 0.5)["watershed"]["min_probability"] == 0
+
+
+def test_a_model_brings_its_decoding():
+    tuned = {"distance": {"ap50": 0.9, "map": 0.5, "merge_ratio": 0.8, "min_probability": 0.7}}
+    facts = {"threshold": 0.4, "architecture": {"heads": ["distance"]}, "decodings": tuned}
+    assert decoding_for(facts) == Decoding(0.4, "distance", 10, 0.8, 0.7)
+    asked = decoding_for(facts, threshold=0.5, method="components", min_area=3, min_probability=0.2)
+    assert asked == Decoding(0.5, "components", 3, None, 0.2)
+    # Models of earlier versions were not tuned so.
+    assert decoding_for(facts | {"decodings": {}}) == Decoding(0.4, "distance", 10, None, 0.0)

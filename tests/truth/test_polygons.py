@@ -1,0 +1,311 @@
+"""Polygons are drawn as a point-in-polygon test of each pixel centre says, and none is lost silently."""
+
+import gzip
+import itertools
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.path import Path as Outline
+from skimage.measure import find_contours
+
+from slideunet.errors import InputError
+from slideunet.truth import open_truth as open_truth_module
+from slideunet.truth import polygons
+from slideunet.truth.ignore_label import UNJUDGED, cells_alone
+from slideunet.truth.open_truth import open_truth
+
+SHAPE = (40, 50)
+
+
+def polygon(*rings):
+    return {"type": "Polygon", "coordinates": [[list(map(float, p)) for p in ring] for ring in rings]}
+
+
+def square(x, y, size=4.0):
+    return [(x, y), (x + size, y), (x + size, y + size), (x, y + size), (x, y)]
+
+
+def write(path, geometries, kind="cell"):
+    features = [{"type": "Feature", "geometry": g, "properties": {"objectType": kind}} for g in geometries]
+    text = json.dumps({"type": "FeatureCollection", "features": features})
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return path
+
+
+def inside(ring):
+    """Pixels (y, x) of which the centre lies in a ring: the independent drawing."""
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]] + 0.5
+    return Outline(ring).contains_points(np.column_stack([x.ravel(), y.ravel()])).reshape(SHAPE)
+
+
+def star(centre, radii):
+    """Star-shaped outline around (x, y)."""
+    angles = np.linspace(0, 2 * np.pi, len(radii), endpoint=False)
+    points = np.array(centre) + np.column_stack([np.cos(angles), np.sin(angles)]) * np.array(radii)[:, None]
+    return [tuple(p) for p in points] + [tuple(points[0])]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    x=st.floats(-3, 53),
+    y=st.floats(-3, 43),
+    radii=st.lists(st.floats(1.01, 15), min_size=3, max_size=14),
+)
+def test_every_pixel_whose_centre_is_inside(tmp_path_factory, x, y, radii):
+    ring = star((x, y), radii)
+    path = write(tmp_path_factory.mktemp("star") / "c.geojson", [polygon(ring)])
+    try:
+        labels = open_truth(path, SHAPE).labels
+    except InputError as error:
+        assert "outside the image" in str(error)
+        assert not inside(ring).any()
+        return
+    # Pixels whose centre lies on the outline, within rounding, may go either way.
+    sure = ~(distance_to(ring) < 1e-3)
+    np.testing.assert_array_equal((labels > 0)[sure], inside(ring)[sure])
+
+
+def distance_to(ring):
+    """Distance of every pixel centre to the outline."""
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]] + 0.5
+    points = np.stack([x, y], axis=-1)
+    distance = np.full(SHAPE, np.inf)
+    for a, b in itertools.pairwise(ring):
+        a, d = np.array(a), np.array(b) - a
+        t = np.clip(((points - a) @ d) / max(d @ d, 1e-12), 0, 1)
+        distance = np.minimum(distance, np.linalg.norm(points - a - t[..., None] * d, axis=-1))
+    return distance
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    x=st.floats(5, 45),
+    y=st.floats(5, 35),
+    radii=st.lists(st.floats(3, 15), min_size=3, max_size=9),
+    scale=st.floats(1.0, 4.0),
+)
+def test_polygons_are_drawn_at_the_working_resolution(tmp_path_factory, x, y, radii, scale):
+    """As the same outline, shrunk, would be drawn at that resolution."""
+    ring = star((x, y), radii)
+    path = write(tmp_path_factory.mktemp("star") / "c.geojson", [polygon(ring)])
+    shape = int(np.ceil(SHAPE[0] / scale)), int(np.ceil(SHAPE[1] / scale))
+    labels = open_truth(path, SHAPE, scale=scale, working_shape=shape).labels
+    assert labels.shape == shape
+    small = [(px / scale, py / scale) for px, py in ring]
+    rows, columns = slice(shape[0]), slice(shape[1])
+    sure = ~(distance_to(small)[rows, columns] < 1e-3)
+    np.testing.assert_array_equal((labels > 0)[sure], inside(small)[rows, columns][sure])
+
+
+@pytest.mark.parametrize("name", ["c.geojson", "c.geojson.gz", "c.json"])
+def test_coordinates_are_pixel_corners(tmp_path, name):
+    labels = open_truth(
+        write(tmp_path / name, [polygon(square(2, 3)), polygon(square(10, 20, 1))]), SHAPE
+    ).labels
+    expected = np.zeros(SHAPE, int)
+    expected[3:7, 2:6] = 1
+    expected[20, 10] = 2
+    np.testing.assert_array_equal(labels, expected)
+
+
+def test_holes_and_several_parts(tmp_path):
+    parts = {
+        "type": "MultiPolygon",
+        "coordinates": [
+            polygon(square(20, 20, 8), square(22, 22, 3))["coordinates"],
+            polygon(square(40, 5))["coordinates"],
+        ],
+    }
+    labels = open_truth(write(tmp_path / "c.geojson", [polygon(square(1, 1)), parts]), SHAPE).labels
+    expected = np.zeros(SHAPE, int)
+    expected[1:5, 1:5] = 1
+    expected[20:28, 20:28] = 2
+    expected[22:25, 22:25] = 0
+    expected[5:9, 40:44] = 2
+    np.testing.assert_array_equal(labels, expected)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda f: f,
+        lambda f: {"type": "FeatureCollection", "features": f},
+        lambda f: [x["geometry"] for x in f],
+    ],
+)
+def test_bare_lists_and_byte_order_mark(tmp_path, wrap):
+    features = [{"type": "Feature", "geometry": polygon(square(2, 3)[:-1])}]  # not closed
+    (tmp_path / "c.json").write_text("\ufeff" + json.dumps(wrap(features)), encoding="utf-8")
+    assert (open_truth(tmp_path / "c.json", SHAPE).labels == 1).sum() == 16
+
+
+def test_outlines_of_a_drawn_cell_come_back(tmp_path):
+    mask = inside(star((24, 21), [12, 10, 13, 9, 11, 12, 8]))
+    ring = [(x + 0.5, y + 0.5) for y, x in find_contours(mask, 0.5)[0]]
+    np.testing.assert_array_equal(
+        open_truth(write(tmp_path / "c.geojson", [polygon(ring)]), SHAPE).labels > 0, mask
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    stars=st.lists(
+        st.tuples(st.floats(2, 48), st.floats(2, 38), st.lists(st.floats(2, 12), min_size=3, max_size=7)),
+        min_size=1,
+        max_size=6,
+    ),
+    side=st.integers(5, 60),
+    scale=st.sampled_from([1.0, 2.0]),
+)
+def test_polygons_of_large_images_are_drawn_square_by_square(tmp_path_factory, stars, side, scale):
+    rings = [star((x, y), radii) for x, y, radii in stars]
+    path = write(tmp_path_factory.mktemp("star") / "c.geojson", [polygon(ring) for ring in rings])
+    shape = int(SHAPE[0] / scale), int(SHAPE[1] / scale)
+    whole = open_truth(path, SHAPE, scale=scale, working_shape=shape)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(polygons, "BLOCK", side)
+        patch.setattr(open_truth_module, "BLOCK", side)
+        patch.setattr(open_truth_module, "WHOLE", 0)
+        lazy = open_truth(path, SHAPE, scale=scale, working_shape=shape)
+    assert (lazy.warnings, lazy.count) == (whole.warnings, whole.count)
+    np.testing.assert_array_equal(lazy.labels.compute(), whole.labels)
+    np.testing.assert_array_equal(lazy.labels[3:17, 5:21].compute(), whole.labels[3:17, 5:21])
+
+
+def test_overlap_later_wins_and_is_counted(tmp_path):
+    geometries = [
+        polygon(square(0, 0, 6)),
+        polygon(square(4, 4, 6)),
+        polygon(square(20, 20, 2)),
+        polygon(square(20, 20, 3)),
+    ]
+    found = open_truth(write(tmp_path / "c.geojson", geometries), SHAPE)
+    assert found.labels[5, 5] == 2 and found.labels[0, 0] == 1
+    assert found.labels.max() == 3
+    assert any("8 pixels lie in more than one polygon" in w for w in found.warnings)
+    assert any("1 of 4 polygons have no pixel" in w for w in found.warnings)
+
+
+def test_cut_at_the_border_and_too_small(tmp_path):
+    geometries = [polygon(square(48, 10)), polygon(square(5.6, 5.6, 0.3)), polygon(square(20, 20))]
+    found = open_truth(write(tmp_path / "c.geojson", geometries), SHAPE)
+    assert (found.labels == 1).sum() == 8
+    assert any("1 polygons reach beyond the image" in w for w in found.warnings)
+    assert any("1 of 3 polygons have no pixel" in w for w in found.warnings)
+
+
+def test_all_faults_together(tmp_path):
+    faults = [
+        polygon(square(100, 5)),
+        polygon([(1, 1), (2, 2), (1, 1)]),
+        polygon([(1, 1), (2, 2), (3, 3), (1, 1)]),
+        polygon([(float("nan"), 1), (2, 2), (3, 5)]),
+        polygon(),
+        None,
+        {"type": "Point", "coordinates": [1, 2]},
+        {"type": "MultiPolygon", "coordinates": []},
+        {"type": "Polygon", "coordinates": [["a", "b", "c"]]},
+        {"type": "Polygon", "coordinates": 5},
+        {"type": ["Polygon"], "coordinates": []},
+    ]
+    for fault in faults:
+        with pytest.raises(InputError, match="1 of 2 outlines cannot be used: feature 2:"):
+            open_truth(write(tmp_path / "c.geojson", [polygon(square(1, 1)), fault]), SHAPE)
+    with pytest.raises(
+        InputError,
+        match=r"11 of 11 outlines cannot be used: feature 1: lies outside .*; feature 2: .*; feature 3",
+    ):
+        open_truth(write(tmp_path / "c.geojson", faults), SHAPE)
+
+
+def test_regions_among_cells(tmp_path):
+    path = write(tmp_path / "c.geojson", [polygon(square(0, 0, 30)), polygon(square(2, 2))])
+    document = json.loads(path.read_text())
+    document["features"][0]["properties"]["objectType"] = "annotation"
+    path.write_text(json.dumps(document))
+    with pytest.raises(InputError, match="1 annotations beside 1 cells"):
+        open_truth(path, SHAPE)
+
+
+def test_no_polygon_is_a_warning(tmp_path):
+    found = open_truth(write(tmp_path / "c.geojson", []), SHAPE)
+    assert found.labels.shape == SHAPE and found.warnings == ("mask without a single cell",)
+
+
+@pytest.mark.parametrize("name", ["c.geojson", "c.geojson.gz"])
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.9, 0.99])
+def test_truncated(tmp_path, name, keep):
+    path = write(tmp_path / name, [polygon(square(i, i)) for i in range(20)])
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * keep)])
+    with pytest.raises(InputError, match="not readable GeoJSON"):
+        open_truth(path, SHAPE)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": 1}', "[" * 100_000, '{"type": "FeatureCollection", "features": 3}', '{"type": 1}']
+)
+def test_json_that_is_not_geojson(tmp_path, text):
+    (tmp_path / "c.json").write_text(text)
+    with pytest.raises(InputError, match="GeoJSON"):
+        open_truth(tmp_path / "c.json", SHAPE)
+
+
+def classified(name, geometry, kind="annotation"):
+    properties = {"objectType": kind} | ({"classification": {"name": name}} if name else {})
+    return {"type": "Feature", "geometry": geometry, "properties": properties}
+
+
+def box(x0, y0, x1, y1):
+    return polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)])
+
+
+def mark(rows, columns):
+    found = np.zeros(SHAPE, bool)
+    found[rows, columns] = True
+    return found
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_outside_of_regions_and_in_what_is_ignored_nobody_has_judged(tmp_path, scale):
+    features = [
+        classified("Region*", box(4, 4, 24, 30)),
+        classified(None, box(6, 6, 10, 10), "cell"),
+        classified("Region*", box(30, 0, 50, 40)),
+        classified("Tumor", box(20, 10, 28, 16), "cell"),  # Reaches out of the region.
+        classified("Ignore*", box(32, 20, 40, 36)),
+        classified(None, box(34, 22, 38, 26), "cell"),  # Lies in what is ignored.
+        classified(None, box(42, 2, 48, 8), "cell"),
+    ]
+    path = tmp_path / "c.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    working = tuple(int(side / scale) for side in SHAPE)
+    found = open_truth(path, SHAPE, scale=scale, working_shape=working)
+    step = int(scale)
+    judged = mark(slice(4, 30), slice(4, 24)) | mark(slice(0, 40), slice(30, 50))
+    judged &= ~mark(slice(20, 36), slice(32, 40))
+    np.testing.assert_array_equal(found.labels != UNJUDGED, judged[::step, ::step])
+    expected = np.zeros(SHAPE, np.uint32)
+    for number, (rows, columns) in enumerate(
+        [(slice(6, 10), slice(6, 10)), (slice(10, 16), slice(20, 28)), (slice(2, 8), slice(42, 48))], start=1
+    ):
+        expected[rows, columns] = number
+    np.testing.assert_array_equal(cells_alone(found.labels), np.where(judged, expected, 0)[::step, ::step])
+    assert found.count == 3
+    share = f"{1 - judged[::step, ::step].mean():.1%} of the pixels are not judged"
+    assert any(share in warning for warning in found.warnings)
+    assert any("1 of 4 polygons have no pixel" in warning for warning in found.warnings)
+
+
+def test_annotations_beside_cells_are_refused_unless_they_say_what_was_judged(tmp_path):
+    features = [classified("Stroma", box(0, 0, 20, 20)), classified(None, box(2, 2, 6, 6), "cell")]
+    path = tmp_path / "c.geojson"
+    path.write_text(json.dumps(features))
+    with pytest.raises(InputError, match=r"1 annotations beside 1 cells.*Region\* or Ignore\*"):
+        open_truth(path, SHAPE)
+    features[0] = classified("Region*", box(0, 0, 20, 20))
+    path.write_text(json.dumps(features))
+    assert open_truth(path, SHAPE).count == 1

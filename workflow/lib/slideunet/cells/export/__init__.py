@@ -1,0 +1,1 @@
+"""Writing cells as Parquet, GeoJSON and OME-TIFF."""

@@ -1,0 +1,1 @@
+"""Measuring cells: sizes, shapes, intensities, neighbours."""

@@ -1,0 +1,1 @@
+"""Separating touching cells block by block."""

@@ -1,0 +1,59 @@
+"""Workers that are started when the first slide needs them: most jobs have small slides and need none."""
+
+import contextlib
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from distributed import Client
+
+from slideunet.clusters.client import open_client
+from slideunet.clusters.spec import ClusterSpec
+from slideunet.geometry.blocks import block_count
+
+
+class Workers:
+    """The workers of one job, kept from slide to slide; a context manager.
+
+    Parameters
+    ----------
+    section : mapping
+        `dask` of the configuration.
+    threads, memory_mb : int
+        What the job may use.
+    gpus : int
+        When there are any, one worker serves each, and does several tasks at once: while one computes, others
+        read and write.
+    """
+
+    def __init__(self, section: Mapping[str, Any], threads: int, memory_mb: int, gpus: int = 0) -> None:
+        self._spec = ClusterSpec.from_section(section)
+        self._memory_mb = memory_mb
+        self._held = contextlib.ExitStack()
+        self._client: Client | None = None
+        self.threads_per_worker = min(section["threads_per_worker"], threads)
+        fitting = max(1, threads // self.threads_per_worker)
+        self.count = gpus or (fitting if section["workers"] == "auto" else section["workers"])
+        self._tasks = _TASKS_PER_GPU if gpus else 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._held.close()
+
+    def client_for(self, shape: tuple[int, ...]) -> Client | None:
+        """Return the client for a slide (..., y, x); None when this process does it as well by itself."""
+        alone = self._spec.kind == "local" and self.count == 1 and self._tasks == 1
+        if alone or block_count(shape) == 1:
+            return None
+        if self._client is None:
+            self._client = self._held.enter_context(
+                open_client(self._spec, self.count, self._tasks, self._memory_mb)
+            )
+        return self._client
+
+
+_TASKS_PER_GPU = 3

@@ -1,0 +1,79 @@
+"""Pyramid levels: each halves the one before, by the mean for images and by nearest neighbour for labels."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from slideunet.geometry.blocks import Region
+from slideunet.geometry.pixels import Pixels, WritablePixels
+
+SMALLEST_LEVEL = 256
+_REGION = 2048
+
+Halve = Callable[[np.ndarray], np.ndarray]
+
+
+def level_shapes(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Return the shapes of all levels of a pyramid, full resolution first.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (..., y, x) of level 0.
+
+    Returns
+    -------
+    list of tuple of int
+        Halved (rounded up) until the longer side is at most 256 px.
+    """
+    shapes = [tuple(shape)]
+    while max(shapes[-1][-2:]) > SMALLEST_LEVEL:
+        *rest, height, width = shapes[-1]
+        shapes.append((*rest, -(-height // 2), -(-width // 2)))
+    return shapes
+
+
+def halved_image(pixels: np.ndarray) -> np.ndarray:
+    """Return the mean of 2 x 2 pixels of an image (c, y, x); an odd last row or column is repeated.
+
+    Integers are rounded half up; floats are summed in float64.
+    """
+    odd = [(0, 0)] * (pixels.ndim - 2) + [(0, side % 2) for side in pixels.shape[-2:]]
+    whole = np.pad(pixels, odd, mode="edge") if any(after for _, after in odd) else pixels
+    four = [whole[..., row::2, column::2] for row in (0, 1) for column in (0, 1)]
+    wide = _SUM[pixels.dtype.kind, pixels.dtype.itemsize]
+    total = np.add(four[0], four[1], dtype=wide)
+    for quarter in four[2:]:
+        np.add(total, quarter, out=total)
+    if pixels.dtype.kind == "f":
+        return (total / 4).astype(pixels.dtype)
+    total += 2
+    total >>= 2
+    return total.astype(pixels.dtype)
+
+
+# The narrowest type that holds the sum of four: the sums are what a pyramid costs.
+_SUM = {("u", 1): np.uint16, ("u", 2): np.uint32, ("u", 4): np.uint64, ("f", 4): np.float64}
+
+
+def halved_labels(labels: np.ndarray) -> np.ndarray:
+    """Return every second pixel of labels (y, x): ids are never mixed."""
+    return labels[::2, ::2]
+
+
+def halve(source: Pixels, target: WritablePixels, halved: Halve) -> None:
+    """Fill a level from the one above it, in memory that does not grow with the slide."""
+    for rows, columns in regions(target.shape[-2:], _REGION):
+        target[..., rows, columns] = halved(np.asarray(source[..., _double(rows), _double(columns)]))
+
+
+def regions(shape: tuple[int, ...], side: int) -> Iterator[Region]:
+    """Cut a plane (y, x) into squares in raster order, the last ones smaller."""
+    height, width = shape
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            yield slice(top, min(top + side, height)), slice(left, min(left + side, width))
+
+
+def _double(part: slice) -> slice:
+    return slice(2 * part.start, 2 * part.stop)

@@ -1,1 +1,0 @@
-"""Reading any image, and the OME-Zarr stores everything else works on."""

@@ -1,0 +1,246 @@
+"""The start of a run: configuration, sheet and batches, all checked before Snakemake plans a job."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from slideunet.errors import InputError, SlideunetError
+from slideunet.inputs.batches import assign_batches, image_sizes
+from slideunet.inputs.configuration.schema import check_configuration
+from slideunet.inputs.configuration.strict_yaml import duplicate_keys, read_yaml_strictly
+from slideunet.inputs.sheet import check_purpose, missing_files, read_sheet
+from slideunet.model_json import ENCODER_SOURCES, read_model_facts
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run is about.
+
+    Attributes
+    ----------
+    config : dict
+        Complete: every key of the schema.
+    sheet_path : Path
+    sheet : pandas.DataFrame
+        See `sheet.read_sheet`.
+    batches : dict
+        Batch to slide ids.
+    made : list of Path
+        Images and labels that the workflow draws itself (the demo's).
+    weights : Path or None
+        Folder of the model to use instead of training one.
+    initial : Path or None
+        Folder of the model whose weights a training begins with.
+    shrink_by : float
+        Pixels of the files per pixel of the working grid, so that large cells get the size that the model
+        knows (`cells.diameter`); 1 leaves them as they are.
+    """
+
+    config: dict[str, Any]
+    sheet_path: Path
+    sheet: pd.DataFrame
+    batches: dict[str, tuple[str, ...]]
+    made: list[Path]
+    weights: Path | None
+    initial: Path | None
+    shrink_by: float
+
+    @property
+    def required(self) -> list[str]:
+        """The slides that a run which trains cannot do without: those that are labelled and divided."""
+        if self.weights is not None:
+            return []
+        divided = (self.sheet["labels"] != "") & (self.sheet["split"] != "predict")
+        return list(self.sheet.loc[divided, "slide"])
+
+    def rows(self, batch: str, columns: Sequence[str]) -> list[dict[str, str]]:
+        """Return some columns of the rows of a batch."""
+        own = self.sheet[self.sheet["slide"].isin(self.batches[batch])]
+        return [dict(zip(columns, row, strict=True)) for row in own[list(columns)].itertuples(index=False)]
+
+    def files(self, batch: str | None = None) -> list[str]:
+        """Return the image and label files of a batch, or of the whole sheet."""
+        own = self.sheet if batch is None else self.sheet[self.sheet["slide"].isin(self.batches[batch])]
+        return [path for path in [*own["image"], *own["labels"]] if path]
+
+
+def load_run(config: Mapping[str, Any], *, config_files: Sequence[Path], schemas: Path, root: Path) -> Run:
+    """Check configuration and sheet.
+
+    Parameters
+    ----------
+    config : mapping
+        As Snakemake merged it.
+    config_files : sequence of Path
+        Looked through for keys that are there twice, which YAML silently accepts.
+    schemas : Path
+        Folder of the JSON schemas.
+    root : Path
+        The workflow's folder; its own demo sheets are found from any working directory.
+
+    Raises
+    ------
+    InputError
+        With all problems of the configuration and of the sheet.
+    """
+    problems = [problem for path in config_files for problem in duplicate_keys(path)]
+    with _collected(problems):
+        checked = check_configuration(config, read_yaml_strictly(schemas / "config.schema.yaml"))
+    with _collected(problems):
+        weights = _find_model(("model", "weights"), config, config_files, root)
+        shrink_by = _shrinking(config, weights)
+    with _collected(problems):
+        initial = _find_model(("training", "init_from"), config, config_files, root)
+    with _collected(problems):
+        encoder_weights = _find_encoder_weights(config, config_files)
+    made: list[Path] = []
+    # The sheet is looked at even when the configuration has faults, so that all are told together.
+    if (name := _text_at(config, "slides")) is not None:
+        with _collected(problems):
+            path = _find_sheet(name, config_files, root)
+            is_demo = path.resolve().is_relative_to((root / "resources" / "demo").resolve())
+
+            def missing(sheet: pd.DataFrame) -> list[str]:
+                made.extend(Path(file) for file in [*sheet["image"], *sheet["labels"]] if file and is_demo)
+                return missing_files(sheet, made)
+
+            sheet = read_sheet(path, read_yaml_strictly(schemas / "slides.schema.yaml"), missing)
+            check_purpose(sheet, _text_at(config, "model", "weights"))
+    if problems:
+        raise InputError(problems)
+    checked["model"]["encoder_weights"] = encoder_weights
+    batches = assign_batches(image_sizes(sheet, made))
+    return Run(checked, path, sheet, batches, made, weights, None if weights else initial, shrink_by)
+
+
+def _text_at(config: Mapping[str, Any], *keys: str) -> str | None:
+    """Return a text of the unchecked configuration; None when it is not there or something else."""
+    value = _value_at(config, *keys)
+    return value if isinstance(value, str) else None
+
+
+def _value_at(config: Mapping[str, Any], *keys: str) -> Any:  # noqa: ANN401 (whatever stands there)
+    value: Any = config
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+@contextlib.contextmanager
+def _collected(problems: list[str]) -> Iterator[None]:
+    """Add the problems of the block to a list instead of stopping at them."""
+    try:
+        yield
+    except InputError as error:
+        problems.extend(error.problems)
+
+
+@contextlib.contextmanager
+def stop_on_input_errors() -> Iterator[None]:
+    """Print the messages of a failure, all of them and nothing else, and leave with its exit code."""
+    try:
+        yield
+    except SlideunetError as error:
+        sys.stdout.flush()
+        n = len(error.problems)
+        heading = f"slideunet: {n} problem{'s' if n > 1 else ''} found before the start"
+        print(
+            heading, *(f"  - {problem}" for problem in error.problems), sep="\n", file=sys.stderr, flush=True
+        )
+        # Snakemake would turn any exception into exit code 1.
+        os._exit(error.exit_code)
+
+
+def account_of_failures(logs: Path, since: float) -> tuple[int, str]:
+    """Sum up a run that failed: its exit code and what its jobs said.
+
+    Parameters
+    ----------
+    logs : Path
+        Folder of the log files; a job that failed left its exit code beside its log.
+    since : float
+        Start of the run, as seconds since the epoch.
+
+    Returns
+    -------
+    int
+        The gravest exit code, or 1 when no job left one.
+    str
+        The messages of every job that failed, under the name of its log.
+    """
+    codes = {
+        path: int(path.read_text()) for path in sorted(logs.rglob("*.exit")) if path.stat().st_mtime >= since
+    }
+    told = [
+        f"\nWhat went wrong ({path.with_suffix('')}):\n" + _errors(path.with_suffix("")) for path in codes
+    ]
+    return max(codes.values(), default=1), "\n".join(told)
+
+
+def _errors(log: Path) -> str:
+    """Return the messages of a log file that are errors, without date and level."""
+    lines = log.read_text(encoding="utf-8").splitlines()
+    return "\n".join("  - " + line.split(" ERROR ", 1)[1] for line in lines if " ERROR " in line)
+
+
+def _find_sheet(name: str, config_files: Sequence[Path], root: Path) -> Path:
+    folders = [Path(), *_folders(config_files), root]
+    return _find(name, "", folders, "slides: there is no sample sheet")
+
+
+def _find_model(
+    key: tuple[str, str], config: Mapping[str, Any], config_files: Sequence[Path], root: Path
+) -> Path | None:
+    if (name := _text_at(config, *key)) is None:
+        return None
+    folders = [Path(), *_folders(config_files), root / "resources" / "models"]
+    return _find(name, "model.json", folders, f"{'.'.join(key)}: there is no model.json in")
+
+
+def _find_encoder_weights(config: Mapping[str, Any], config_files: Sequence[Path]) -> str:
+    """Return where published weights come from, a file as an absolute path."""
+    name = _text_at(config, "model", "encoder_weights") or ENCODER_SOURCES[0]
+    if name in ENCODER_SOURCES:
+        return name
+    return str(_find(name, "", [Path(), *_folders(config_files)], "model.encoder_weights: there is no file"))
+
+
+def _shrinking(config: Mapping[str, Any], weights: Path | None) -> float:
+    """Return by how much images shrink, given `cells.diameter` of the unchecked configuration."""
+    asked = _value_at(config, "cells", "diameter")
+    if not isinstance(asked, int | float) or isinstance(asked, bool) or asked <= 0:
+        return 1.0
+    if weights is None:
+        raise InputError(
+            "cells.diameter: says how large the cells are for a model that knows another size, but this run "
+            "trains its own on these very images. Leave it out, or name a model in model.weights."
+        )
+    if _value_at(config, "data", "mpp") is not None:
+        raise InputError("cells.diameter and data.mpp: both set the working resolution. Leave one out.")
+    known = read_model_facts(weights).get("diameter")
+    if known is None:
+        raise InputError(
+            f"cells.diameter: {weights / 'model.json'} does not say which diameter the model knows. "
+            "Set data.mpp instead, to the micrometres per pixel of its training images."
+        )
+    return max(asked / known["median"], 1.0)
+
+
+def _folders(config_files: Sequence[Path]) -> list[Path]:
+    """The folders of the configuration files, the one that was named last first."""
+    return [path.parent for path in reversed(config_files)]
+
+
+def _find(name: str, file: str, folders: Sequence[Path], problem: str) -> Path:
+    """Look for a path that the configuration names in several folders, the working directory first."""
+    for folder in folders:
+        if (folder / name / file).is_file():
+            return (folder / name).absolute()
+    looked = ", ".join(dict.fromkeys(str(folder.absolute()) for folder in folders))
+    raise InputError(f"{problem} {name}. It was looked for in {looked}. Correct the path.")

@@ -1,0 +1,74 @@
+"""Ways down: the U-Net's own encoder, and those of networks that were trained on ImageNet."""
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from slideunet.network.architecture.imagenet_encoders import PRETRAINED, EncoderName, Scaling
+
+
+class Encoder(nn.Module):
+    """The maps of every level of an image, each level half as large as the one before.
+
+    Attributes
+    ----------
+    widths : list of int
+        Feature maps of each level, the full resolution first.
+    """
+
+    def __init__(
+        self, first: nn.Module, stages: Sequence[nn.Module], widths: list[int], scaling: Scaling | None = None
+    ) -> None:
+        super().__init__()
+        self.first = first
+        self.stages = nn.ModuleList(stages)
+        self.widths = widths
+        self.scaling = scaling
+
+    def forward(self, x: torch.Tensor, dropout: nn.Module) -> list[torch.Tensor]:
+        """Return the maps of all levels of images (n, channels, y, x), dropped out in the lower half."""
+        found = [self.first(x)]
+        x = found[0] if self.scaling is None else self.scaling.scale * x + self.scaling.shift
+        for level, stage in enumerate(self.stages, start=1):
+            x = stage(x)
+            if 2 * level >= len(self.stages):
+                x = dropout(x)
+            found.append(x)
+        return found
+
+
+class DoubleConv(nn.Sequential):
+    """Two times: 3 x 3 convolution, batch normalisation, ReLU."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(*_conv(inputs, outputs), *_conv(outputs, outputs))
+
+
+def _conv(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
+    convolution = nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False)
+    return convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+
+
+def build_encoder(name: EncoderName | None, channels: int, width: int, depth: int) -> Encoder:
+    """Return an encoder with random weights.
+
+    Parameters
+    ----------
+    name : str or None
+        Of `PRETRAINED`; None is the U-Net's own: maximum pooling and two convolutions per level.
+    channels : int
+    width : int
+        Feature maps of the first level; of the own encoder, doubled on every level.
+    depth : int
+        Times that the image is halved, at most 5.
+    """
+    first = DoubleConv(channels, width)
+    if name is None:
+        widths = [width * 2**level for level in range(depth + 1)]
+        pairs = itertools.pairwise(widths)
+        return Encoder(first, [nn.Sequential(nn.MaxPool2d(2), DoubleConv(*pair)) for pair in pairs], widths)
+    known = PRETRAINED[name]
+    stages = [stage for stage, _ in zip(known.stages(channels), range(depth), strict=False)]
+    return Encoder(first, stages, [width, *known.widths[:depth]], known.scaling)

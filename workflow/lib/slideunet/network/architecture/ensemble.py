@@ -1,0 +1,45 @@
+"""Several networks of one architecture, trained from different seeds, as one network."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import cast
+
+import torch
+from torch import nn
+
+from slideunet.model_json import Head
+from slideunet.network.architecture.unet import UNet, UNetSpec
+
+
+class Ensemble(UNet):
+    """The mean of the outputs of its members: of logits, and of pixels for the offsets.
+
+    A network like any other for whoever predicts with it, of as many times the work as it has members.
+    """
+
+    def __init__(self, members: Sequence[UNet]) -> None:
+        nn.Module.__init__(self)  # UNet's would draw random weights.
+        self.spec = replace(members[0].spec, members=len(members))
+        self.members = nn.ModuleList(members)
+
+    def forward(self, x: torch.Tensor, margin: int = 0) -> torch.Tensor:
+        """Return the mean of the maps (n, maps, y, x); see `UNet.forward`."""
+        total = self.members[0](x, margin)
+        for member in self.members[1:]:
+            total = total + member(x, margin)
+        return total / len(self.members)
+
+    def networks(self) -> list[UNet]:
+        """Return the members."""
+        return [cast("UNet", member) for member in self.members]
+
+    def with_heads(self, heads: Sequence[Head]) -> "Ensemble":
+        """Return a copy that computes some of the heads only, and the foreground as ever."""
+        return Ensemble([member.with_heads(heads) for member in self.networks()])
+
+
+def build_network(spec: UNetSpec) -> UNet:
+    """Return a network with random weights, an ensemble where the architecture says so."""
+    if spec.members == 1:
+        return UNet(spec)
+    return Ensemble([UNet(replace(spec, members=1)) for _ in range(spec.members)])

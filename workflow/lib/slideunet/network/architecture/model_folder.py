@@ -1,0 +1,63 @@
+"""A model on disk: `model.safetensors` (the weights) and `model.json` (all that is needed to use them)."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+from slideunet.errors import DamagedDataError, InputError
+from slideunet.model_json import read_model_facts
+from slideunet.network.architecture.ensemble import build_network
+from slideunet.network.architecture.unet import UNet, UNetSpec
+from slideunet.stores.files import write_atomically
+from slideunet.stores.manifests import write_manifest
+
+
+def save_model(folder: Path, weights: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
+    """Write weights and facts atomically; the json comes last and carries the sha256 of the weights.
+
+    Parameters
+    ----------
+    folder : Path
+        E.g. `results/model`.
+    weights : dict
+        The state of the network.
+    facts : dict
+        Must hold "architecture", the fields of `UNetSpec`.
+    """
+    data = safetensors.torch.save({name: tensor.contiguous().cpu() for name, tensor in weights.items()})
+    write_atomically(folder / "model.safetensors", data)
+    write_manifest(folder / "model.json", facts | {"sha256": hashlib.sha256(data).hexdigest()})
+
+
+def load_model(folder: Path) -> tuple[UNet, dict[str, Any]]:
+    """Build the network of a model folder with its weights, checked against their sha256.
+
+    Raises
+    ------
+    InputError
+        When there is no model, or the weights do not fit the architecture.
+    DamagedDataError
+        When the weights are not those that were written.
+    """
+    facts = read_model_facts(folder)
+    path = folder / "model.safetensors"
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(f"model.weights: there is no {path} beside model.json. Copy both files.") from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != facts["sha256"]:
+        raise DamagedDataError(
+            f"{path} does not match the sha256 in model.json (expected {facts['sha256'][:12]}, "
+            f"found {found[:12]}). It is damaged or was changed. Copy the model again."
+        )
+    try:
+        network = build_network(UNetSpec(**facts["architecture"]))
+        network.load_state_dict(safetensors.torch.load(data))
+    except (RuntimeError, TypeError, ValueError, safetensors.SafetensorError) as error:
+        raise InputError(f"{path} does not fit the architecture in model.json: {error}") from error
+    return network, facts

@@ -1,0 +1,184 @@
+"""The U-Net (Ronneberger et al. 2015, arXiv:1505.04597) with batch normalisation and padded convolutions.
+
+Nothing in it depends on the position or the size of a tile: batch normalisation uses fixed statistics at
+inference, and up-sampling is a 2 x 2 transposed convolution or nearest neighbour.
+"""
+
+import copy
+import functools
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from slideunet.model_json import Head, output_maps
+from slideunet.network.architecture.encoders import DoubleConv, build_encoder
+from slideunet.network.architecture.imagenet_encoders import EncoderName
+
+Decoder = Literal["transposed", "upsample"]
+
+
+@dataclass(frozen=True)
+class UNetSpec:
+    """Everything that is needed to build the network again.
+
+    Attributes
+    ----------
+    channels : int
+        Input channels.
+    width : int
+        Feature maps of the first level; doubled on every level, of the decoder only with another encoder.
+    depth : int
+        Times that the image is halved.
+    decoder : "transposed" or "upsample"
+        2 x 2 transposed convolution, or nearest-neighbour up-sampling followed by a 1 x 1 convolution.
+    dropout : float
+        Share of feature maps dropped after the encoder's lower half, where most parameters are.
+    heads : sequence of "distance" and "centres"
+        What tells cells that touch apart, learned besides the foreground.
+    encoder : name or None
+        Encoder trained on ImageNet (`network.architecture.imagenet_encoders`), instead of the U-Net's own.
+    members : int
+        Networks of this architecture whose outputs are averaged (`network.architecture.ensemble`).
+    """
+
+    channels: int
+    width: int
+    depth: int
+    decoder: Decoder = "transposed"
+    dropout: float = 0.0
+    heads: tuple[Head, ...] = ()
+    encoder: EncoderName | None = None
+    members: int = 1
+
+    def __post_init__(self) -> None:
+        # From JSON it comes as a list, which has no hash.
+        object.__setattr__(self, "heads", tuple(self.heads))
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Names of the output's maps, the foreground first."""
+        return output_maps(self.heads)
+
+    @property
+    def multiple(self) -> int:
+        """Sides of the input must be multiples of this: 2^depth."""
+        return 2**self.depth
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values for `model.json`."""
+        return asdict(self)
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "light": {"width": 16, "depth": 4, "decoder": "transposed"},
+    "standard": {"width": 32, "depth": 4, "decoder": "transposed"},
+    # Two levels of 64 and 128 feature maps above a bottom of 256, with up-sampling.
+    "classic": {"width": 64, "depth": 2, "decoder": "upsample"},
+}
+
+
+class UNet(nn.Module):
+    """Encoder and decoder with skip connections by concatenation.
+
+    Input (n, channels, y, x) float32 with sides that are multiples of 2^depth; output (n, maps, y, x): the
+    foreground logit, then the maps of the heads.
+    """
+
+    def __init__(self, spec: UNetSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.encoder = build_encoder(spec.encoder, spec.channels, spec.width, spec.depth)
+        self.dropout = nn.Dropout2d(spec.dropout)
+        widths = [spec.width * 2**level for level in range(spec.depth)]
+        skipped, (*_, bottom) = self.encoder.widths[:-1], self.encoder.widths
+        below = [*widths[1:], bottom]
+        ways_up = list(zip(below, widths, skipped, strict=True))[::-1]
+        self.up = nn.ModuleList(_up(under, width, spec.decoder) for under, width, _ in ways_up)
+        self.decoder = nn.ModuleList(DoubleConv(skip + width, width) for _, width, skip in ways_up)
+        self.head = nn.Conv2d(widths[0], len(spec.maps), kernel_size=1)
+
+    def forward(self, x: torch.Tensor, margin: int = 0) -> torch.Tensor:
+        """Return the maps (n, maps, y, x), without a margin that is only context.
+
+        Parameters
+        ----------
+        x : tensor (n, channels, y, x)
+        margin : int
+            Pixels to leave out on every side, a multiple of 2^depth. The decoder computes of them only what
+            its own convolutions need; the values of the rest are those of the whole pass, bit for bit.
+
+        Raises
+        ------
+        ValueError
+            When `margin` is not a multiple of 2^depth.
+        """
+        if margin % self.spec.multiple:
+            raise ValueError(f"margin {margin} is not a multiple of {self.spec.multiple} (2^depth)")
+        *skips, x = self.encoder(x, self.dropout)
+        kept = margin >> self.spec.depth
+        needed = reversed(decoder_margins(self.spec.depth))
+        for index, (skip, need) in enumerate(zip(reversed(skips), needed, strict=True)):
+            has, kept = 2 * kept, min(2 * kept, need)
+            skip = _crop(skip, (margin >> (self.spec.depth - 1 - index)) - kept)
+            x = self.decode(index, skip, x, has - kept)
+        return self.head(_crop(x, kept))
+
+    def decode(self, index: int, skip: torch.Tensor, x: torch.Tensor, crop: int) -> torch.Tensor:
+        """Return the maps of a decoder level, the deepest being 0.
+
+        Parameters
+        ----------
+        skip : tensor (n, maps skipped, y, x)
+            From the encoder.
+        x : tensor (n, maps below, y / 2 + crop, x / 2 + crop)
+            From the level below.
+        crop : int
+            Pixels to leave out on every side of what is made of x.
+        """
+        return self.decoder[index](torch.cat([skip, _crop(self.up[index](x), crop)], dim=1))
+
+    def with_heads(self, heads: Sequence[Head]) -> "UNet":
+        """Return a copy that computes some of the heads only, and the foreground as ever."""
+        kept = copy.deepcopy(self)
+        kept.spec = replace(self.spec, heads=tuple(head for head in self.spec.heads if head in heads))
+        rows = [self.spec.maps.index(name) for name in kept.spec.maps]
+        kept.head = nn.Conv2d(self.head.in_channels, len(rows), kernel_size=1)
+        kept.head.load_state_dict({name: values[rows] for name, values in self.head.state_dict().items()})
+        return kept.train(self.training)
+
+
+@functools.lru_cache
+def decoder_margins(depth: int) -> tuple[int, ...]:
+    """Return how many pixels around the output the input of each decoder level must have, in its own pixels.
+
+    Two 3 x 3 convolutions need 2 px more than they give; a 2 x 2 up-sampling needs half as many, rounded up.
+
+    Returns
+    -------
+    tuple of int
+        One per level, the full resolution first: 2, 3, 4, 4 ... at every depth.
+    """
+    margins = [2]
+    while len(margins) < depth:
+        margins.append(-(-margins[-1] // 2) + 2)
+    return tuple(margins[:depth])
+
+
+def _crop(x: torch.Tensor, margin: int) -> torch.Tensor:
+    return x[..., margin:-margin, margin:-margin] if margin else x
+
+
+def channels_last(network: UNet) -> UNet:
+    """Lay out the weights with channels last, in place: faster on CPUs, and what tensor cores want."""
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _up(inputs: int, outputs: int, decoder: Decoder) -> nn.Module:
+    if decoder == "transposed":
+        return nn.ConvTranspose2d(inputs, outputs, kernel_size=2, stride=2)
+    return nn.Sequential(
+        nn.Upsample(scale_factor=2, mode="nearest"), nn.Conv2d(inputs, outputs, kernel_size=1)
+    )

@@ -1,0 +1,156 @@
+"""What computes the network: OpenVINO or torch, behind one interface."""
+
+import importlib.util
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+
+from slideunet.errors import MachineError
+from slideunet.model_json import EngineName, Head, Precision
+from slideunet.network.architecture.model_folder import load_model
+from slideunet.network.architecture.unet import UNet, UNetSpec
+from slideunet.network.inference.precision import choose_precision
+from slideunet.network.inference.torch_engine import TorchEngine
+from slideunet.network.inference.torch_tiles import best_device
+from slideunet.slides.normalisation import Normalisation
+
+_TRIAL = 256  # Side of the core that is timed to choose a precision, in pixels.
+
+
+class Engine(Protocol):
+    """A network that is ready to predict; several threads may use it.
+
+    Attributes
+    ----------
+    name, version : str
+        "openvino" or "torch", and its version: a prediction depends on both.
+    precision : "fp32" or "bf16"
+    spec : UNetSpec
+    halo : int
+        Pixels of context with which a prediction is exact; a multiple of 2^depth.
+    tile_limit : int or None
+        Side of the largest core that fits into memory, once a larger one did not.
+    """
+
+    name: str
+    version: str
+    precision: Precision
+    spec: UNetSpec
+    halo: int
+    tile_limit: int | None
+
+    def predict(self, block: np.ndarray, constants: Normalisation, margin: int) -> np.ndarray:
+        """Predict a block.
+
+        Parameters
+        ----------
+        block : ndarray (c, y, x)
+            Raw pixels; the sides are multiples of 2^depth, its origin lies on a multiple of 2^depth.
+        constants : Normalisation
+            Of the whole slide.
+        margin : int
+            Pixels on every side that are only context, a multiple of 2^depth.
+
+        Returns
+        -------
+        ndarray (maps, y - 2 margin, x - 2 margin) uint8
+            The maps of `spec`, as `maps.to_bytes` makes them; the first is the foreground, round(255 p).
+
+        Raises
+        ------
+        MemoryError
+            When the block is too large for this machine.
+        """
+
+
+def open_engine(
+    model_folder: Path,
+    *,
+    engine: EngineName | Literal["auto"] = "auto",
+    heads: Sequence[Head] = (),
+    precision: Precision,
+    threads: int,
+) -> Engine:
+    """Load a model folder into an engine.
+
+    Parameters
+    ----------
+    model_folder : Path
+        With model.safetensors and model.json.
+    engine : "auto", "openvino" or "torch"
+        See `choose_engine`.
+    heads : sequence of "centres" and "distance"
+        Those of the model that are computed; the foreground always is.
+    precision : "fp32" or "bf16"
+    threads : int
+        Inside one prediction. OpenVINO's result does not depend on it; torch uses one on a CPU.
+
+    Raises
+    ------
+    InputError, DamagedDataError
+        See `load_model`.
+    MachineError
+        When OpenVINO is asked for and cannot be imported.
+    """
+    network, _ = load_model(model_folder)
+    return build_engine(network.with_heads(heads), choose_engine(engine), precision, threads)
+
+
+def choose_engine(engine: EngineName | Literal["auto"]) -> EngineName:
+    """Return the engine to use: for "auto" torch on a GPU, OpenVINO on a CPU, torch where that is missing.
+
+    Raises
+    ------
+    MachineError
+        When OpenVINO is asked for and is not installed.
+    """
+    installed = importlib.util.find_spec("openvino") is not None
+    if engine == "openvino" and not installed:
+        raise MachineError(
+            "The engine openvino was asked for and OpenVINO is not installed, which computes on CPUs. "
+            "Install the package openvino, or let the engine be chosen (auto)."
+        )
+    if engine != "auto":
+        return engine
+    if best_device().type == "cuda":
+        return "torch"
+    if not installed:
+        logging.warning("OpenVINO is not installed: torch computes the network, at about half the speed.")
+    return "openvino" if installed else "torch"
+
+
+def build_engine(network: UNet, engine: EngineName, precision: Precision, threads: int) -> Engine:
+    """Make a network that is in memory ready to predict; the network itself is not changed."""
+    if engine == "torch":
+        return TorchEngine(network, precision, best_device())
+    from slideunet.network.inference.openvino_engine import OpenVINOEngine
+
+    return OpenVINOEngine(network, precision, threads)
+
+
+def fastest_precision(
+    network: UNet, engine: EngineName, threads: int
+) -> tuple[Precision, dict[Precision, float]]:
+    """Time one tile in fp32 and in bf16 on this machine, with the engine that will be used, and choose.
+
+    Returns
+    -------
+    "fp32" or "bf16", and the best time of each in seconds; see `choose_precision`.
+    """
+    precisions: tuple[Precision, ...] = ("fp32", "bf16")
+    ready = {precision: build_engine(network, engine, precision, threads) for precision in precisions}
+    side = _TRIAL + 2 * ready["fp32"].halo
+    block = np.random.default_rng(0).random((network.spec.channels, side, side), np.float32)
+    constants = Normalisation((0.0,) * network.spec.channels, (1.0,) * network.spec.channels)
+    chosen, seconds = choose_precision(
+        lambda precision: ready[precision].predict(block, constants, ready[precision].halo)
+    )
+    logging.info(
+        f"Precision {chosen}: a tile takes "
+        + ", ".join(f"{s * 1000:.0f} ms in {p}" for p, s in seconds.items())
+        + f" ({engine})"
+    )
+    return chosen, seconds

@@ -1,0 +1,40 @@
+"""fp32 or bf16, by the clock: a processor may claim bf16 and be many times slower in it."""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable
+
+import torch
+
+from slideunet.model_json import Precision
+
+_FASTER = 1.2  # bf16 must be this much faster to be worth its rounding.
+
+
+def reduced_precision(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager:
+    """Return the context in which convolutions run in bf16, or in which nothing changes."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def choose_precision(
+    step: Callable[[Precision], object], repeats: int = 6
+) -> tuple[Precision, dict[Precision, float]]:
+    """Time a step in fp32 and bf16 on this machine and choose.
+
+    A processor may claim bf16 and be many times slower in it, so flags are not asked. The two take turns and
+    the best time of each counts, so that another load on the machine does not decide.
+
+    Returns
+    -------
+    "fp32" or "bf16", and the best time of each in seconds.
+    """
+    seconds: dict[Precision, float] = {"fp32": math.inf, "bf16": math.inf}
+    for repeat in range(repeats + 1):
+        for precision, best in seconds.items():
+            start = time.perf_counter()
+            step(precision)
+            # The first call of a shape prepares its kernels.
+            if repeat > 0:
+                seconds[precision] = min(best, time.perf_counter() - start)
+    return ("bf16" if seconds["fp32"] > _FASTER * seconds["bf16"] else "fp32"), seconds

@@ -1,0 +1,1 @@
+"""Training patches: reading, targets and augmentation."""

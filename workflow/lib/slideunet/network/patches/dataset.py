@@ -1,0 +1,174 @@
+"""Training samples: random patches of the training slides, read from their stores when they are needed."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from slideunet.geometry.pixels import Pixels
+from slideunet.geometry.windows import read_filled, read_mirrored
+from slideunet.network.patches.augmentation import augment, build_augmentation
+from slideunet.network.patches.copy_paste import paste_cells
+from slideunet.network.patches.empty_fields import empty_field
+from slideunet.network.patches.memory_maps import open_slide
+from slideunet.network.patches.targets import cell_targets, compact
+from slideunet.slides.normalisation import Normalisation
+from slideunet.truth.ignore_label import UNJUDGED, judged_cells
+
+_MARGIN = 1.25  # Read more than the patch, so that rotation and scaling find real pixels at the corners.
+
+
+@dataclass(frozen=True)
+class LabelledSlide:
+    """A slide with truth, as training and validation need it."""
+
+    manifest: Path
+    shape: tuple[int, int]
+    normalisation: Normalisation
+    stratum: str = ""
+
+
+class PatchDataset(Dataset):
+    """Patches of all slides, each at a random place.
+
+    A key is (epoch, sample): the patch it stands for depends on nothing else, so any number of worker
+    processes and any restart give the same training. Of few slides an epoch has `least` patches, all slides
+    drawn from equally much more often. Slides of rare strata are drawn from more often by `balance`, see
+    `_balanced`.
+    """
+
+    def __init__(
+        self,
+        slides: Sequence[LabelledSlide],
+        patch_size: int,
+        strengths: Mapping[str, Any],
+        seed: int,
+        maps: Sequence[str] = ("foreground",),
+        *,
+        border: bool = False,
+        least: int = 1,
+        balance: float = 0.0,
+        packed: Path | None = None,
+    ) -> None:
+        self.slides = slides
+        self.maps = maps
+        self.border = border
+        self.patch_size = patch_size
+        self.seed = seed
+        self.empty, self.paste = strengths["empty"], strengths["paste"]
+        self.augmentation = build_augmentation(strengths, patch_size)
+        self.packed = packed
+        self.opened: dict[Path, tuple[Pixels, Pixels]] = {}
+        # The index of the slide of each sample.
+        areal = [i for i, slide in enumerate(slides) for _ in range(_patches(slide.shape, patch_size))]
+        once = _balanced(areal, [slide.stratum for slide in slides], balance)
+        self.owners = once * -(-least // len(once))
+
+    def __len__(self) -> int:
+        return len(self.owners)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return image (c, patch, patch) and targets (see `cell_targets`), both float32."""
+        epoch, sample = key
+        slide = self.slides[self.owners[sample]]
+        rng = np.random.default_rng((self.seed, epoch, sample))
+        image, labels = self._empty(slide, rng) if rng.random() < self.empty else self._filled(slide, rng)
+        # The changes are made in float32, which does not tell larger ids apart.
+        labels = compact(labels) if labels.max() >= 2**24 else labels
+        changed, changed_labels = augment(self.augmentation, image, labels, (self.seed, epoch, sample))
+        target = cell_targets(changed_labels[0].numpy(), self.maps, border=self.border)
+        return changed, torch.from_numpy(target)
+
+    def _filled(self, slide: LabelledSlide, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Draw a patch of a slide, sometimes with cells of another patch pasted into it.
+
+        Half of them are of the same slide: cells as bright as their neighbours are the harder to tell apart.
+        """
+        image, labels = self._draw(slide, rng)
+        if not self.paste or rng.random() >= self.paste:
+            return image, labels
+        other = slide if rng.random() < 0.5 else self.slides[int(rng.integers(len(self.slides)))]
+        return paste_cells(image, labels, *self._draw(other, rng), rng)
+
+    def _draw(self, slide: LabelledSlide, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Read a random place, normalised; one without a cell is drawn again, once, so that few are seen.
+
+        Beyond the border the slide is mirrored, as it is when it is predicted. Nobody has judged what stands
+        there: a cell and its mirror image would be one cell of two pieces.
+        """
+        pixels, truth = self._pixels(slide.manifest)
+        window = _window(slide.shape, self.patch_size, rng)
+        labels = read_filled(truth, window, int(UNJUDGED))
+        if not judged_cells(labels)[0].any():
+            window = _window(slide.shape, self.patch_size, rng)
+            labels = read_filled(truth, window, int(UNJUDGED))
+        labels = np.where(labels == UNJUDGED, -1, labels.astype(np.int64))
+        return slide.normalisation.apply(read_mirrored(pixels, window)), labels
+
+    def _empty(self, slide: LabelledSlide, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Draw a field of noise, normalised as an empty slide would be."""
+        pixels, _ = self._pixels(slide.manifest)
+        side = self.patch_size + 2 * _margin(self.patch_size)
+        field = empty_field((pixels.shape[0], side, side), rng)
+        constants = replace(slide.normalisation, offset=(0.0,), scale=(1.0,))
+        return constants.apply(field), np.zeros((side, side), np.int64)
+
+    def _pixels(self, manifest: Path) -> tuple[Pixels, Pixels]:
+        """Open image and truth of a slide once: opening counts the chunks of a store, which may be many."""
+        if manifest not in self.opened:
+            self.opened[manifest] = open_slide(manifest, self.packed)
+        return self.opened[manifest]
+
+
+def _patches(shape: tuple[int, int], patch_size: int) -> int:
+    """Return how many patches of a slide make an epoch: the square root of how many would cover it.
+
+    One patch per patch area would let a few large slides drown many small ones.
+    """
+    return math.ceil(math.sqrt(shape[0] * shape[1]) / patch_size)
+
+
+def _balanced(owners: Sequence[int], strata: Sequence[str], balance: float) -> list[int]:
+    """Repeat the patches of rare strata; none is taken away.
+
+    Parameters
+    ----------
+    owners : sequence of int
+        The slide of each patch.
+    strata : sequence of str
+        Of each slide.
+    balance : float
+        0 to 1. A stratum of n patches, where the largest has m, gets n (m / n)^balance of them.
+    """
+    members: dict[str, list[int]] = {}
+    for owner in owners:
+        members.setdefault(strata[owner], []).append(owner)
+    most = max(map(len, members.values()))
+    counts = {name: math.ceil(len(own) * (most / len(own)) ** balance) for name, own in members.items()}
+    # Evenly from all slides of a stratum, also where it is not a whole number of times.
+    repeated = (
+        own[i * len(own) // counts[name]] for name, own in members.items() for i in range(counts[name])
+    )
+    return sorted(repeated)
+
+
+def _window(
+    shape: tuple[int, int], patch_size: int, rng: np.random.Generator
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Choose where to read: a random place, or the middle of a side that is shorter than a patch."""
+    margin = _margin(patch_size)
+    spans = []
+    for side in shape:
+        spare = side - patch_size
+        start = int(rng.integers(0, spare + 1)) if spare > 0 else spare // 2
+        spans.append((start - margin, start + patch_size + margin))
+    return spans[0], spans[1]
+
+
+def _margin(patch_size: int) -> int:
+    return int(patch_size * (_MARGIN - 1)) // 2

@@ -1,0 +1,61 @@
+"""Fields that hold no cell, to learn what is none: noise of cameras, and bare glass."""
+
+import io
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage as ndi
+
+from slideunet.network.patches.transforms import SMOOTH, stretched
+from slideunet.slides.normalisation import normalisation
+from slideunet.slides.statistics import survey
+
+
+def empty_field(shape: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
+    """Draw a field without a cell, normalised as a slide of its own would be.
+
+    It is noise on uneven light, half of it smooth, as filters and enlarging leave it. Some are of few grey
+    levels, as dim noise is that has been rounded; some have bright pixels by themselves, as cosmic rays and
+    defects of a camera leave them. Half of those of colour are grey or nearly so, and a third are bare glass.
+
+    Parameters
+    ----------
+    shape : (c, y, x)
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray (c, y, x) float32, its 1st to 99.8th percentile at 0 to 1; of glass less far.
+    """
+    if shape[0] == 3 and rng.random() < 1 / 3:
+        return _glass(shape, rng)
+    noise = _smooth_noise(shape, rng)
+    light = stretched(rng.standard_normal((shape[0], SMOOTH, SMOOTH)), max(shape[1:])).numpy()
+    field = noise + rng.choice([0.0, 1.0, 3.0]) * light[:, : shape[1], : shape[2]]
+    if rng.random() < 0.4:
+        field = np.round(field * rng.uniform(0.5, 4))
+    if rng.random() < 0.4:
+        specks = rng.random(shape) < 10 ** rng.uniform(-4.5, -2)
+        field = np.where(specks, field.max() * 10 ** rng.uniform(0.3, 2), field)
+    low, high = np.percentile(field, (1, 99.8), axis=(1, 2), keepdims=True)
+    return ((field - low) / np.maximum(high - low, 1e-3)).astype(np.float32)
+
+
+def _glass(shape: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
+    """Draw light through a slide without tissue, as JPEG leaves it: grey levels by the handful, in blocks."""
+    noise = _smooth_noise(shape, rng) * 6.0 ** rng.uniform(-1, 1)
+    light = (rng.uniform(200, 250, (3, 1, 1)) + noise).clip(0, 255).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(light.transpose(1, 2, 0)).save(file, "JPEG", quality=int(rng.integers(30, 95)))
+    pixels = np.asarray(Image.open(file)).transpose(2, 0, 1)
+    return normalisation(survey(pixels)[0], "percentile", "bright").apply(pixels)
+
+
+def _smooth_noise(shape: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
+    """Draw noise of standard deviation 1, of several channels half of it grey or nearly so."""
+    # Narrow noise is the most like small nuclei, and would hardly be drawn from a uniform width.
+    sigma = rng.choice([rng.uniform(0, 1), 6.0 ** rng.uniform(0, 1)])
+    noise = ndi.gaussian_filter(rng.standard_normal(shape), (0, sigma, sigma), mode="reflect")
+    grey = rng.uniform(0.5, 1) if shape[0] > 1 and rng.random() < 0.5 else 0.0
+    noise = grey * noise[:1] + (1 - grey) * noise
+    return noise / noise.std()

@@ -1,0 +1,56 @@
+"""Training slides as plain arrays that are mapped into memory: nothing is left to decompress."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.format import open_memmap
+
+from slideunet.geometry.blocks import blocks
+from slideunet.geometry.pixels import Pixels
+from slideunet.stores.verified import open_image_store, open_label_store
+
+# Of all slides together; those of larger cohorts are read from their stores.
+MOST_PIXELS = 2**30
+
+
+def fits(shapes: Sequence[tuple[int, int]]) -> bool:
+    """Tell whether slides of these heights and widths may be packed."""
+    return sum(height * width for height, width in shapes) <= MOST_PIXELS
+
+
+def open_slide(manifest: Path, folder: Path | None) -> tuple[Pixels, Pixels]:
+    """Open image (c, y, x) and truth (y, x) of a slide.
+
+    Parameters
+    ----------
+    manifest : Path
+    folder : Path or None
+        Where the slide is packed if it is not there yet, for all processes; None opens the stores.
+    """
+    if folder is None:
+        return _stores(manifest)
+    image, truth = (folder / f"{manifest.stem}.{kind}.npy" for kind in ("image", "truth"))
+    if not (image.is_file() and truth.is_file()):
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, pixels in zip((image, truth), _stores(manifest), strict=True):
+            _pack(pixels, path)
+    return np.load(image, mmap_mode="r"), np.load(truth, mmap_mode="r")
+
+
+def _stores(manifest: Path) -> tuple[Pixels, Pixels]:
+    return open_image_store(manifest), open_label_store(manifest, "truth")
+
+
+def _pack(pixels: Pixels, path: Path) -> None:
+    """Write an array, block by block; at any instant the file is whole or not there."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        packed = open_memmap(partial, mode="w+", dtype=pixels.dtype, shape=pixels.shape)
+        for _, region in blocks(pixels.shape):
+            packed[(..., *region)] = pixels[(..., *region)]
+        packed.flush()
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Training and validation of a model, and the choice of its decoding."""

@@ -1,0 +1,56 @@
+"""Weights of a trained network as the beginning of another training."""
+
+from pathlib import Path
+
+from slideunet.errors import InputError
+from slideunet.network.architecture.encoder_weights import for_channels
+from slideunet.network.architecture.model_folder import load_model
+from slideunet.network.architecture.unet import UNet
+
+_SAME = ("encoder", "width", "depth", "decoder")
+
+
+def start_from(network: UNet, folder: Path) -> None:
+    """Give a network the weights of a model, in place.
+
+    Another number of channels is adapted to, see `for_channels`. Heads that the model has not learned keep
+    their random weights; others are left out.
+
+    Parameters
+    ----------
+    network : UNet
+        Of any number of channels and any heads.
+    folder : Path
+        Of the model.
+
+    Raises
+    ------
+    InputError
+        When there is no model or an ensemble, or its encoder, width, depth or decoder differ from the
+        network's.
+    """
+    source, _ = load_model(folder)
+    if source.spec.members > 1:
+        raise InputError(
+            f"training.init_from: {folder} is the mean of {source.spec.members} networks, and a training "
+            "begins with one. Name one of them, such as results/seeds/0."
+        )
+    different = [name for name in _SAME if getattr(source.spec, name) != getattr(network.spec, name)]
+    if different:
+        raise InputError(
+            f"training.init_from: {folder} has "
+            + ", ".join(f"{name} {getattr(source.spec, name)}" for name in different)
+            + "; this training has "
+            + ", ".join(f"{name} {getattr(network.spec, name)}" for name in different)
+            + ". Set these under model as they are in that model."
+        )
+    weights = source.state_dict()
+    for name, values in network.encoder.state_dict().items():
+        if values.ndim == 4:
+            weights[f"encoder.{name}"] = for_channels(weights[f"encoder.{name}"], values.shape[1])
+    own = {name: values.clone() for name, values in network.head.state_dict().items()}
+    for row, name in enumerate(network.spec.maps):
+        if name in source.spec.maps:
+            for part, values in own.items():
+                values[row] = weights[f"head.{part}"][source.spec.maps.index(name)]
+    network.load_state_dict(weights | {f"head.{part}": values for part, values in own.items()})

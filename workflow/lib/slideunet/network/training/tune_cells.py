@@ -1,0 +1,127 @@
+"""How well each method of `slideunet.cells.separation.methods` divides the cells of the validation slides."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+
+from slideunet.cells.separation.decoding import Decoding
+from slideunet.cells.separation.methods import Method, fitting_methods
+from slideunet.cells.separation.separate import MERGE_RATIOS, kept_cells, separate
+from slideunet.geometry.blocks import block_at, block_count
+from slideunet.network.inference.engines import Engine
+from slideunet.network.inference.predict_region import predict_core
+from slideunet.network.patches.dataset import LabelledSlide
+from slideunet.scoring.instance_metrics import InstanceCounts, count_instances
+from slideunet.scoring.matching import match_arrays
+from slideunet.scoring.overlaps import count_overlaps
+from slideunet.stores.verified import open_image_store, open_label_store
+
+T = TypeVar("T")
+MERGE_RATIOS_TRIED = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
+MIN_PROBABILITIES_TRIED = (0.0, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
+_AS_GOOD = 0.005  # Of AP@0.5: less than what another seed changes.
+
+Tried = dict[tuple[float | None, float], InstanceCounts]
+"""By merge ratio and least probability, how many cells were found."""
+
+
+def compare_methods(
+    engine: Engine, slides: Sequence[LabelledSlide], threshold: float
+) -> dict[Method, dict[str, float]]:
+    """Separate the cells of validation slides by every method that the network allows, and score them.
+
+    Of a slide of several blocks the middle one is looked at. For methods that join basins the merge ratio is
+    tuned: of those in `MERGE_RATIOS_TRIED` that are as good as the best, the one nearest to the usual one.
+    With it the least probability of a cell is: of `MIN_PROBABILITIES_TRIED` the lowest that is as good.
+
+    Parameters
+    ----------
+    engine : Engine
+    slides : sequence of LabelledSlide
+    threshold : float
+        Foreground is probability >= threshold (0 to 1).
+
+    Returns
+    -------
+    dict
+        Of each method, the best in general first: "ap50" and "map", the average precision at IoU 0.5 and its
+        mean over 0.50 to 0.95, of the counts of all slides together; "min_probability", and "merge_ratio"
+        where the method has one.
+    """
+    tried: dict[Method, Tried] = {method: {} for method in fitting_methods(engine.spec.maps)}
+    for slide in slides:
+        truth, maps = middle_block(engine, slide)
+        for method, sums in tried.items():
+            for ratio in _ratios(method):
+                decoding = Decoding(threshold, method, merge_ratio=ratio)
+                for least, counts in zip(
+                    MIN_PROBABILITIES_TRIED, _by_probability(truth, maps, decoding), strict=True
+                ):
+                    sums[ratio, least] = sums.get((ratio, least), InstanceCounts()) + counts
+    found = {method: _tuned(method, sums) for method, sums in tried.items()}
+    logging.info(_told(found))
+    return found
+
+
+def _ratios(method: Method) -> tuple[float | None, ...]:
+    usual = MERGE_RATIOS.get(method)
+    return (None,) if usual is None else tuple(sorted({*MERGE_RATIOS_TRIED, usual}))
+
+
+def middle_block(engine: Engine, slide: LabelledSlide) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return the truth and the predicted maps of a slide's middle block."""
+    rows, columns = block_at(slide.shape, block_count(slide.shape) // 2)
+    truth = open_label_store(slide.manifest, "truth")[rows, columns]
+    core = ((rows.start, rows.stop), (columns.start, columns.stop))
+    planes = predict_core(engine, open_image_store(slide.manifest), slide.normalisation, core)
+    return truth, dict(zip(engine.spec.maps, planes, strict=True))
+
+
+def _by_probability(
+    truth: np.ndarray, maps: Mapping[str, np.ndarray], decoding: Decoding
+) -> Iterator[InstanceCounts]:
+    """Yield what is found with each of `MIN_PROBABILITIES_TRIED`; the cells are separated once for all."""
+    cells = separate(maps, decoding)
+    rows = count_overlaps(truth, cells)
+    pixels = np.flatnonzero(cells)
+    owners, probability = cells.ravel()[pixels], maps["foreground"].ravel()[pixels]
+    for least in MIN_PROBABILITIES_TRIED:
+        asked = replace(decoding, min_probability=least)
+        kept = kept_cells(owners, probability, int(cells.max(initial=0)) + 1, asked)
+        left = rows.copy()
+        left["cell"] *= kept[left["cell"]]
+        yield count_instances(match_arrays(left[(left["truth"] > 0) | (left["cell"] > 0)]))
+
+
+def _tuned(method: Method, tried: Tried) -> dict[str, float]:
+    """Return the scores of a method with its best merge ratio and least probability."""
+    plain = {ratio: counts for (ratio, least), counts in tried.items() if least == 0}
+    ratio = min(_good(plain), key=lambda ratio: abs((ratio or 0) - MERGE_RATIOS.get(method, 0)))
+    sure = {least: tried[ratio, least] for least in MIN_PROBABILITIES_TRIED}
+    least = min(_good(sure))
+    found = {"ap50": sure[least].ap[0], "map": sure[least].mean_ap, "min_probability": least}
+    return found if ratio is None else found | {"merge_ratio": ratio}
+
+
+def _good(tried: Mapping[T, InstanceCounts]) -> list[T]:
+    """Return what is as good as the best, by AP@0.5."""
+    best = max(counts.ap[0] for counts in tried.values())
+    return [value for value, counts in tried.items() if counts.ap[0] >= best - _AS_GOOD]
+
+
+def score(truth: np.ndarray, maps: Mapping[str, np.ndarray], decoding: Decoding) -> InstanceCounts:
+    """Separate the cells of maps (y, x) uint8 and count them against true labels (y, x)."""
+    return count_instances(match_arrays(count_overlaps(truth, separate(maps, decoding))))
+
+
+def _told(found: Mapping[Method, Mapping[str, float]]) -> str:
+    scores = (f"{method} {values['ap50']:.3f} ({_constants(values)})" for method, values in found.items())
+    return "Separation of the validation slides' cells, AP@0.5 (pooled): " + ", ".join(scores)
+
+
+def _constants(values: Mapping[str, float]) -> str:
+    names = {"merge_ratio": "merge ratio", "min_probability": "least probability"}
+    return ", ".join(f"{told} {values[name]}" for name, told in names.items() if name in values)

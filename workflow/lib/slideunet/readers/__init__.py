@@ -1,0 +1,1 @@
+"""Readers of image files: which one takes a file, and each format as a source."""

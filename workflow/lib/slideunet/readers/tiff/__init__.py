@@ -1,0 +1,1 @@
+"""Reading TIFF and OME-TIFF."""

@@ -1,0 +1,209 @@
+"""Decoding the tiles and strips of a TIFF that a region touches, and no others.
+
+Not through `TiffFile.asarray`, which shifts all that follows a damaged tile, nor through tifffile's Zarr
+store, which cannot say at which tile it failed and parses all headers again for every read.
+"""
+
+import functools
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+from slideunet.readers.tiff.metadata import main_series
+from slideunet.readers.tiff.segments import check_encoded_size
+from slideunet.sources.decode_errors import explain_damage
+from slideunet.sources.lazy_pixels import Box, describe_place
+from slideunet.sources.piece_cache import keep_large, stamp
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Where the tiles or strips of one page are: `offsets` and `sizes` in bytes, int64 (n,)."""
+
+    file: Path
+    offsets: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.int64]
+    options: dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one level of a series is cut into tiles or strips.
+
+    Attributes
+    ----------
+    level : int
+    shape : tuple[int, int, int]
+        (c, y, x); channels are pages, then planes of a page, then samples of a pixel.
+    dtype : numpy.dtype
+        In the machine's byte order.
+    segment : tuple[int, int]
+        (y, x) of a tile or strip.
+    samples : int
+        Channels that lie together in a tile or strip.
+    planes : tuple[Plane, ...]
+        One per page.
+    decode : Callable
+        tifffile's decoder of a page.
+    compression : int
+        Its number in the file.
+    """
+
+    level: int
+    shape: tuple[int, int, int]
+    dtype: np.dtype
+    segment: tuple[int, int]
+    samples: int
+    planes: tuple[Plane, ...]
+    decode: Callable[..., Any]
+    compression: int
+
+    @property
+    def groups(self) -> int:
+        """Groups of channels of a page; those of one group are stored together."""
+        return self.shape[0] // self.samples // len(self.planes)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of tiles or strips."""
+        return -(-self.shape[1] // self.segment[0]), -(-self.shape[2] // self.segment[1])
+
+
+def shape_of(series: tifffile.TiffPageSeries) -> tuple[int, int, int]:
+    """Return (c, y, x) of a series of which all other axes have one plane; samples count as channels."""
+    lengths = dict(zip(series.axes, series.shape, strict=True))
+    return lengths.get("C", 1) * lengths.get("S", 1), lengths["Y"], lengths["X"]
+
+
+def shape_of_pages(series: tifffile.TiffPageSeries) -> tuple[int, int, int]:
+    """Return (c, y, x) as the pages have it.
+
+    tifffile may write an image of one row or column with other axes than its pages: (2, 1, 1) channels, rows
+    and columns into a page of two rows. `read_whole` is for those.
+    """
+    separate, _, height, width, samples = series.keyframe.shaped
+    count = int(np.prod(series.shape)) // series.keyframe.size
+    return count * separate * samples, height, width
+
+
+def layout_of(series: tifffile.TiffPageSeries, level: int) -> Layout:
+    """Read the layout of a level of a series from its headers."""
+    series = series.levels[level]
+    page = series.keyframe
+    separate, _, height, width, samples = page.shaped
+    pages = list(series.pages)
+    return Layout(
+        level=level,
+        shape=(len(pages) * separate * samples, height, width),
+        dtype=np.dtype(series.dtype).newbyteorder("="),
+        segment=(page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, width),
+        samples=samples,
+        planes=tuple(_plane(page, one) for one in pages),
+        decode=page.decode,
+        compression=int(page.compression),
+    )
+
+
+def read_segments(path: Path, box: Box, level: int) -> npt.NDArray[Any]:
+    """Decode a region (c, y, x) of one level of the main series, in the dtype of the file."""
+    key = (path, stamp(path), level)
+    layout = _parsed_layout(*key)
+    region = np.empty([part.stop - part.start for part in box], layout.dtype)
+    samples, (height, width) = layout.samples, layout.segment
+    for group in _touched(box[0], samples):
+        with _plane_of(layout, group).file.open("rb") as file:
+            for row in _touched(box[1], height):
+                for column in _touched(box[2], width):
+                    segment = _segment(key, layout, file, (group, row, column))
+                    _paste(region, box, segment, (group * samples, row * height, column * width))
+    return region
+
+
+def read_whole(path: Path, box: Box, level: int, shape: tuple[int, int, int]) -> npt.NDArray[Any]:
+    """Decode all of a level and return a region (c, y, x)."""
+    with tifffile.TiffFile(path) as tif:
+        series = main_series(path, tif).levels[level]
+        axes = "".join(axis for axis in series.axes if axis in "CYXS")
+        pixels = series.asarray().reshape(
+            [n for a, n in zip(series.axes, series.shape, strict=True) if a in axes]
+        )
+    order = [axes.index(axis) for axis in "CSYX" if axis in axes]
+    return pixels.transpose(order).reshape(shape)[box]
+
+
+@functools.lru_cache(maxsize=8)
+def _parsed_layout(path: Path, identity: tuple[int, int], level: int) -> Layout:
+    """Parse the headers once per process and version of the file: the list of 10^6 tiles takes a second."""
+    del identity
+    with tifffile.TiffFile(path) as tif:
+        return layout_of(main_series(path, tif), level)
+
+
+def _plane(keyframe: tifffile.TiffPage, page: tifffile.TiffPage | tifffile.TiffFrame) -> Plane:
+    options = {"jpegtables": page.jpegtables, "jpegheader": keyframe.jpegheader}
+    return Plane(
+        file=Path(page.parent.filehandle.path),
+        offsets=np.asarray(page.dataoffsets, np.int64),
+        sizes=np.asarray(page.databytecounts, np.int64),
+        options={name: value for name, value in options.items() if value is not None},
+    )
+
+
+def _plane_of(layout: Layout, group: int) -> Plane:
+    """Return the page in which a group of channels that are stored together lies."""
+    return layout.planes[group // layout.groups]
+
+
+def _touched(part: slice, side: int) -> range:
+    return range(part.start // side, -(-part.stop // side))
+
+
+def _segment(key: Hashable, layout: Layout, file: BinaryIO, place: tuple[int, int, int]) -> npt.NDArray[Any]:
+    """Decode one tile or strip as (c, y, x); `place` counts groups of channels, rows and columns of tiles."""
+    group, row, column = place
+    down, across = layout.grid
+    plane = _plane_of(layout, group)
+    number = ((group % layout.groups * down) + row) * across + column
+    rows, columns = (
+        slice(at * side, min((at + 1) * side, length))
+        for at, side, length in zip(place[1:], layout.segment, layout.shape[1:], strict=True)
+    )
+    where = f"level {layout.level}, the tile or strip {describe_place((rows, columns))} cannot be decoded"
+    values = layout.segment[0] * layout.segment[1] * layout.samples
+    with explain_damage(plane.file, where):
+        decode = functools.partial(_decode, layout, plane, number, file)
+        pixels = keep_large((key, place), values, decode)
+        if pixels.shape[0] < rows.stop - rows.start or pixels.shape[1] < columns.stop - columns.start:
+            raise EOFError("incomplete tile")
+    return np.moveaxis(pixels, -1, 0)
+
+
+def _decode(layout: Layout, plane: Plane, number: int, file: BinaryIO) -> npt.NDArray[Any]:
+    """Decode a tile or strip (y, x, sample)."""
+    file.seek(plane.offsets[number])
+    data = file.read(plane.sizes[number])
+    if len(data) < plane.sizes[number]:
+        raise EOFError("truncated")
+    check_encoded_size(plane.file, layout.compression, data, layout.segment)
+    return layout.decode(data, number, **plane.options)[0][0]
+
+
+def _paste(
+    region: npt.NDArray[Any],
+    box: Box,
+    segment: npt.NDArray[Any],
+    corner: tuple[int, int, int],
+) -> None:
+    """Copy what a segment, of which the first value is at `corner`, and a region have in common."""
+    bounds = [
+        (max(part.start, first), min(part.stop, first + length), first, part.start)
+        for part, first, length in zip(box, corner, segment.shape, strict=True)
+    ]
+    inside = tuple(slice(low - first, high - first) for low, high, first, _ in bounds)
+    outside = tuple(slice(low - start, high - start) for low, high, _, start in bounds)
+    region[outside] = segment[inside]

@@ -1,0 +1,151 @@
+"""Channel names and pixel size out of the metadata of OME-TIFF, ImageJ, Aperio and plain TIFF."""
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from slideunet.errors import InputError
+from slideunet.sources.pixel_size import from_resolution, square_pixel, to_micrometres
+
+NEEDED_TAGS = {262, 266, 270, 274, 277, 282, 283, 284, 296, 317, 320, 338, 339, 347}
+"""Tags that decide about values, orientation, channels or pixel size."""
+COLOURS = ("red", "green", "blue")
+ALPHA = (tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA)
+
+
+def main_series(path: Path, tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
+    """Return the first series, unless another one (no thumbnail of a slide format) is as large."""
+    first, *others = tif.series
+    is_slide = any(getattr(tif, f"is_{kind}") for kind in ("svs", "ndpi", "scn", "bif", "philips", "qpi"))
+    rivals = [series for series in others if series.size >= first.size]
+    if rivals and not is_slide:
+        raise InputError(
+            f"{path}: holds {len(tif.series)} images, {len(rivals)} of them as large as the first. "
+            "Which one is meant is unclear. Save each image to its own file."
+        )
+    return first
+
+
+def check_tags(path: Path, tif: tifffile.TiffFile, page: tifffile.TiffPage) -> None:
+    """Refuse a file that lists tags which cannot be read: tifffile leaves them out and goes on.
+
+    OME-XML often lies at the end of the file: truncated, it may have all its pixels but not their meaning.
+    """
+    layout, handle = tif.tiff, tif.filehandle
+    handle.seek(page.offset)
+    (count,) = struct.unpack(layout.tagnoformat, handle.read(layout.tagnosize))
+    entries = handle.read(count * layout.tagsize)
+    listed = set(np.frombuffer(entries, layout.byteorder + "u2")[:: layout.tagsize // 2].tolist())
+    lost = listed & NEEDED_TAGS - {tag.code for tag in page.tags}
+    if lost:
+        names = ", ".join(tifffile.TIFF.TAGS.get(code, str(code)) for code in sorted(lost))
+        raise InputError(
+            f"{path}: the TIFF tags {names} cannot be read. The file is truncated or damaged. Copy it again."
+        )
+
+
+def name_channels(tif: tifffile.TiffFile, axes: str, count: int, page: tifffile.TiffPage) -> tuple[str, ...]:
+    """Name the channels of the first series.
+
+    Parameters
+    ----------
+    tif : tifffile.TiffFile
+        The open file.
+    axes : str
+        Axes of the series; "S" are samples of one pixel (colours), "C" are channels.
+    count : int
+        Number of channels.
+    page : tifffile.TiffPage
+        The series' first page.
+
+    Returns
+    -------
+    tuple[str, ...]
+        Colours, "grey" and "alpha" for samples, the given names for channels, "channel i" where there is
+        none.
+    """
+    if "S" in axes:
+        return _name_samples(page, count)
+    given = _ome_channel_names(tif) if tif.is_ome else _imagej_labels(tif)
+    if len(given) != count or len(set(given)) != count or not all(given):
+        given = [f"channel {i}" for i in range(count)] if count > 1 else given[:1]
+    return tuple(given) if count > 1 or (given and all(given)) else ("grey",)
+
+
+def pixel_size(path: Path, tif: tifffile.TiffFile, page: tifffile.TiffPage) -> float | None:
+    """Micrometres per pixel, from the first that is present of OME, ImageJ, Aperio and resolution tags.
+
+    Parameters
+    ----------
+    path : Path
+        For messages.
+    tif : tifffile.TiffFile
+        The open file.
+    page : tifffile.TiffPage
+        The series' first page.
+
+    Returns
+    -------
+    float or None
+        The size; None where nothing credible is stated (`scale.from_resolution`).
+    """
+    if tif.is_ome:
+        pixels = _ome_pixels(tif)
+        y, x = (_ome_length(pixels, axis) for axis in "YX")
+        return square_pixel(path, y, x)
+    y, x = (_pixels_per_unit(page, f"{axis}Resolution") for axis in "YX")
+    unit = (tif.imagej_metadata or {}).get("unit") if tif.is_imagej else None
+    if unit and x and y:
+        return square_pixel(path, to_micrometres(1 / y, str(unit)), to_micrometres(1 / x, str(unit)))
+    if tif.is_svs:
+        mpp = tifffile.tifffile.svs_description_metadata(page.description).get("MPP")
+        return square_pixel(path, mpp, mpp) if isinstance(mpp, float) else None
+    name = getattr(
+        page.tags.valueof("ResolutionUnit", 2),
+        "name",
+        {2: "INCH", 3: "CENTIMETER"}.get(page.tags.valueof("ResolutionUnit", 2)),
+    )
+    return from_resolution(path, y, x, str(name).lower())
+
+
+def _name_samples(page: tifffile.TiffPage, count: int) -> tuple[str, ...]:
+    extra = tuple(page.extrasamples)
+    colours = (
+        COLOURS if page.photometric in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR) else ("grey",)
+    )
+    if count < len(colours):
+        return tuple(f"channel {i}" for i in range(count))
+    if count == len(colours) + 1 and len(extra) == 1 and extra[0] in ALPHA:
+        return (*colours, "alpha")
+    return (*colours, *(f"sample {i}" for i in range(len(colours), count)))
+
+
+def _ome_pixels(tif: tifffile.TiffFile) -> dict[str, Any]:
+    images = tifffile.xml2dict(tif.ome_metadata)["OME"]["Image"]
+    return (images[0] if isinstance(images, list) else images)["Pixels"]
+
+
+def _ome_length(pixels: dict[str, Any], axis: str) -> float | None:
+    value = pixels.get(f"PhysicalSize{axis}")
+    return (
+        None if value is None else to_micrometres(float(value), pixels.get(f"PhysicalSize{axis}Unit", "µm"))
+    )
+
+
+def _ome_channel_names(tif: tifffile.TiffFile) -> list[str]:
+    channels = _ome_pixels(tif).get("Channel", [])
+    return [str(c.get("Name", "")).strip() for c in (channels if isinstance(channels, list) else [channels])]
+
+
+def _imagej_labels(tif: tifffile.TiffFile) -> list[str]:
+    labels = (tif.imagej_metadata or {}).get("Labels", []) if tif.is_imagej else []
+    return [str(label).strip() for label in (labels if isinstance(labels, list) else [labels])]
+
+
+def _pixels_per_unit(page: tifffile.TiffPage, tag: str) -> float:
+    """Return a resolution tag as a number; 0 where it is absent or divides by zero."""
+    numerator, denominator = page.tags.valueof(tag, (0, 1))
+    return numerator / denominator if denominator else 0.0

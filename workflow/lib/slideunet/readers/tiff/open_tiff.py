@@ -1,0 +1,150 @@
+"""TIFF files: plain, BigTIFF, OME-TIFF, ImageJ, and the slide formats that tifffile reads."""
+
+from functools import partial
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+from slideunet.errors import InputError
+from slideunet.readers.tiff.checks import check_axes, check_colour_model, check_compression
+from slideunet.readers.tiff.decoding import layout_of, read_segments, read_whole, shape_of, shape_of_pages
+from slideunet.readers.tiff.metadata import check_tags, main_series, name_channels, pixel_size
+from slideunet.readers.tiff.segments import check_segments
+from slideunet.readers.tiff.uncompressed import read_uncompressed, uncompressed_planes
+from slideunet.sources.decode_errors import explain_damage
+from slideunet.sources.lazy_pixels import (
+    CHUNK,
+    FilePixels,
+    enlarge_chunks,
+    is_transposed,
+    lazy_array,
+    turn_upright,
+)
+from slideunet.sources.levels import pyramid_levels
+from slideunet.sources.source import Stored, check_decode, check_size
+
+PHOTOMETRIC = tifffile.PHOTOMETRIC
+JPEG = (6, 7)
+
+
+def open_tiff(path: Path, max_pixels: int, level: int = 0) -> Stored:
+    """Open a TIFF by its headers; tiles and strips are decoded when they are asked for.
+
+    The first series is taken. Several pages are channels only where the metadata (OME, ImageJ, tifffile) say
+    so. Every tile and strip must lie inside the file: absent ones would be read as black.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    max_pixels : int
+        Largest number of values in one compressed tile or strip.
+    level : int
+        Of the pyramid: sub-IFDs, or smaller pages of the same picture. 0 is the full resolution.
+
+    Returns
+    -------
+    Stored
+        (c, y, x) in whole tiles or strips, in the file's dtype, turned as the Orientation tag asks.
+
+    Raises
+    ------
+    InputError
+        A header cannot be read; focus stack or time series; several images; absent or truncated tiles; a
+        colour model other than grey, RGB, YCbCr in JPEG, or palette; a compression that cannot be decoded; a
+        declared size beyond the limits; pixels that are not square.
+    """
+    with explain_damage(path, "the TIFF headers cannot be read"), tifffile.TiffFile(path) as tif:
+        # Before the series, which cannot be made of a page without pixels.
+        check_size(path, (tif.pages.first.imagelength, tif.pages.first.imagewidth), 1, None)
+        series = main_series(path, tif)
+        page = series.keyframe
+        check_tags(path, tif, page)
+        check_size(path, series.shape, series.dtype.itemsize, path.stat().st_size)
+        check_colour_model(path, page)
+        check_compression(path, series.levels[level].keyframe)
+        check_segments(path, series, level)
+        axes = check_axes(path, series)
+        orientation = page.tags.valueof("Orientation", 1)
+        pixels = lazy_level(path, series, level, max_pixels)
+        names = name_channels(tif, axes, pixels.shape[0], page)
+        return Stored(
+            pixels=turn_upright(pixels, orientation),
+            channels=names,
+            mpp=pixel_size(path, tif, page),
+            levels=pyramid_levels([_upright_shape(one, orientation) for one in series.levels]),
+            palette=_palette(page),
+            alpha=names[-1] == "alpha",
+            white=_white(path, page),
+            lossy=page.compression in JPEG,
+        )
+
+
+def lazy_level(path: Path, series: tifffile.TiffPageSeries, level: int, max_pixels: int) -> da.Array:
+    """Return one level of the main series as a lazy array, not yet turned upright.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    series : tifffile.TiffPageSeries
+        Of the open file.
+    level : int
+        Which of `series.levels`.
+    max_pixels : int
+        Largest number of values in one compressed tile or strip.
+
+    Returns
+    -------
+    dask.array.Array
+        (c, y, x) in whole tiles or strips, in the file's dtype.
+    """
+    one = series.levels[level]
+    dtype = np.dtype(one.dtype).newbyteorder("=")
+    shape = shape_of(one)
+    if shape != shape_of_pages(one):
+        check_decode(path, shape, max_pixels)
+        return lazy_array(
+            FilePixels(path, shape, dtype, partial(read_whole, level=level, shape=shape)), shape
+        )
+    planes = uncompressed_planes(one)
+    if planes:
+        separate, _, height, width, samples = one.keyframe.shaped
+        stored = dtype.newbyteorder(one.keyframe.parent.byteorder)  # dtype has the machine's
+        pages = (separate, height, width, samples)
+        read = partial(read_uncompressed, planes=planes, shape=pages, stored=stored)
+        chunks = (samples, min(height, CHUNK), min(width, CHUNK))
+        return lazy_array(FilePixels(path, shape, dtype, read), chunks)
+    layout = layout_of(series, level)
+    check_decode(path, (*layout.segment, layout.samples), max_pixels)
+    whole_tiles = enlarge_chunks((layout.samples, *layout.segment), shape, "cyx")
+    return lazy_array(FilePixels(path, shape, dtype, partial(read_segments, level=level)), whole_tiles)
+
+
+def _upright_shape(series: tifffile.TiffPageSeries, orientation: int) -> tuple[int, int]:
+    _, height, width = shape_of(series)
+    return (width, height) if is_transposed(orientation) else (height, width)
+
+
+def _palette(page: tifffile.TiffPage) -> npt.NDArray[np.unsignedinteger] | None:
+    """Return the colour map as (entries, 3), in 8 bits where those hold it."""
+    if page.photometric != PHOTOMETRIC.PALETTE:
+        return None
+    colours = np.asarray(page.colormap, np.uint16).T
+    low, high = colours & 0xFF, colours >> 8
+    return high.astype(np.uint8) if np.isin(low, (0, 255)).all() or (low == high).all() else colours
+
+
+def _white(path: Path, page: tifffile.TiffPage) -> int | None:
+    if page.photometric != PHOTOMETRIC.MINISWHITE:
+        return None
+    if page.dtype.kind not in "ub":
+        raise InputError(
+            f"{path}: zero means white (MinIsWhite) in pixels of type {page.dtype}, which has no defined "
+            "black. "
+            "Save it with an ordinary grey scale."
+        )
+    return 2**page.bitspersample - 1

@@ -1,0 +1,161 @@
+"""The pixels of a file as a lazy array: only what is asked for is decoded, and damage is explained."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+
+from slideunet.sources.decode_errors import explain_damage
+
+CHUNK = 1024
+"""Side in pixels that the chunks of a lazy image have at least, in whole tiles or strips of the file."""
+
+# Values of the Orientation tag (TIFF 6.0, p. 36).
+TRANSPOSED = range(5, 9)
+FLIPPED_Y = (3, 4, 7, 8)
+FLIPPED_X = (2, 3, 6, 7)
+
+Index = tuple[slice | int | Sequence[int] | npt.NDArray[np.int64], ...]
+Box = tuple[slice, ...]
+
+
+@dataclass(frozen=True)
+class FilePixels:
+    """The pixels of a file as an array that opens the file anew for every read.
+
+    It holds a path and no handle, so that it can be sent to other threads and processes. What cannot be
+    decoded becomes an `InputError` that names the file and the place.
+
+    Attributes
+    ----------
+    path : Path
+        The file or folder.
+    shape : tuple[int, ...]
+        In the order of the file's axes.
+    dtype : numpy.dtype
+        In the machine's byte order.
+    read : Callable[[Path, Box], numpy.ndarray]
+        Decodes one region, given as a slice with start and stop for every axis.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    read: Callable[[Path, Box], npt.NDArray[Any]]
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    def __getitem__(self, index: Index) -> npt.NDArray[Any]:
+        """Decode the region `index`."""
+        box, picks = bounding_box(index, self.shape)
+        if any(part.start == part.stop for part in box):
+            return pick(np.empty([part.stop - part.start for part in box], self.dtype), picks)
+        with explain_damage(self.path, f"the pixels {describe_place(box)} cannot be decoded"):
+            return pick(np.asarray(self.read(self.path, box), dtype=self.dtype), picks)
+
+
+def bounding_box(index: Index, shape: tuple[int, ...]) -> tuple[Box, Index]:
+    """Return what must be read for an index, and what to pick from it then.
+
+    Parameters
+    ----------
+    index : tuple
+        For every axis a slice with any step, a number, or a list of numbers: what dask asks an array for.
+    shape : tuple[int, ...]
+        Lengths of the axes.
+
+    Returns
+    -------
+    box : tuple of slice
+        With start and stop and step 1.
+    picks : tuple
+        The same as `index`, counted from the beginning of the box.
+    """
+    box: list[slice] = []
+    picks: list[slice | int | npt.NDArray[np.int64]] = []
+    for part, length in zip(index, shape, strict=True):
+        places = np.arange(length)[part]
+        low, high = (int(places.min()), int(places.max()) + 1) if places.size else (0, 0)
+        box.append(slice(low, high))
+        picks.append(slice(None, None, part.step) if isinstance(part, slice) else places - low)
+    return tuple(box), tuple(picks)
+
+
+def pick(region: npt.NDArray[Any], picks: Index) -> npt.NDArray[Any]:
+    """Pick from a region axis by axis, from the last to the first, as numbers take their axis away."""
+    for axis in reversed(range(len(picks))):
+        region = region[(slice(None),) * axis + (picks[axis],)]
+    return region
+
+
+def lazy_array(pixels: FilePixels, chunks: tuple[int, ...]) -> da.Array:
+    """Wrap a file's pixels into a dask array of the given chunks, in the file's order of axes."""
+    empty = np.empty((0,) * pixels.ndim, pixels.dtype)
+    # Not `fancy=False`, with which dask reads whole chunks instead of the slices that are asked for.
+    return da.from_array(pixels, chunks=chunks, name=False, meta=empty)
+
+
+def enlarge_chunks(chunks: tuple[int, ...], shape: tuple[int, ...], axes: str) -> tuple[int, ...]:
+    """Multiply a file's own chunks along y and x until each reaches `CHUNK` pixels or the image's border.
+
+    Parameters
+    ----------
+    chunks, shape : tuple[int, ...]
+        Tile or strip and whole image, in the order of `axes`.
+    axes : str
+        Lower-case letters; only "y" and "x" are enlarged.
+
+    Returns
+    -------
+    tuple[int, ...]
+        Chunks whose borders are borders of the file's own chunks. Of strips, which are as wide as the image,
+        only as many are put together as have `CHUNK` x `CHUNK` pixels.
+    """
+    wide = max(chunks[axes.index("x")], CHUNK)
+    sides = {"y": CHUNK * CHUNK // wide, "x": CHUNK}
+    return tuple(
+        min(length, max(-(-sides.get(axis, 1) // chunk), 1) * chunk)
+        for chunk, length, axis in zip(chunks, shape, axes, strict=True)
+    )
+
+
+def describe_place(box: Sequence[slice]) -> str:
+    """Name the last two axes of a region as "at y 0:10, x 5:9"."""
+    y, x = (f"{part.start}:{part.stop}" for part in box[-2:])
+    return f"at y {y}, x {x}"
+
+
+def is_transposed(orientation: int) -> bool:
+    """Whether an Orientation tag exchanges rows and columns."""
+    return orientation in TRANSPOSED
+
+
+def turn_upright(pixels: da.Array, orientation: int) -> da.Array:
+    """Turn an image as its Orientation tag asks (TIFF 6.0, p. 36), lazily.
+
+    Parameters
+    ----------
+    pixels : dask.array.Array
+        (c, y, x) as stored.
+    orientation : int
+        1 to 8; any other value is invalid and taken as 1, as viewers do.
+
+    Returns
+    -------
+    dask.array.Array
+        (c, y, x) as it is to be seen.
+    """
+    if is_transposed(orientation):
+        pixels = pixels.swapaxes(1, 2)
+    if orientation in FLIPPED_Y:
+        pixels = pixels[:, ::-1, :]
+    if orientation in FLIPPED_X:
+        pixels = pixels[:, :, ::-1]
+    return pixels

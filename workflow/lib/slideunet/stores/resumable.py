@@ -1,0 +1,236 @@
+"""Making a store block by block, so that a kill at any instant costs the blocks in flight and nothing else.
+
+    results/predictions/S1.zarr.3f2a….partial    being made; the name holds what it depends on
+        .journal/0.jsonl                          one line per finished block: its number, digest and facts
+    results/predictions/S1.zarr + S1.json         complete: the manifest is written last
+
+A block counts as done when its line is in the journal, and the line is written after the block. A store of
+another model, image or parameter has another name, so nothing of it is ever taken over.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slideunet.errors import DamagedDataError
+from slideunet.geometry.blocks import block_at, block_count, digest
+from slideunet.stores import omezarr
+from slideunet.stores.locks import locked
+from slideunet.stores.manifests import discard_store, store_path, write_manifest
+from slideunet.stores.verified import check_complete
+
+_JOURNAL = ".journal"
+_SAMPLE = 8  # Blocks that are read back before a store counts as complete.
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Building:
+    """A store in the making.
+
+    Attributes
+    ----------
+    manifest : Path
+        Written when it is complete.
+    path : Path
+        Where it lies until then.
+    done : dict
+        Number of each finished block to its facts, "digest" among them.
+    part : int
+        Which of several processes that make it at once this is.
+    """
+
+    manifest: Path
+    path: Path
+    done: dict[int, Facts]
+    part: int = 0
+
+    def record(self, index: int, facts: Facts) -> None:
+        """Note a finished block."""
+        line = json.dumps([index, facts])
+        with (self.path / _JOURNAL / f"{self.part}.jsonl").open("a", encoding="utf-8") as journal:
+            # The line feed before it ends a line that a kill cut off.
+            journal.write(f"\n{line}\n")
+        self.done[index] = facts
+
+    def todo(self, wanted: range | None = None) -> list[int]:
+        """Return the blocks (of those that are wanted) that are not done."""
+        if wanted is None:  # A part of few blocks may have none: an empty range is not None.
+            wanted = range(self._count())
+        return [index for index in wanted if index not in self.done]
+
+    def finish(self, facts: Facts) -> None:
+        """Check the store, move it to its final name and write its manifest with these facts.
+
+        Raises
+        ------
+        DamagedDataError
+            When a block is missing or is not what was written.
+        """
+        self._check_done()
+        omezarr.finish_levels(self.path)
+        check_complete(self.path)
+        self._read_back()
+        _tidy(self.path)
+        _flush(self.path)
+        discard_store(self.manifest)
+        final = store_path(self.manifest)
+        self.path.rename(final)
+        write_manifest(self.manifest, facts | {"blocks": digests(self.done)})
+        shutil.rmtree(final / _JOURNAL)
+
+    def _count(self) -> int:
+        return block_count(omezarr.open_level(self.path, 0).shape)
+
+    def _check_done(self) -> None:
+        if missing := self.todo():
+            raise DamagedDataError(
+                f"{self.path}: {len(missing)} of {self._count()} blocks are missing, the first is "
+                f"{missing[0]}. A part has not finished its blocks. Run the same command again."
+            )
+
+    def _read_back(self) -> None:
+        array = omezarr.open_level(self.path, 0)
+        count = block_count(array.shape)
+        for index in range(0, count, max(1, count // _SAMPLE)):
+            pixels = np.asarray(array[(..., *block_at(array.shape, index))])
+            if digest(pixels) != self.done[index]["digest"]:
+                raise DamagedDataError(
+                    f"{self.path}: block {index} is not what was written. The disk or a second writer is at "
+                    "fault. Delete this folder and run the same command again."
+                )
+
+
+def digests(done: dict[int, Facts], name: str = "digest") -> list[str]:
+    """Return the digests of all blocks in their order, by their name among the facts."""
+    return [done[index][name] for index in sorted(done)]
+
+
+@contextlib.contextmanager
+def building(
+    manifest: Path, fingerprint: str, create: Callable[[Path], None], *, part: int | None = None
+) -> Iterator[Building]:
+    """Begin a store or go on with one that was interrupted, as the only writer.
+
+    Parameters
+    ----------
+    manifest : Path
+    fingerprint : str
+        Of all that its pixels depend on.
+    create : callable
+        Makes the empty pyramid at the path that it is given.
+    part : int, optional
+        Number of this process among several that make one store at once, each with its own blocks.
+
+    Raises
+    ------
+    MachineError
+        When another process is writing it.
+    """
+    lock = manifest.with_name(f".{manifest.stem}.lock")
+    with contextlib.ExitStack() as held:
+        held.enter_context(locked(lock, shared=part is not None))
+        if part is not None:
+            # Not a name that the lock of a slide may have: one slide is called "a", another one "a.0".
+            held.enter_context(locked(lock.with_name(f"{lock.name}.{part}")))
+        path = _begin(manifest, fingerprint, create, alone=part is None)
+        yield Building(manifest, path, read_journal(path), part or 0)
+
+
+def read_journal(path: Path) -> dict[int, Facts]:
+    """Return the finished blocks of a store in the making, from the journals of all parts.
+
+    A last line that a kill cut off does not count.
+    """
+    done: dict[int, Facts] = {}
+    for journal in sorted((path / _JOURNAL).glob("*.jsonl")):
+        for line in journal.read_text(encoding="utf-8", errors="replace").splitlines():
+            with contextlib.suppress(ValueError):
+                index, facts = json.loads(line)
+                done[index] = facts
+    return done
+
+
+def _begin(manifest: Path, fingerprint: str, create: Callable[[Path], None], *, alone: bool) -> Path:
+    final = store_path(manifest)
+    path = final.with_name(f"{final.name}.{fingerprint[:16]}.partial")
+    # Beside other parts, what is being created may be theirs.
+    _sweep(final, keep=path, endings=(".partial", ".new") if alone else (".partial",))
+    _take_back(manifest, path)
+    if not path.is_dir():
+        new = unfinished(path)
+        create(new)
+        (new / _JOURNAL).mkdir()
+        (new / _JOURNAL / "fingerprint").write_text(fingerprint)
+        move_unless_there(new, path)
+    return path
+
+
+def unfinished(path: Path) -> Path:
+    """Return a name of its own for what is to become a store in the making, or part of it.
+
+    Parts on several machines may have the same process id. What a kill leaves is swept away by its ending.
+    """
+    return path.with_name(f"{path.name}.{uuid.uuid4().hex}.new")
+
+
+def move_unless_there(new: Path, path: Path) -> None:
+    """Give a folder its name, unless another part of this slide was first with the same."""
+    try:
+        new.rename(path)
+    except OSError:
+        shutil.rmtree(new)
+        if not path.is_dir():
+            raise
+
+
+def _sweep(final: Path, keep: Path, endings: tuple[str, ...]) -> None:
+    """Remove what runs with other parameters left behind, and what a worker wrote that outlived its run."""
+    own = re.compile(rf"{re.escape(final.name)}\.[0-9a-f]{{16}}\.partial(\.[0-9a-f]{{32}}\.new)?")
+    for other in final.parent.glob(f"{final.name}.*"):
+        if (other / _JOURNAL).is_dir() and other == keep:
+            continue
+        if own.fullmatch(other.name) and other.name.endswith(endings):
+            # Half removed it must not be gone on with, should its parameters come back.
+            with contextlib.suppress(FileNotFoundError):  # Another part was first.
+                shutil.rmtree(other.rename(unfinished(keep)), ignore_errors=True)
+
+
+def _take_back(manifest: Path, path: Path) -> None:
+    """Go on with a store that was killed between its move to the final name and its manifest."""
+    final = store_path(manifest)
+    if manifest.exists():
+        # Killed after the manifest: nothing to take back, not even once this store is half removed.
+        shutil.rmtree(final / _JOURNAL, ignore_errors=True)
+        return
+    told = final / _JOURNAL / "fingerprint"
+    # Another part may be first.
+    with contextlib.suppress(FileNotFoundError):
+        if not path.exists() and path.name.endswith(f".{told.read_text()[:16]}.partial"):
+            final.rename(path)
+
+
+def _tidy(path: Path) -> None:
+    """Remove what kills in the middle of a write left: zarr writes a file under another name first."""
+    for file in path.rglob("*.partial"):
+        file.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """See that all files are on the disk before their manifest says so."""
+    for place in (path, *path.rglob("*")):
+        descriptor = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

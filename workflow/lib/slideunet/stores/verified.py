@@ -1,0 +1,196 @@
+"""The store protocol: an OME-Zarr beside a small manifest, which exists only when the store is complete.
+
+A reader opens a store through its manifest, so a store that a killed job left behind is never read.
+`slideunet.stores.resumable` makes them.
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from slideunet.errors import DamagedDataError
+from slideunet.geometry.blocks import block_at, block_count, blocks, blocks_inside, digest
+from slideunet.geometry.pixels import Pixels
+from slideunet.stores import omezarr
+from slideunet.stores.manifests import read_manifest, store_path, write_manifest
+
+_REMEDY = "Delete the store with its manifest and run again with --forcerun on the rule that made it."
+
+
+def check_complete(path: Path) -> None:
+    """Check that every chunk of every array of an image or label image is there.
+
+    A missing chunk would read as zeros without an error, so it is looked for.
+
+    Raises
+    ------
+    DamagedDataError
+        Naming the array and its missing chunks.
+    """
+    for folder, array in omezarr.arrays(path).items():
+        _check_chunks(array, folder)
+
+
+def block_digests(pixels: Pixels) -> list[str]:
+    """Return the digest of every block of pixels (..., y, x)."""
+    return [digest(np.asarray(pixels[(..., *region)])) for _, region in blocks(pixels.shape)]
+
+
+@dataclass(frozen=True)
+class StoredPixels:
+    """An array of a store that is read part by part; damage is named when it is met.
+
+    Attributes
+    ----------
+    array : zarr.Array
+    name : str
+        What a message calls it: its path.
+    digests : tuple of str
+        Of its blocks: whoever reads a whole block has it checked, so that chunks that are whole but in the
+        wrong place are noticed. Empty for the lower levels.
+    """
+
+    array: zarr.Array
+    name: str
+    digests: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+        return self.array.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the values."""
+        return self.array.dtype
+
+    def __getitem__(self, index: Any, /) -> np.ndarray:  # noqa: ANN401 (whatever zarr takes)
+        """Read a part.
+
+        Raises
+        ------
+        DamagedDataError
+            When a chunk is truncated or does not match its checksum, or a whole block is another than was
+            written.
+        """
+        try:
+            pixels = np.asarray(self.array[index])
+        except (ValueError, RuntimeError) as error:
+            raise DamagedDataError(f"{self.name} cannot be read at {index} ({error}). {_REMEDY}") from error
+        if self.digests:
+            self._check(index, pixels)
+        return pixels
+
+    def _check(self, index: Any, pixels: np.ndarray) -> None:  # noqa: ANN401
+        window = _window(index, self.shape)
+        if window is None:
+            return
+        rows, columns = window
+        for block in blocks_inside(self.shape, rows, columns):
+            inner_rows, inner_columns = block_at(self.shape, block)
+            inside = pixels[
+                ...,
+                inner_rows.start - rows[0] : inner_rows.stop - rows[0],
+                inner_columns.start - columns[0] : inner_columns.stop - columns[0],
+            ]
+            if digest(inside) != self.digests[block]:
+                raise DamagedDataError(
+                    f"{self.name}: block {block} (rows {inner_rows.start} to {inner_rows.stop}, columns "
+                    f"{inner_columns.start} to {inner_columns.stop}) is not what was written. {_REMEDY}"
+                )
+
+
+def _window(index: Any, shape: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]] | None:  # noqa: ANN401
+    """Return the rows and columns that an index means, when it takes all channels and plain slices."""
+    given = index if isinstance(index, tuple) else (index,)
+    if Ellipsis in given:
+        place = given.index(Ellipsis)
+        given = given[:place] + (slice(None),) * (len(shape) - len(given) + 1) + given[place + 1 :]
+    given += (slice(None),) * (len(shape) - len(given))
+    *planes, rows, columns = given
+    whole = all(plane == slice(None) or n == 1 for plane, n in zip(planes, shape, strict=False))
+    if not whole or not all(isinstance(part, slice) and part.step in (None, 1) for part in (rows, columns)):
+        return None
+    spans = [part.indices(side)[:2] for part, side in zip((rows, columns), shape[-2:], strict=True)]
+    return spans[0], spans[1]
+
+
+def open_image_store(manifest: Path, level: int = 0) -> StoredPixels:
+    """Open the image of a complete store: (c, y, x)."""
+    facts = read_manifest(manifest)
+    pixels = _open(store_path(manifest), level, facts.get("blocks", ()))
+    if level == 0 and list(pixels.shape) != facts.get("shape"):
+        raise DamagedDataError(
+            f"{store_path(manifest)} has shape {list(pixels.shape)}, its manifest says {facts.get('shape')}: "
+            f"they do not belong together. {_REMEDY}"
+        )
+    return pixels
+
+
+def open_maps_store(manifest: Path) -> StoredPixels:
+    """Open the maps of a complete prediction besides the foreground: (c, y, x); see `output_maps`."""
+    facts = read_manifest(manifest)["maps"]
+    return _open(store_path(manifest) / omezarr.MAPS, 0, facts["blocks"])
+
+
+def open_label_store(manifest: Path, name: str, level: int = 0) -> StoredPixels:
+    """Open a label image ("truth", "cells" or "tissue") of a complete store: (y, x) of uint32."""
+    facts = read_manifest(manifest).get(name) or {}
+    return _open(store_path(manifest) / "labels" / name, level, facts.get("blocks", ()))
+
+
+def _open(path: Path, level: int, digests: Sequence[str]) -> StoredPixels:
+    try:
+        folder = omezarr.level_paths(path)[level]
+        array = omezarr.open_level(path, level)
+    except (FileNotFoundError, KeyError, IndexError, ValueError) as error:
+        raise DamagedDataError(
+            f"{path} cannot be opened ({error}) although its manifest exists. {_REMEDY}"
+        ) from error
+    if level == 0 and len(digests) != (count := block_count(array.shape)):
+        raise DamagedDataError(
+            f"{path} has blocks: {count}, its manifest knows {len(digests)}: they do not belong together. "
+            f"{_REMEDY}"
+        )
+    _check_chunks(array, folder)
+    return StoredPixels(array, str(folder), tuple(digests) if level == 0 else ())
+
+
+def _check_chunks(array: zarr.Array, folder: Path) -> None:
+    expected = list(omezarr.chunk_files(array))
+    missing = [name for name in expected if not (folder / name).is_file()]
+    if missing:
+        raise DamagedDataError(
+            f"{folder}: {len(missing)} of {len(expected)} chunks are missing, the first is {missing[0]}. "
+            f"They would read as black. {_REMEDY}"
+        )
+
+
+def replace_labels(manifest: Path, name: str, partial: Path, facts: dict[str, Any]) -> None:
+    """Put a finished label image into a store and its facts into the manifest, under `name`.
+
+    Parameters
+    ----------
+    manifest : Path
+        Of the store, which must be complete.
+    name : str
+        Of the label image, e.g. "cells".
+    partial : Path
+        A complete label image on the same file system; it is moved.
+    facts : dict
+        What the manifest says under `name` from now on.
+    """
+    check_complete(partial)
+    known = read_manifest(manifest)
+    if known.pop(name, None) is not None:
+        write_manifest(manifest, known)
+    final = store_path(manifest) / "labels" / name
+    shutil.rmtree(final, ignore_errors=True)
+    partial.rename(final)
+    omezarr.list_labels(final.parent)
+    write_manifest(manifest, known | {name: facts})

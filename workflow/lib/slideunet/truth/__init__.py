@@ -1,0 +1,1 @@
+"""Reading ground truth: label images, masks, OME-Zarr labels and GeoJSON polygons."""
