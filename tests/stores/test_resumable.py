@@ -569,7 +569,7 @@ assert done == [0], done
 subprocess.run(["mount", "-o", "remount,size=64m", str(folder)], check=True)
 build()
 assert done == [0, 1, 2], done
-assert (stores.open_image_store(manifest)[:] == pixels).all()
+assert (verified.open_image_store(manifest)[:] == pixels).all()
 """
 
 

@@ -36,7 +36,7 @@ def run(folder, prediction_section, dask_section):
             folder / "slides",
             folder / "model",
             folder / "predictions",
-            predict_slide_module=prediction_section | changes,
+            prediction=prediction_section | changes,
             method=method,
             dask=dask_section | (dask or {}),
             version="0.5",
