@@ -13,7 +13,7 @@ from slideunet.errors import InputError
         ({"cluster": "local", "workers": 3}, ClusterSpec()),
         ({"cluster": {"address": "tcp://h:1"}}, ClusterSpec("address", "tcp://h:1")),
         (
-            {"cluster": {"scheduler_file": "s.json"}, "wait_minutes": 2},
+            {"cluster": {"scheduler_file": "s.json"}, "timeout_minutes": 2},
             ClusterSpec("scheduler_file", "s.json", wait_s=120),
         ),
         (

@@ -74,7 +74,7 @@ class ClusterSpec:
         ----------
         section : mapping
             `cluster`: "local", "slurm", {"address": "tcp://HOST:PORT"} or {"scheduler_file": PATH}.
-            `slurm`: attributes of `SlurmWorkers`. `wait_minutes`: how long the first worker may take.
+            `slurm`: attributes of `SlurmWorkers`. `timeout_minutes`: how long the first worker may take.
 
         Raises
         ------
@@ -92,4 +92,4 @@ class ClusterSpec:
             name: tuple(value) if isinstance(value, list) else value
             for name, value in (section.get("slurm") or {}).items()
         }
-        return cls(kind, place, SlurmWorkers(**options), 60.0 * section.get("wait_minutes", 10))
+        return cls(kind, place, SlurmWorkers(**options), 60.0 * section.get("timeout_minutes", 10))
