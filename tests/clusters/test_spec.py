@@ -1,7 +1,7 @@
 import dask
 import pytest
 
-from slideunet.clusters import ClusterSpec, SlurmWorkers
+from slideunet.clusters import ClusterSpec
 from slideunet.clusters.settings import as_variables, dask_settings
 from slideunet.errors import InputError
 
@@ -19,9 +19,9 @@ from slideunet.errors import InputError
         (
             {
                 "cluster": "slurm",
-                "slurm": {"queue": "long", "cores": 8, "directives": ["--constraint=avx512"]},
+                "slurm": {"queue": "long", "cores": 8},
             },
-            ClusterSpec("slurm", slurm=SlurmWorkers("long", cores=8, directives=("--constraint=avx512",))),
+            ClusterSpec("slurm", slurm={"queue": "long", "cores": 8}),
         ),
     ],
 )

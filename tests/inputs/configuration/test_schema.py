@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator
 
 from slideunet.errors import InputError
 from slideunet.inputs.configuration.explanation import keys
-from slideunet.inputs.configuration.schema import check_configuration, configuration_table
+from slideunet.inputs.configuration.schema import check_configuration, configuration_tables, preset_table
 from slideunet.inputs.configuration.strict_yaml import read_yaml_strictly
 from slideunet.inputs.configuration.wording import spell_number
 
@@ -210,8 +210,21 @@ def test_text_that_is_no_number_is_never_spelled_as_one(text):
     assert spelled is None or isinstance(yaml.safe_load(spelled), int | float)
 
 
-def test_the_table_has_a_row_per_key():
-    rows = configuration_table(SCHEMA).splitlines()
-    assert len(rows) == 2 + len(list(keys(SCHEMA)))
-    assert '| `data.ome_zarr` | `"0.5"` | "0.5" or "0.4" |' in configuration_table(SCHEMA)
-    assert all(row.count(" | ") == 3 for row in rows if not row.startswith("|---"))
+def test_the_tables_have_a_row_per_key():
+    lines = configuration_tables(SCHEMA).splitlines()
+    rows = [line for line in lines if line.startswith("| `")]
+    assert [row.split("`")[1] for row in rows] == [name for name, _ in keys(SCHEMA)]
+    assert [line for line in lines if line.startswith("#")] == [
+        f"### `{name}`" for name in SCHEMA["properties"]
+    ]
+    assert '| `data.ome_zarr` | `"0.5"` | "0.5" or "0.4" |' in configuration_tables(SCHEMA)
+    assert "| `training.augmentation.blur` | preset | number from 0 to 20 |" in configuration_tables(SCHEMA)
+    assert "local or slurm, {address: text} or {scheduler_file: text}" in configuration_tables(SCHEMA)
+    assert all(row.count(" | ") == 3 for row in rows)
+
+
+def test_the_table_of_the_presets_has_their_strengths():
+    rows = preset_table(AUGMENTATION).splitlines()
+    assert rows[0] == "| key | standard | fluorescence | brightfield | none |"
+    assert "| `scale` | 0.25 | [0.6, 2.5] | [0.6, 2.5] | 0 |" in rows
+    assert len(rows) == 2 + len(AUGMENTATION["properties"]) - 1

@@ -52,14 +52,31 @@ def check_configuration(config: Mapping[str, Yaml], schema: Schema) -> Config:
     return filled
 
 
-def configuration_table(schema: Schema) -> str:
-    """Write the keys of a configuration schema as a Markdown table (key, default, allowed, meaning)."""
-    lines = ["| key | default | allowed | meaning |", "|---|---|---|---|"]
-    for name, sub in keys(schema):
-        default = (
-            f"`{plain(sub['default'])}`" if "default" in sub else "required" if name == "slides" else "preset"
-        )
-        lines.append(f"| `{name}` | {default} | {allowed_values(sub)} | {sub['description']} |")
+def configuration_tables(schema: Schema) -> str:
+    """Write the keys of a schema in Markdown: a heading and a table of keys for each section."""
+    parts = []
+    for section, sub in schema["properties"].items():
+        parts += [f"### `{section}`", "", sub["description"], "", *_table(section, sub), ""]
+    return "\n".join(parts)
+
+
+def _table(section: str, schema: Schema) -> Iterator[str]:
+    yield "| key | default | allowed | meaning |"
+    yield "|---|---|---|---|"
+    for name, sub in keys(schema, f"{section}.") if "properties" in schema else [(section, schema)]:
+        missing = "preset" if name.startswith("training.") else "required"
+        default = f"`{plain(sub['default'])}`" if "default" in sub else missing
+        yield f"| `{name}` | {default} | {allowed_values(sub)} | {sub['description']} |"
+
+
+def preset_table(schema: Schema) -> str:
+    """Write the presets of a section as a Markdown table, a row per key and a column per preset."""
+    presets = schema["presets"]
+    lines = [f"| key | {' | '.join(presets)} |", "|---" * (len(presets) + 1) + "|"]
+    for name in schema["properties"]:
+        if name != "preset":
+            values = (plain(values.get(name, 0)) for values in presets.values())
+            lines.append(f"| `{name}` | {' | '.join(values)} |")
     return "\n".join(lines) + "\n"
 
 
