@@ -111,7 +111,7 @@ def test_empty_labels_are_an_error_only_when_all_are_empty(row, field, cells):
     assert empty.warnings != ()
     assert cohort_problems([empty, full]) == []
     (problem,) = cohort_problems([empty])
-    assert "without one cell" in problem
+    assert "contain no cells" in problem
 
 
 def test_the_ignore_label_is_no_cell(row, field, cells):
