@@ -9,21 +9,17 @@ from dask_jobqueue.slurm import SLURMJob
 
 from slideunet.clusters import ClusterSpec, open_client
 from slideunet.clusters.settings import dask_settings
-from slideunet.clusters.slurm import cluster_options
+from slideunet.clusters.slurm import job_options
 from slideunet.errors import InputError
-
-# What SLURMCluster itself takes; the rest goes to its jobs.
-OF_THE_CLUSTER = {"scheduler_options"}
 
 
 @pytest.fixture
-def script(tmp_path):
+def script():
     """Return the job script for two workers of three threads with 3001 MB together."""
 
     def write(**slurm):
-        options = cluster_options(slurm, 2, 3, 3001, tmp_path, dask_settings(3, 5, 90))
-        job = {name: value for name, value in options.items() if name not in OF_THE_CLUSTER}
-        return SLURMJob("tls://h:1", "w", **job).job_script()
+        options = job_options(slurm, 2, 3, 3001, dask_settings(3, 5, 90))
+        return SLURMJob("tls://h:1", "w", **options).job_script()
 
     return write
 

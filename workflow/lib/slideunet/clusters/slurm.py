@@ -25,8 +25,6 @@ from slideunet.clusters.settings import (
 )
 from slideunet.errors import InputError, MachineError
 
-Options = dict[str, Any]
-
 
 @contextlib.contextmanager
 def start_slurm(
@@ -41,8 +39,12 @@ def start_slurm(
 
     Parameters
     ----------
-    slurm, workers, threads, memory_mb, folder
-        See `cluster_options`.
+    slurm : mapping
+        Arguments of SLURMCluster.
+    workers, threads, memory_mb
+        See `job_options`.
+    folder : Path
+        For logs and TLS keys, on the shared file system.
     settings : mapping
         See `settings.dask_settings`.
 
@@ -51,7 +53,7 @@ def start_slurm(
     MachineError
         When there is no SLURM here, or it refuses the jobs.
     InputError
-        When SLURMCluster does not accept an option of `slurm`.
+        When SLURMCluster does not accept `slurm`.
     """
     # Not everybody who installs slideunet has a cluster.
     from dask_jobqueue.slurm import SLURMCluster
@@ -62,85 +64,63 @@ def start_slurm(
             "to SLURM. Run on one of them, or set dask.cluster: local."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    options = cluster_options(slurm, workers, threads, memory_mb, folder, settings)
-    with _tls_keys(folder) as security:
+    options = {"log_directory": str(folder)} | job_options(slurm, workers, threads, memory_mb, settings)
+    options["scheduler_options"] = SCHEDULER | options.get("scheduler_options", {})
+    with contextlib.ExitStack() as stack:
+        security = stack.enter_context(_tls_keys(folder))
         try:
-            started = SLURMCluster(**options, security=security)
+            cluster = stack.enter_context(SLURMCluster(**options, security=security))
         except (TypeError, ValueError) as error:
             raise InputError(
                 f"dask.slurm is {dict(slurm)}. SLURMCluster of dask-jobqueue refuses it: {error}. Its "
                 "documentation lists the options. Correct dask.slurm."
             ) from error
-        with started as cluster:
-            _test_submission(cluster.job_script())
-            cluster.scale(workers)
-            logging.info(
-                f"{workers} workers in SLURM jobs, {threads} threads each; their logs are in {folder}"
-            )
-            yield cluster
+        _test_submission(cluster.job_script())
+        cluster.scale(workers)
+        logging.info(f"{workers} workers in SLURM jobs, {threads} threads each; their logs are in {folder}")
+        yield cluster
 
 
-def cluster_options(
-    slurm: Mapping[str, Any],
-    workers: int,
-    threads: int,
-    memory_mb: int,
-    folder: Path,
-    settings: Mapping[str, Any],
-) -> Options:
-    """Return the arguments of SLURMCluster, all but the security.
+def job_options(
+    slurm: Mapping[str, Any], workers: int, threads: int, memory_mb: int, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the options of a SLURM job and its workers.
 
-    Parameters
-    ----------
-    slurm : mapping
-        Arguments of the user. They win over dask's own configuration (jobqueue.yaml), which wins over one
-        worker per job.
-    workers, threads : int
-        Processes, and threads of each.
-    memory_mb : int
-        Memory of all workers together, unless the user sets it.
-    folder : Path
-        For logs, on the shared file system.
-    settings : mapping
-        See `settings.dask_settings`.
+    Options of `slurm` win over those of dask's own configuration (jobqueue.yaml), and these over a job for
+    each of the `workers`, with that many `threads` and its share of the memory (`memory_mb` for all).
     """
-    from dask_jobqueue import slurm as _  # noqa: F401 -- its import reads jobqueue.yaml
-
-    configured = dask.config.get("jobqueue.slurm")
-    user = {name.replace("-", "_"): value for name, value in configured.items() if value} | dict(slurm)
+    configured = {name.replace("-", "_"): value for name, value in dask.config.get("jobqueue.slurm").items()}
+    user = {name: value for name, value in configured.items() if value} | dict(slurm)
     cores = user.get("cores", threads)
     processes = user.get("processes", max(1, cores // threads))
-    memory = processes * math.ceil(memory_mb / workers)
-    variables = as_variables(settings) | thread_environment(threads) | {"PYTHONPATH": search_path()}
-    exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-    limits = {"memory": f"{SHARE_OF_MEMORY * memory:.0f}MiB", "job_mem": f"{memory}M"}
-    defaults = {
+    options = {
+        "job_name": "slideunet-worker",
         "cores": cores,
         "processes": processes,
         "python": sys.executable,
-        "log_directory": str(folder),
     }
-    added = {
-        "job_script_prologue": [*exports, *user.get("job_script_prologue", [])],
-        "worker_extra_args": [
-            *("--no-dashboard", "--dashboard-address", SCHEDULER["dashboard_address"]),
-            *user.get("worker_extra_args", []),
-        ],
-        "scheduler_options": SCHEDULER | user.get("scheduler_options", {}),
-    }
-    missing = {name: value for name, value in defaults.items() if name not in user}
+    if "memory" not in user:
+        memory = processes * math.ceil(memory_mb / workers)
+        options |= {"memory": f"{SHARE_OF_MEMORY * memory:.0f}MiB", "job_mem": f"{memory}M"}
+    variables = as_variables(settings) | thread_environment(threads) | {"PYTHONPATH": search_path()}
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    no_dashboard = ["--no-dashboard", "--dashboard-address", SCHEDULER["dashboard_address"]]
     return (
-        {"job_name": "slideunet-worker"}
-        | ({} if "memory" in user else limits)
-        | missing
+        options
         | dict(slurm)
-        | added
+        | {
+            "job_script_prologue": [*exports, *user.get("job_script_prologue", [])],
+            "worker_extra_args": [*no_dashboard, *user.get("worker_extra_args", [])],
+        }
     )
 
 
 @contextlib.contextmanager
 def _tls_keys(folder: Path) -> Iterator[Security]:
-    """Create keys for this run, in a folder that only its owner can read and that is removed afterwards."""
+    """Create keys for this run, in a folder that only its owner can read and that is removed afterwards.
+
+    dask-jobqueue would keep them as long as the process runs.
+    """
     temporary = Security.temporary()
     with tempfile.TemporaryDirectory(dir=folder, prefix=".tls-") as name:
         certificate, key = Path(name, "certificate.pem"), Path(name, "key.pem")
