@@ -106,7 +106,7 @@ def test_a_worker_that_dies_is_replaced_and_its_task_done_again(client, tmp_path
 
 
 def test_a_task_that_ends_every_worker_is_named(client, tmp_path):
-    with pytest.raises(MachineError, match=r"^block 3, 7 ended 2 workers .* memory .* \(dask\.workers\)"):
+    with pytest.raises(MachineError, match=r"^block 3, 7 ended 2 workers .* memory\. .* \(dask\.workers\)"):
         list(work_through(client, [(tmp_path, 99)], die, name=lambda task: "block 3, 7"))
     client.wait_for_workers(2, timeout=30)
     assert dict(work_through(client, range(3), square)) == {0: 0, 1: 1, 2: 4}

@@ -44,7 +44,7 @@ def test_images_shrink_until_large_cells_have_the_size_that_the_model_knows(load
     [
         ({"model": {}}, r"cells\.diameter: .* trains its own"),
         ({"data": {"mpp": 0.5}}, r"cells\.diameter and data\.mpp: both"),
-        ({"model": {"weights": "old"}}, r"old/model\.json does not say which diameter"),
+        ({"model": {"weights": "old"}}, r"old/model\.json does not have the cell diameter"),
         ({"model": {"weights": "nowhere"}}, r"there is no model\.json in nowhere"),
         ({"cells": {"diameter": 0}}, r"cells\.diameter"),
         ({"cells": {"diameter": "20 px"}}, r"cells\.diameter"),

@@ -44,7 +44,7 @@ def test_usual_names_pair(make, label):
     assert sheet["slide"].tolist() == ["f1"]
 
 
-def test_what_does_not_pair_is_told(make):
+def test_unpaired_files_are_reported(make):
     images = make("images", "a.png", "b.png", "c.png", ".DS_Store", "notes.txt")
     labels = make("labels", "a_mask.png", "c.png", "c_mask.tif", "d_mask.png")
     sheet, messages = pair_folders(images, labels)
@@ -81,7 +81,7 @@ def test_images_alone_and_groups(make):
     assert messages == []
 
 
-def test_changed_ids_are_told(make):
+def test_changed_ids_are_reported(make):
     sheet, messages = pair_folders(make("images", "field (1).png", "field 1.png", "ok.png"), None)
     assert sheet["slide"].tolist() == ["field-1-", "field-1", "ok"]
     assert len(messages) == 2
@@ -115,6 +115,6 @@ def test_paths_become_relative_where_the_sheet_is_near(make, tmp_path):
     assert far.loc[0, "image"] == str(tmp_path / "images" / "a.png")
 
 
-def test_labels_whose_name_is_part_of_another_are_told_too(make):
+def test_labels_whose_name_is_part_of_another_are_reported_too(make):
     _, messages = pair_folders(make("images", "aa.png"), make("labels", "a.png"))
     assert [message.split(":")[0] for message in messages] == ["aa.png", "a.png"]

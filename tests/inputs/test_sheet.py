@@ -97,7 +97,7 @@ def test_hostile_ids_are_refused(tmp_path, slide):
         ("slide,image,lables\nS1,a,b\n", ["column 'lables'", "did you mean 'labels'"]),
         ("slide,imge\nS1,a\n", ["column 'imge'", "'image'"]),
         ("slide,labels\nS1,a\n", ["'image' is missing"]),
-        ("slide,image,image\nS1,a,b\n", ["'image'", "2 times"]),
+        ("slide,image,image\nS1,a,b\n", ["'image'", "2 columns"]),
         ("slide,image,\nS1,a,b\n", ["column 3 has no name"]),
         ("slide;image\nS1;a\n", ["';'", "commas"]),
         ("slide,image\nS1,a,extra\n", ["line 2", "3 fields", "header has 2"]),

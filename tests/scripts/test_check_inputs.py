@@ -31,7 +31,7 @@ def rows(tmp_path):
 
 
 def run(rows, tmp_path, **changes):
-    choices = {"channels": None, "mpp": None, "unjudged": None, "weights": None}
+    choices = {"channels": None, "mpp": None, "ignore_label": None, "weights": None}
     choices |= {"val": 0.15, "test": 0.15, "seed": 0} | changes
     choices = {"required": [row["slide"] for row in rows], "quarantine_folder": tmp_path / "aside"} | choices
     table = tmp_path / "inputs.tsv"
@@ -100,7 +100,7 @@ def test_a_model_needs_its_channels_and_no_groups(rows, tmp_path):
         run(rows, tmp_path, weights=model)
 
 
-def test_many_warnings_are_counted_instead_of_told(rows, tmp_path, caplog, monkeypatch):
+def test_only_the_first_warnings_are_logged(rows, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(check_inputs, "_MOST_WARNINGS", 2)
     for slide in ("S1", "S2", "S3"):
         tifffile.imwrite(tmp_path / f"{slide}.tif", np.full((40, 33), ord(slide[1]), np.uint8))
@@ -108,4 +108,4 @@ def test_many_warnings_are_counted_instead_of_told(rows, tmp_path, caplog, monke
     told = [record.message for record in caplog.records]
     assert [text.split(":")[0] for text in told] == ["slide S1", "slide S2", "... and 1 more like these"]
     assert str(tmp_path / "inputs.tsv") in told[2]
-    assert table["warnings"].str.contains("nothing to see").all()
+    assert table["warnings"].str.contains("shows nothing").all()

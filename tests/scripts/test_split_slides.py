@@ -73,7 +73,7 @@ def test_slides_that_a_reused_model_learned_from_are_no_test_of_it(cohort, tmp_p
     assert sides["002"] == sides["003"] == "train"
     assert set(sides.drop(["002", "003", "NA"])) == {"test"}
     rows[2]["split"] = "test"
-    with pytest.raises(InputError, match="slide 002 is given as test"):
+    with pytest.raises(InputError, match="slide 002 has the split 'test'"):
         run(rows, manifests, tmp_path, model=tmp_path)
 
 

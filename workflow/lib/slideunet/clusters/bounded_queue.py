@@ -1,4 +1,4 @@
-"""Working through many tasks with few of them in flight, so that memory does not grow with their number."""
+"""A bounded queue: many tasks, few of them in flight, so that memory does not grow with their number."""
 
 import time
 import uuid
@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 _PER_THREAD = 3
 _ASK_EVERY_S = 5.0
-# A task is a path and some indices. What is larger is an array that was caught by accident.
+# A task is a path and some indices. Anything larger is an array that was captured by accident.
 _MOST_BYTES = 64 * 1024
 
 
@@ -31,35 +31,35 @@ def work_through(
     window: int | None = None,
     name: Callable[[Task], str] = str,
 ) -> Iterator[tuple[Task, Result]]:
-    """Do something with every task, and yield each task with its result as soon as it is done.
+    """Run a function on every task and yield each task with its result as soon as it is done.
 
     Parameters
     ----------
     client : distributed.Client or None
-        None does the tasks here, one after the other.
+        None runs the tasks in this process, one after the other.
     tasks : iterable
-        Small things such as (absolute path, row, column); taken only when there is room for them.
+        Small objects such as (absolute path, row, column); taken only when a place is free.
     do : callable
         A function of an importable module, or a `functools.partial` of one with small arguments. It is
-        called again when its worker died, so twice has to be the same as once. Its result is small.
+        called again when its worker died, so it must be idempotent. Its result must be small.
     window : int, optional
-        Tasks in flight. The default is three per thread of all workers, so that none waits for its next.
+        Tasks in flight. The default is three per thread of all workers, so that no worker is idle.
     name : callable
-        What a task is called in messages.
+        Name of a task in messages.
 
     Yields
     ------
     tuple
-        Task and result, in the order in which they were done.
+        Task and result, in the order of completion.
 
     Raises
     ------
     MachineError
-        When a task ended one worker after the other, when no worker is left, or the scheduler is gone.
+        When a task ended several workers, no worker is left, or the scheduler is lost.
     Exception
-        The first that `do` raised, unchanged. Tasks that have not begun are then cancelled.
+        The first exception of `do`, unchanged. Tasks that have not started are then cancelled.
     ValueError
-        When a task together with `do` takes more than 64 KiB as a pickle.
+        When a task and `do` take more than 64 KiB as a pickle.
     """
     if client is None:
         for task in tasks:
@@ -73,7 +73,7 @@ def work_through(
         size = room()
         while len(flying) < size and (following := next(waiting, None)) is not None:
             number, task = following
-            # Keys of one group: dask keeps most of them to itself, so that no worker hoards.
+            # Keys of one group: the scheduler then queues most of them, so that no worker hoards.
             future = client.submit(_do, _pack(do, task), key=(f"bag-{run}", number), pure=False)
             flying[future.key] = (task, future)
             done.add(future)
@@ -92,7 +92,7 @@ def work_through(
 
 
 def _room(client: Client, window: int | None) -> Callable[[], int]:
-    """How many tasks may be in flight. Workers on SLURM come late, so it is asked again now and then."""
+    """Return the number of tasks in flight. Workers on SLURM come late, so it is updated now and then."""
     size, since = 0, -_ASK_EVERY_S
 
     def room() -> int:
@@ -105,32 +105,32 @@ def _room(client: Client, window: int | None) -> Callable[[], int]:
 
 
 def _failed(flying: Mapping[Any, tuple[Task, Future]]) -> list[Task]:
-    """Tasks that waited at a worker while another one ended it: dask counts them as failed too."""
+    """Tasks that waited at a worker when another task ended it: dask counts them as failed too."""
     return [task for task, future in flying.values() if future.status == "error"]
 
 
 @contextmanager
 def _explained(tasks: Sequence[Task], name: Callable[[Task], str]) -> Iterator[None]:
-    """Say what the failures of dask itself mean to the user; those of the task pass unchanged."""
+    """Explain failures of dask itself to the user; those of a task pass unchanged."""
     names = " or ".join(map(name, tasks))
     try:
         yield
     except KilledWorker as error:
         n = error.allowed_failures + 1
         raise MachineError(
-            f"{names} ended {n} worker{'s one after the other' if n > 1 else ''}. Most often the memory was "
-            "not enough. Run with more (mem_mb of the rule, or dask.slurm.memory_mb), or with fewer "
+            f"{names} ended {n} worker{'s one after the other' if n > 1 else ''}. The usual cause is too "
+            "little memory. Run with more (mem_mb of the rule, or dask.slurm.memory), or with fewer "
             "workers (dask.workers)."
         ) from error
     except NoValidWorkerError as error:
         raise MachineError(
-            f"{names} found no worker any more. All have ended, by their time limit or by failures. "
+            f"{names} found no worker any more. All have ended, by their time limit or a failure. "
             "Run the same command again, on SLURM with a longer dask.slurm.walltime."
         ) from error
     except (CommClosedError, CancelledError) as error:
         raise MachineError(
             f"The dask scheduler was lost at {names}. It was stopped, or the network failed. "
-            "Run the same command again; what was done is kept."
+            "Run the same command again; finished work is kept."
         ) from error
 
 
@@ -138,17 +138,17 @@ def _pack(do: Callable[[Task], object], task: Task) -> bytes:
     packed = dumps((do, task))
     if len(packed) > _MOST_BYTES:
         raise ValueError(
-            f"a task of {len(packed)} bytes, of which the scheduler holds copies. "
+            f"a task of {len(packed)} bytes, and the scheduler holds copies of it. "
             "Give paths and indices, not arrays."
         )
     return packed
 
 
 def _do(packed: bytes) -> object:
-    """Do a task, in a worker.
+    """Run a task in a worker.
 
-    It is unpacked here, because a worker that cannot import a function which dask gives it ends itself. And
-    dask waits for ever for a task that ends by `SystemExit` or by a panic of a library in Rust.
+    It is unpacked here, because a worker ends itself when it cannot import a function from dask. And dask
+    waits forever for a task that ends by `SystemExit` or by a panic of a library in Rust.
     """
     do, task = loads(packed)
     try:

@@ -1,8 +1,8 @@
 """Opening and closing the workers of a job.
 
-dask's messages are pickles, and a pickle can run code: whoever reaches a scheduler or a worker runs code in
-your name. Workers that are started here therefore talk through TLS, with keys that exist for this run only,
-and local ones listen on the loopback interface alone.
+dask's messages are pickles, and a pickle can run code: anyone who reaches a scheduler or a worker can run
+code in your name. Workers that are started here therefore use TLS with keys for this run only, and local
+workers listen on the loopback interface only.
 """
 
 import contextlib
@@ -44,36 +44,36 @@ def open_client(
     *,
     folder: Path | None = None,
 ) -> Iterator[Client]:
-    """Start workers, or find those that run already, and close what was started whatever happens.
+    """Start workers, or connect to running ones, and close the started ones in any case.
 
-    It is not dask's default client: arrays are computed in threads as if it were not there.
+    It is not dask's default client: dask arrays are still computed in threads.
 
     Parameters
     ----------
     spec : ClusterSpec
     workers : int
-        Worker processes. A cluster that already runs has its own.
+        Worker processes. A running cluster has its own.
     threads_per_worker : int
-        Tasks that a worker does at once, and threads of OpenMP and the like.
+        Tasks of a worker at the same time, and threads of OpenMP and similar libraries.
     memory_mb : int, optional
-        Of all workers together; one that exceeds its share is ended. None is no limit on this machine, and
-        2000 per thread on SLURM.
+        Memory of all workers together; a worker that exceeds its share is ended. None is no limit on this
+        machine, and 2000 per thread on SLURM.
     folder : Path, optional
-        On a file system that all nodes share: workers on SLURM write their logs there, and find the keys of
-        their TLS as long as they run. The default is `logs/dask`.
+        On the shared file system: workers on SLURM write their logs and find their TLS keys there. The
+        default is `logs/dask`.
 
     Yields
     ------
     distributed.Client
-        With at least one worker. On SLURM the others come when their jobs start.
+        With at least one worker. On SLURM the others join when their jobs start.
 
     Raises
     ------
     MachineError
-        When no worker comes, SLURM refuses the jobs, no scheduler answers, or workers that others started do
-        not have this version of the package.
+        When no worker starts, SLURM refuses the jobs, no scheduler answers, or running workers have another
+        version of the package.
     InputError
-        When there is no scheduler file at the given place.
+        When the scheduler file does not exist, or SLURMCluster does not accept `spec.slurm`.
     """
     settings = dask_settings(threads_per_worker, spec.allowed_failures, spec.wait_s)
     with contextlib.ExitStack() as stack:
@@ -109,7 +109,7 @@ def _start_local(workers: int, threads: int, memory_mb: int | None) -> Cluster:
         memory_limit=each,
         env=thread_environment(threads),
         scheduler_kwargs=SCHEDULER,
-        # Or every task that fails would print its traceback to the terminal.
+        # Otherwise every failed task prints its traceback to the terminal.
         silence_logs=logging.CRITICAL,
     )
     if not cluster.scheduler_address.startswith(_LOOPBACK):
@@ -132,7 +132,7 @@ def _find_running(spec: ClusterSpec) -> Iterator[Client]:
     except (OSError, ValueError) as error:
         raise MachineError(
             f"dask.cluster.{spec.kind}: no scheduler answers at {spec.place} ({error}). "
-            "It does not run, or cannot be reached from here. Start it, or correct the address."
+            "It does not run, or is not reachable from here. Start it, or correct the address."
         ) from error
     with client:
         yield client
@@ -143,16 +143,16 @@ def _wait(client: Client, spec: ClusterSpec) -> None:
         client.wait_for_workers(1, timeout=spec.wait_s)
     except TimeoutError as error:
         raise MachineError(
-            f"No dask worker came within {spec.wait_s / 60:g} minutes (dask.cluster: {spec.kind}). The jobs "
-            "wait in the queue (see squeue), or failed at their start (see logs/dask). Give more time with "
-            "dask.wait_minutes, or use dask.cluster: local."
+            f"No dask worker started within {spec.wait_s / 60:g} minutes (dask.cluster: {spec.kind}). The "
+            "jobs wait in the queue (see squeue), or failed at their start (see logs/dask). Raise "
+            "dask.timeout_minutes, or use dask.cluster: local."
         ) from error
     if spec.kind in ("address", "scheduler_file"):
         _check_package(client, str(spec.place))
 
 
 def _check_package(client: Client, place: str) -> None:
-    """Workers that others started must compute with the same code."""
+    """Check that running workers have the same version of the code."""
     here = all(client.run(importlib.util.find_spec, "slideunet").values())
     versions = sorted(set(client.run(_version).values())) if here else ["none"]
     if versions != [_version()]:
@@ -169,7 +169,7 @@ def _version() -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what dask says about its every connection out of the log of the job."""
+    """Keep dask's messages about every connection out of the log of the job."""
     logger = logging.getLogger("distributed")
     before = logger.level
     logger.setLevel(logging.WARNING)
@@ -181,13 +181,13 @@ def _quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _exit_on_sigterm() -> Iterator[None]:
-    """Turn SIGTERM, which SLURM sends before it kills, into an exit that closes what is open."""
+    """Turn SIGTERM, which SLURM sends before it kills, into an exit that closes the workers."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def leave(number: int, frame: FrameType | None) -> None:
-        # Closing takes a moment, and nothing shall interrupt it halfway.
+        # Closing takes a moment and must not be interrupted.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         sys.exit(128 + number)
 

@@ -1,4 +1,4 @@
-"""Workers that are started when the first slide needs them: most jobs have small slides and need none."""
+"""Workers that start with the first slide that needs them: most jobs have only small slides."""
 
 import contextlib
 from collections.abc import Mapping
@@ -13,16 +13,16 @@ from slideunet.geometry.blocks import block_count
 
 
 class Workers:
-    """The workers of one job, kept from slide to slide; a context manager.
+    """The workers of one job, kept for all of its slides; a context manager.
 
     Parameters
     ----------
     section : mapping
-        `dask` of the configuration.
+        The section `dask` of the configuration.
     threads, memory_mb : int
-        What the job may use.
+        Resources of the job.
     gpus : int
-        When there are any, one worker serves each, and does several tasks at once: while one computes, others
+        With GPUs there is one worker per GPU, with several tasks at the same time: while one computes, others
         read and write.
     """
 
@@ -32,8 +32,8 @@ class Workers:
         self._held = contextlib.ExitStack()
         self._client: Client | None = None
         self.threads_per_worker = min(section["threads_per_worker"], threads)
-        fitting = max(1, threads // self.threads_per_worker)
-        self.count = gpus or (fitting if section["workers"] == "auto" else section["workers"])
+        possible = max(1, threads // self.threads_per_worker)
+        self.count = gpus or (possible if section["workers"] == "auto" else section["workers"])
         self._tasks = _TASKS_PER_GPU if gpus else 1
 
     def __enter__(self) -> Self:
@@ -45,7 +45,7 @@ class Workers:
         self._held.close()
 
     def client_for(self, shape: tuple[int, ...]) -> Client | None:
-        """Return the client for a slide (..., y, x); None when this process does it as well by itself."""
+        """Return the client for a slide (..., y, x); None when this process is as fast without workers."""
         alone = self._spec.kind == "local" and self.count == 1 and self._tasks == 1
         if alone or block_count(shape) == 1:
             return None

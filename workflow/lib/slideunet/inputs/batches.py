@@ -1,9 +1,8 @@
-"""Gathering slides into batches, the units that jobs work on.
+"""Batches of slides, the units of work of a job.
 
 Starting a job costs seconds, so many small slides share one; a large slide has its own. Small slides are
-sorted by the bits of a hash of their id, and a batch that grows too full is split by the next bit (a trie, as
-in extendible hashing, Fagin et al. 1979). A new slide therefore changes the one batch that it falls into, and
-no other.
+grouped by the first bits of a hash of their id; a full batch is split by the next bit (a trie, as in
+extendible hashing, Fagin et al. 1979). A new slide therefore changes a single batch.
 """
 
 import hashlib
@@ -32,8 +31,7 @@ def assign_batches(sizes: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
     -------
     dict
         Batch id to slide ids, both sorted: "large-<slide>" for a slide of 256 MiB or more, "small-<bits>"
-        for up
-        to 64 slides and 1 GiB together ("small-all" when one batch holds all small slides).
+        for up to 64 slides and 1 GiB together ("small-all" when one batch holds all small slides).
     """
     small = {slide: size for slide, size in sizes.items() if size < LARGE}
     large = sizes.keys() - small.keys()
@@ -43,20 +41,20 @@ def assign_batches(sizes: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
 
 
 def image_sizes(sheet: pd.DataFrame, made: Iterable[Path] = ()) -> dict[str, int]:
-    """Return the bytes of each slide's image, of all its files.
+    """Return the bytes of each slide's image with its companion files.
 
-    A folder (OME-Zarr) is summed up until it counts as large.
+    The files of a folder (OME-Zarr) are added up until it counts as large.
 
     Parameters
     ----------
     sheet : pandas.DataFrame
         With slide and absolute image path.
     made : iterable of Path
-        Images that the workflow makes itself: they count 0, so that batches are the same before and after.
+        Images that the workflow creates itself; their size is 0, so that batches never change.
     """
-    own = {normal_path(path) for path in made}
+    created = {normal_path(path) for path in made}
     return {
-        slide: 0 if image in own else _bytes(Path(image))
+        slide: 0 if image in created else _bytes(Path(image))
         for slide, image in zip(sheet["slide"], sheet["image"], strict=True)
     }
 

@@ -1,4 +1,4 @@
-"""Looking into every image and its labels before any heavy work; all that is wrong is told at once."""
+"""Checking every image and its labels before any heavy work, with all problems in one report."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,14 +16,14 @@ from slideunet.readers.working_resolution import open_at
 from slideunet.truth.open_truth import open_truth
 
 HEADER_ONLY = 64 * 1024**2
-"""Pixels from which only the header of an image is looked at; the conversion reads the rest."""
+"""Number of pixels above which only the header of an image is checked; the conversion checks the rest."""
 
 Channels = str | list[int] | None
 
 
 @dataclass(frozen=True)
 class SlideCheck:
-    """What was found in one slide.
+    """The result of checking one slide.
 
     Attributes
     ----------
@@ -49,9 +49,9 @@ class SlideCheck:
 
 
 def check_slide(
-    row: Mapping[str, str], channels: Channels, mpp: float | None = None, unjudged: int | None = None
+    row: Mapping[str, str], channels: Channels, mpp: float | None = None, ignore_label: int | None = None
 ) -> SlideCheck:
-    """Open one slide, and up to 64 Mpx read all of its pixels and labels.
+    """Open one slide; below 64 Mpx read all of its pixels and labels.
 
     Parameters
     ----------
@@ -61,63 +61,68 @@ def check_slide(
         As in the configuration.
     mpp : float, optional
         Micrometres per pixel of the working grid.
-    unjudged : int, optional
-        The stored value of label images that is no cell, but what nobody has judged.
+    ignore_label : int, optional
+        Value of ignored pixels in label images.
     """
-    own = float(row["mpp"]) if row.get("mpp") else None
+    sheet_mpp = float(row["mpp"]) if row.get("mpp") else None
     try:
-        # Whether it can be brought to the working resolution; what is read and compared is the file itself.
-        working, _ = open_at(Path(row["image"]), own_mpp=own, working_mpp=mpp)
+        # Only checks the working resolution; the pixels are read and compared at full resolution.
+        working, _ = open_at(Path(row["image"]), own_mpp=sheet_mpp, working_mpp=mpp)
         source = choose_channels(open_image(Path(row["image"])), channels)
     except SlideunetError as error:
         return SlideCheck(row["slide"], problems=error.problems)
     cyx = source.pixels.shape
-    found = SlideCheck(
+    check = SlideCheck(
         slide=row["slide"],
         shape=cyx,
         dtype=str(source.pixels.dtype),
-        mpp=own or source.mpp,
+        mpp=sheet_mpp or source.mpp,
         warnings=working.warnings,
     )
     if cyx[-2] * cyx[-1] > HEADER_ONLY:
-        return found
+        return check
     problems: list[str] = []
     try:
-        found = replace(found, warnings=found.warnings + _look(source, Path(row["image"])))
+        check = replace(check, warnings=check.warnings + _read_all(source, Path(row["image"])))
     except SlideunetError as error:
         problems += error.problems
     try:
         if row.get("labels"):
-            truth = open_truth(Path(row["labels"]), cyx[-2:], unjudged=unjudged)
-            found = replace(found, warnings=found.warnings + truth.warnings, has_cells=truth.count > 0)
+            truth = open_truth(Path(row["labels"]), cyx[-2:], ignore_label=ignore_label)
+            check = replace(check, warnings=check.warnings + truth.warnings, has_cells=truth.count > 0)
     except SlideunetError as error:
         problems += error.problems
-    return replace(found, problems=tuple(problems))
+    return replace(check, problems=tuple(problems))
 
 
 def check_slides(
-    sheet: pd.DataFrame, channels: Channels, mpp: float | None, threads: int, *, unjudged: int | None = None
+    sheet: pd.DataFrame,
+    channels: Channels,
+    mpp: float | None,
+    threads: int,
+    *,
+    ignore_label: int | None = None,
 ) -> list[SlideCheck]:
     """Check all slides of a sheet in parallel threads, as `check_slide`, in the order of the sheet."""
     rows = [{str(name): value for name, value in row.items()} for row in sheet.to_dict("records")]
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(lambda row: check_slide(row, channels, mpp, unjudged), rows))
+        return list(pool.map(lambda row: check_slide(row, channels, mpp, ignore_label), rows))
 
 
 def cohort_problems(checks: Sequence[SlideCheck], expected: int | None = None) -> list[str]:
-    """Find what is wrong between slides.
+    """Find inconsistencies between slides.
 
     Parameters
     ----------
     checks : sequence of SlideCheck
     expected : int, optional
-        Channels that a given model needs; without it, the number that most slides have.
+        Channels of the given model; by default the number that most slides have.
     """
     problems = _odd_channels(checks, expected)
     labelled = [check for check in checks if check.has_cells is not None]
     if labelled and not any(check.has_cells for check in labelled) and not _unread(checks):
         problems.append(
-            f"all {len(labelled)} label images are without one cell (first: slide {labelled[0].slide}). "
+            f"all {len(labelled)} label images contain no cells (first: slide {labelled[0].slide}). "
             "Nothing can be learned from background alone. Check that the labels were exported, not an "
             "empty layer."
         )
@@ -125,7 +130,7 @@ def cohort_problems(checks: Sequence[SlideCheck], expected: int | None = None) -
 
 
 def cohort_warnings(checks: Sequence[SlideCheck]) -> list[str]:
-    """Name data types that are mixed between slides."""
+    """Return a warning when the slides have different data types."""
     dtypes = Counter(check.dtype for check in checks if check.dtype)
     if len(dtypes) < 2:
         return []
@@ -151,16 +156,16 @@ def check_table(
     return pd.DataFrame(rows, columns=names)
 
 
-def _look(source: Source, path: Path) -> tuple[str, ...]:
-    """Decode all pixels, which raises InputError for damage, NaN and infinity, and return warnings."""
+def _read_all(source: Source, path: Path) -> tuple[str, ...]:
+    """Decode all pixels and return warnings; raises InputError for damage, NaN and infinity."""
     low, high = dask.compute(source.pixels.min(), source.pixels.max(), scheduler="synchronous")
     if low == high:
-        return (f"all pixels of {path.name} have the value {low:g}, so there is nothing to see in it.",)
+        return (f"all pixels of {path.name} have the value {low:g}, so the image shows nothing.",)
     return ()
 
 
 def _unread(checks: Sequence[SlideCheck]) -> bool:
-    """Say whether cells may still be in labels that were not read: of large slides, or faulty ones."""
+    """Return whether labels were not read that may contain cells: those of large or faulty slides."""
     return any(check.problems or (check.shape and np.prod(check.shape[1:]) > HEADER_ONLY) for check in checks)
 
 
@@ -172,8 +177,8 @@ def _odd_channels(checks: Sequence[SlideCheck], expected: int | None) -> list[st
     usual = expected or counts.most_common(1)[0][0]
     why = f"the model needs {usual}" if expected else f"{counts[usual]} of {len(opened)} slides have {usual}"
     return [
-        f"slide {check.slide}: has {count} channels but {why}. One network sees the same channels "
-        "everywhere. Set data.channels to grey, rgb or a list such as [0], or take the slide out of the "
+        f"slide {check.slide}: has {count} channels but {why}. A network needs the same channels "
+        "everywhere. Set data.channels to grey, rgb or a list such as [0], or remove the slide from the "
         "sheet."
         for check, count in opened
         if count != usual

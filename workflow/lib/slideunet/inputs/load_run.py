@@ -20,26 +20,25 @@ from slideunet.model_json import ENCODER_SOURCES, read_model_facts
 
 @dataclass(frozen=True)
 class Run:
-    """What a run is about.
+    """The checked configuration, sheet and batches of a run.
 
     Attributes
     ----------
     config : dict
-        Complete: every key of the schema.
+        Every key of the schema.
     sheet_path : Path
     sheet : pandas.DataFrame
         See `sheet.read_sheet`.
     batches : dict
         Batch to slide ids.
     made : list of Path
-        Images and labels that the workflow draws itself (the demo's).
+        Images and labels that the workflow creates itself (those of the demo).
     weights : Path or None
         Folder of the model to use instead of training one.
     initial : Path or None
-        Folder of the model whose weights a training begins with.
+        Folder of the model to fine-tune.
     shrink_by : float
-        Pixels of the files per pixel of the working grid, so that large cells get the size that the model
-        knows (`cells.diameter`); 1 leaves them as they are.
+        Downsampling factor of the images to the cell size of the training (`cells.diameter`); 1 is none.
     """
 
     config: dict[str, Any]
@@ -53,21 +52,21 @@ class Run:
 
     @property
     def required(self) -> list[str]:
-        """The slides that a run which trains cannot do without: those that are labelled and divided."""
+        """The slides without which a training run fails: those that are labelled and not only predicted."""
         if self.weights is not None:
             return []
-        divided = (self.sheet["labels"] != "") & (self.sheet["split"] != "predict")
-        return list(self.sheet.loc[divided, "slide"])
+        used = (self.sheet["labels"] != "") & (self.sheet["split"] != "predict")
+        return list(self.sheet.loc[used, "slide"])
 
     def rows(self, batch: str, columns: Sequence[str]) -> list[dict[str, str]]:
         """Return some columns of the rows of a batch."""
-        own = self.sheet[self.sheet["slide"].isin(self.batches[batch])]
-        return [dict(zip(columns, row, strict=True)) for row in own[list(columns)].itertuples(index=False)]
+        rows = self.sheet[self.sheet["slide"].isin(self.batches[batch])]
+        return [dict(zip(columns, row, strict=True)) for row in rows[list(columns)].itertuples(index=False)]
 
     def files(self, batch: str | None = None) -> list[str]:
         """Return the image and label files of a batch, or of the whole sheet."""
-        own = self.sheet if batch is None else self.sheet[self.sheet["slide"].isin(self.batches[batch])]
-        return [path for path in [*own["image"], *own["labels"]] if path]
+        rows = self.sheet if batch is None else self.sheet[self.sheet["slide"].isin(self.batches[batch])]
+        return [path for path in [*rows["image"], *rows["labels"]] if path]
 
 
 def load_run(config: Mapping[str, Any], *, config_files: Sequence[Path], schemas: Path, root: Path) -> Run:
@@ -76,13 +75,13 @@ def load_run(config: Mapping[str, Any], *, config_files: Sequence[Path], schemas
     Parameters
     ----------
     config : mapping
-        As Snakemake merged it.
+        As merged by Snakemake.
     config_files : sequence of Path
-        Looked through for keys that are there twice, which YAML silently accepts.
+        Checked for duplicate keys, which YAML silently accepts.
     schemas : Path
         Folder of the JSON schemas.
     root : Path
-        The workflow's folder; its own demo sheets are found from any working directory.
+        Folder of the workflow; its demo sheets are found from any working directory.
 
     Raises
     ------
@@ -100,7 +99,7 @@ def load_run(config: Mapping[str, Any], *, config_files: Sequence[Path], schemas
     with _collected(problems):
         encoder_weights = _find_encoder_weights(config, config_files)
     made: list[Path] = []
-    # The sheet is looked at even when the configuration has faults, so that all are told together.
+    # The sheet is checked even when the configuration has errors, so that all are reported together.
     if (name := _text_at(config, "slides")) is not None:
         with _collected(problems):
             path = _find_sheet(name, config_files, root)
@@ -120,12 +119,12 @@ def load_run(config: Mapping[str, Any], *, config_files: Sequence[Path], schemas
 
 
 def _text_at(config: Mapping[str, Any], *keys: str) -> str | None:
-    """Return a text of the unchecked configuration; None when it is not there or something else."""
+    """Return a text of the unchecked configuration; None when it is missing or no text."""
     value = _value_at(config, *keys)
     return value if isinstance(value, str) else None
 
 
-def _value_at(config: Mapping[str, Any], *keys: str) -> Any:  # noqa: ANN401 (whatever stands there)
+def _value_at(config: Mapping[str, Any], *keys: str) -> Any:  # noqa: ANN401 (any YAML value)
     value: Any = config
     for key in keys:
         value = value.get(key) if isinstance(value, Mapping) else None
@@ -134,7 +133,7 @@ def _value_at(config: Mapping[str, Any], *keys: str) -> Any:  # noqa: ANN401 (wh
 
 @contextlib.contextmanager
 def _collected(problems: list[str]) -> Iterator[None]:
-    """Add the problems of the block to a list instead of stopping at them."""
+    """Add the problems of the block to a list instead of raising them."""
     try:
         yield
     except InputError as error:
@@ -143,7 +142,7 @@ def _collected(problems: list[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def stop_on_input_errors() -> Iterator[None]:
-    """Print the messages of a failure, all of them and nothing else, and leave with its exit code."""
+    """Print all messages of an input error, nothing else, and exit with its code."""
     try:
         yield
     except SlideunetError as error:
@@ -158,33 +157,33 @@ def stop_on_input_errors() -> Iterator[None]:
 
 
 def account_of_failures(logs: Path, since: float) -> tuple[int, str]:
-    """Sum up a run that failed: its exit code and what its jobs said.
+    """Return the exit code and the messages of a failed run.
 
     Parameters
     ----------
     logs : Path
-        Folder of the log files; a job that failed left its exit code beside its log.
+        Folder of the log files; a failed job left its exit code beside its log.
     since : float
         Start of the run, as seconds since the epoch.
 
     Returns
     -------
     int
-        The gravest exit code, or 1 when no job left one.
+        The highest exit code, or 1 when no job left one.
     str
-        The messages of every job that failed, under the name of its log.
+        The messages of every failed job, under the name of its log.
     """
     codes = {
         path: int(path.read_text()) for path in sorted(logs.rglob("*.exit")) if path.stat().st_mtime >= since
     }
-    told = [
+    messages = [
         f"\nWhat went wrong ({path.with_suffix('')}):\n" + _errors(path.with_suffix("")) for path in codes
     ]
-    return max(codes.values(), default=1), "\n".join(told)
+    return max(codes.values(), default=1), "\n".join(messages)
 
 
 def _errors(log: Path) -> str:
-    """Return the messages of a log file that are errors, without date and level."""
+    """Return the error messages of a log file, without date and level."""
     lines = log.read_text(encoding="utf-8").splitlines()
     return "\n".join("  - " + line.split(" ERROR ", 1)[1] for line in lines if " ERROR " in line)
 
@@ -204,7 +203,7 @@ def _find_model(
 
 
 def _find_encoder_weights(config: Mapping[str, Any], config_files: Sequence[Path]) -> str:
-    """Return where published weights come from, a file as an absolute path."""
+    """Return the source of the encoder weights, a file as an absolute path."""
     name = _text_at(config, "model", "encoder_weights") or ENCODER_SOURCES[0]
     if name in ENCODER_SOURCES:
         return name
@@ -212,35 +211,35 @@ def _find_encoder_weights(config: Mapping[str, Any], config_files: Sequence[Path
 
 
 def _shrinking(config: Mapping[str, Any], weights: Path | None) -> float:
-    """Return by how much images shrink, given `cells.diameter` of the unchecked configuration."""
-    asked = _value_at(config, "cells", "diameter")
-    if not isinstance(asked, int | float) or isinstance(asked, bool) or asked <= 0:
+    """Return the downsampling factor by `cells.diameter` of the unchecked configuration."""
+    diameter = _value_at(config, "cells", "diameter")
+    if not isinstance(diameter, int | float) or isinstance(diameter, bool) or diameter <= 0:
         return 1.0
     if weights is None:
         raise InputError(
-            "cells.diameter: says how large the cells are for a model that knows another size, but this run "
-            "trains its own on these very images. Leave it out, or name a model in model.weights."
+            "cells.diameter: scales images to the cell size of a trained model, but this run trains its own "
+            "model on these images. Remove it, or name a model in model.weights."
         )
     if _value_at(config, "data", "mpp") is not None:
-        raise InputError("cells.diameter and data.mpp: both set the working resolution. Leave one out.")
-    known = read_model_facts(weights).get("diameter")
-    if known is None:
+        raise InputError("cells.diameter and data.mpp: both set the working resolution. Remove one.")
+    trained = read_model_facts(weights).get("diameter")
+    if trained is None:
         raise InputError(
-            f"cells.diameter: {weights / 'model.json'} does not say which diameter the model knows. "
+            f"cells.diameter: {weights / 'model.json'} does not have the cell diameter of its training. "
             "Set data.mpp instead, to the micrometres per pixel of its training images."
         )
-    return max(asked / known["median"], 1.0)
+    return max(diameter / trained["median"], 1.0)
 
 
 def _folders(config_files: Sequence[Path]) -> list[Path]:
-    """The folders of the configuration files, the one that was named last first."""
+    """The folders of the configuration files, the last one first."""
     return [path.parent for path in reversed(config_files)]
 
 
 def _find(name: str, file: str, folders: Sequence[Path], problem: str) -> Path:
-    """Look for a path that the configuration names in several folders, the working directory first."""
+    """Find a path of the configuration in several folders, the working directory first."""
     for folder in folders:
         if (folder / name / file).is_file():
             return (folder / name).absolute()
-    looked = ", ".join(dict.fromkeys(str(folder.absolute()) for folder in folders))
-    raise InputError(f"{problem} {name}. It was looked for in {looked}. Correct the path.")
+    searched = ", ".join(dict.fromkeys(str(folder.absolute()) for folder in folders))
+    raise InputError(f"{problem} {name}. Searched in {searched}. Correct the path.")

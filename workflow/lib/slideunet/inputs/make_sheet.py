@@ -1,4 +1,4 @@
-"""Making a sample sheet from a folder of images and a folder of labels, paired by file name."""
+"""Sample sheets from a folder of images and a folder of labels, paired by file name."""
 
 import os
 import re
@@ -32,47 +32,47 @@ def pair_folders(
     images : Path
         Folder of images; sub-folders are not searched.
     labels : Path, optional
-        Folder of labels, which may be the same one: files whose stem ends like labels are then no images.
+        Folder of labels, or the same one: files whose stem ends like labels are then not images.
     group_regex : str, optional
         Its first group (or the whole match), found in the stem of the image, is the slide's group.
 
     Returns
     -------
     pandas.DataFrame
-        slide, image, labels, group ("" where nothing was found); absolute paths; sorted by file name.
+        slide, image, labels, group ("" if unknown); absolute paths; sorted by file name.
     list of str
-        What did not pair, what was ambiguous, which ids were changed.
+        Messages about unpaired and ambiguous files and changed ids.
 
     Raises
     ------
     InputError
         When a folder does not exist, has no image, or the expression is not valid.
     """
-    found = _files(images, IMAGE_ENDINGS)
+    files = _files(images, IMAGE_ENDINGS)
     if labels is not None and labels.resolve() == images.resolve():
-        stems = {stem for stem, _ in found}
-        found = [(stem, path) for stem, path in found if _core(stem) == stem or _core(stem) not in stems]
-    if not found:
+        stems = {stem for stem, _ in files}
+        files = [(stem, path) for stem, path in files if _core(stem) == stem or _core(stem) not in stems]
+    if not files:
         raise InputError(
-            f"{images}: holds no image ({', '.join(IMAGE_ENDINGS)}). Sub-folders are not searched. Name "
-            "another."
+            f"{images}: contains no image ({', '.join(IMAGE_ENDINGS)}). Sub-folders are not searched. Name "
+            "another folder."
         )
-    used = {path for _, path in found}
+    used = {path for _, path in files}
     candidates = [
         (stem, path) for stem, path in (_files(labels, LABEL_ENDINGS) if labels else []) if path not in used
     ]
-    pairs, messages = _pair(found, candidates, labels is not None)
-    ids, renamed = _ids([stem for stem, _ in found])
+    pairs, messages = _pair(files, candidates, labels is not None)
+    ids, renamed = _ids([stem for stem, _ in files])
     pattern = _compile(group_regex) if group_regex else None
     rows = [
         {"slide": slide, "image": str(path), "labels": pairs.get(path, ""), "group": _group(stem, pattern)}
-        for slide, (stem, path) in zip(ids, found, strict=True)
+        for slide, (stem, path) in zip(ids, files, strict=True)
     ]
     return pd.DataFrame(rows, dtype=str), messages + renamed
 
 
 def relative_to(sheet: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Write image and label paths relative to a folder where they lie below it or below its parent."""
+    """Make image and label paths relative to a folder if they are below it or below its parent."""
     anchor, parent = folder.resolve(), folder.resolve().parent
 
     def shorten(text: str) -> str:
@@ -84,7 +84,7 @@ def relative_to(sheet: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
 def _files(folder: Path, endings: Iterable[str]) -> list[tuple[str, Path]]:
     if not folder.is_dir():
-        raise InputError(f"{folder}: is not a folder. It should hold the files to pair. Correct the path.")
+        raise InputError(f"{folder}: is not a folder. It should contain the files to pair. Correct the path.")
     paths = sorted(path for path in folder.resolve().iterdir() if not path.name.startswith("."))
     stems = [(_stem(path.name, endings), path) for path in paths]
     return [(stem, path) for stem, path in stems if stem]
@@ -104,7 +104,7 @@ def _pair(
 ) -> tuple[dict[Path, str], list[str]]:
     by_stem: dict[str, list[Path]] = defaultdict(list)
     for stem, path in labels:
-        # An image's own stem may end in "_seg" too, so both readings are kept.
+        # The stem of an image may end in "_seg" too, so both are tried.
         for key in {stem, _core(stem)}:
             by_stem[key].append(path)
     fitting = {path: by_stem.get(stem, []) or by_stem.get(_core(stem), []) for stem, path in images}

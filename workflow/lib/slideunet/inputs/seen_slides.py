@@ -1,4 +1,4 @@
-"""Slides that a model from elsewhere has learned from: they can be predicted, but they are no test of it."""
+"""Slides that a reused model was trained on: they can be predicted, but are no test of it."""
 
 from collections.abc import Container
 
@@ -8,32 +8,32 @@ from slideunet.errors import InputError
 
 
 def mark_seen(table: pd.DataFrame, contents: Container[str]) -> pd.DataFrame:
-    """Put slides that a model has learned from on the training side.
+    """Assign slides that a model was trained on to the training split.
 
-    `split.split_groups` then takes the rest of their group along.
+    `split.split_groups` then does the same with the rest of their group.
 
     Parameters
     ----------
     table : pandas.DataFrame
         With slide, split ("" = to be assigned) and content (sha256 of the pixels).
     contents : container of str
-        The sha256 of the pixels of the slides that the model was trained and validated on.
+        sha256 of the pixels of the slides that the model was trained and validated on.
 
     Returns
     -------
     pandas.DataFrame
-        The table with their `split` filled in.
+        The table with the `split` of these slides filled in.
 
     Raises
     ------
     InputError
-        When one of them is given as test.
+        When one of them has the given split test.
     """
     seen = table["content"].map(lambda content: content in contents)
     problems = [
-        f"slide {slide} is given as test, but the model of model.weights or training.init_from was trained "
-        "or validated on its pixels. It would count as a success what was learned by heart. Give it no side, "
-        "or another model."
+        f"slide {slide} has the split 'test', but the model of model.weights or training.init_from was "
+        "trained or validated on its pixels. Scoring it would overstate accuracy. Clear its split, or use "
+        "another model."
         for slide in table.loc[seen & (table["split"] == "test"), "slide"]
     ]
     if problems:

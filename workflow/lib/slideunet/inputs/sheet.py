@@ -1,4 +1,4 @@
-"""Reading the sample sheet: every cell literal text, every problem with its line, all of them together."""
+"""Reading the sample sheet: cells are plain text, and all problems are reported together with their lines."""
 
 import os
 import unicodedata
@@ -13,7 +13,7 @@ from slideunet.errors import InputError
 from slideunet.inputs.configuration.wording import Schema, allowed_values, did_you_mean, nearest, types
 from slideunet.inputs.text_table import read_table
 
-# Windows takes these for devices, whatever follows the first point.
+# Windows reserves these names for devices, with any file extension.
 RESERVED = {
     "CON",
     "PRN",
@@ -38,19 +38,19 @@ def read_sheet(
     schema : mapping
         JSON schema of one row; its properties are the contract columns.
     check : callable
-        Finds further problems of the sheet, which are told together with those of its text.
+        Finds further problems of the sheet, which are reported together with those of its text.
 
     Returns
     -------
     pandas.DataFrame
-        One row per slide in the order of the sheet, every cell text ("001" and "NA" stay what they are).
-        All contract columns are there, "" where the sheet says nothing; `group` is then the slide itself.
+        One row per slide in the order of the sheet, every cell is text ("001" and "NA" are kept).
+        All contract columns are present, "" by default; the default `group` is the slide itself.
         `image` and `labels` are absolute. Other columns follow as metadata.
 
     Raises
     ------
     InputError
-        With one message per problem, each naming the line.
+        With one message per problem and its line.
     """
     table = read_table(path)
     problems = list(_header_problems(path, table.header, schema))
@@ -63,14 +63,10 @@ def read_sheet(
         )
     for line, row in rows:
         problems.extend(f"{path} line {line}: {problem}" for problem in _row_problems(row, schema))
-    problems.extend(
-        _repeated(path, rows, "slide", str.lower, "Some systems do not tell upper from lower case.")
-    )
-    problems.extend(
-        _repeated(path, rows, "image", str, "The same pixels could end up on two sides of the split.")
-    )
-    known = list(schema["properties"])
-    columns = [*known, *(name for name in table.header if name not in known)]
+    problems.extend(_repeated(path, rows, "slide", str.lower, "Some systems ignore upper and lower case."))
+    problems.extend(_repeated(path, rows, "image", str, "The same pixels could end up in two splits."))
+    contract = list(schema["properties"])
+    columns = [*contract, *(name for name in table.header if name not in contract)]
     complete = [dict.fromkeys(columns, "") | _complete(row, path.parent) for row in table.rows]
     sheet = pd.DataFrame(complete, columns=columns, dtype=str)
     problems.extend(check(sheet))
@@ -80,14 +76,14 @@ def read_sheet(
 
 
 def missing_files(sheet: pd.DataFrame, made: Iterable[Path] = ()) -> list[str]:
-    """Name every image and label file of a sheet that does not exist.
+    """Return a message for every missing image and label file of a sheet.
 
     Parameters
     ----------
     sheet : pandas.DataFrame
         As `read_sheet` returns it.
     made : iterable of Path
-        Files that the workflow itself makes; they need not exist yet.
+        Files that the workflow creates itself; they need not exist yet.
     """
     exempt = {normal_path(path) for path in made}
     return [
@@ -99,35 +95,34 @@ def missing_files(sheet: pd.DataFrame, made: Iterable[Path] = ()) -> list[str]:
 
 
 def check_purpose(sheet: pd.DataFrame, weights: str | None) -> None:
-    """Raise InputError when there is neither a slide to learn from nor a model to predict with."""
+    """Raise InputError when there is neither a labelled slide for training nor a trained model."""
     if weights or ((sheet["labels"] != "") & (sheet["split"] != "predict")).any():
         return
     columns = ", ".join(sheet.columns)
     raise InputError(
-        f"the sheet has {len(sheet)} slides and none of them has labels to learn from, and model.weights "
+        f"the sheet has {len(sheet)} slides, none of them has labels for training, and model.weights "
         "is not set. Without either there is no network to predict with. Fill the column 'labels' "
         f"(columns found: {columns}) or set model.weights to the folder of a trained model."
     )
 
 
 def normal_path(path: str | Path) -> str:
-    """Make a path absolute, without "." and "..", not following links, so that paths can be compared."""
+    """Return an absolute path without "." and "..", without following links, for comparisons."""
     return os.path.normpath(Path(path).absolute())
 
 
 def _header_problems(path: Path, header: Sequence[str], schema: Schema) -> Iterator[str]:
-    known = schema["properties"]
-    absent = [name for name in known if name not in header]
+    contract = schema["properties"]
+    absent = [name for name in contract if name not in header]
     for name in dict.fromkeys(header):
         near = nearest(name, absent, _NEAR_MISS)
         if header.count(name) > 1:
             yield (
-                f"{path}: the column '{name}' is there {header.count(name)} times. Only one could be "
-                "used. Rename one."
+                f"{path}: there are {header.count(name)} columns '{name}'. Only one can be used. Rename one."
             )
-        if name not in known and near:
+        if name not in contract and near:
             yield (
-                f"{path}: column '{name}' is not known; did you mean '{near}'? Rename it (metadata needs "
+                f"{path}: column '{name}' is unknown; did you mean '{near}'? Rename it (metadata needs "
                 "other names)."
             )
         if not name:
@@ -137,10 +132,10 @@ def _header_problems(path: Path, header: Sequence[str], schema: Schema) -> Itera
             )
     for name in schema["required"]:
         if name not in header and not any(
-            nearest(other, [name], _NEAR_MISS) for other in header if other not in known
+            nearest(other, [name], _NEAR_MISS) for other in header if other not in contract
         ):
             yield (
-                f"{path}: the column '{name}' is missing. {known[name]['description']} Columns found: "
+                f"{path}: the column '{name}' is missing. {contract[name]['description']} Columns found: "
                 f"{', '.join(header)}."
             )
 
@@ -158,13 +153,13 @@ def _row_problems(row: Row, schema: Schema) -> Iterator[str]:
     if row.get("split") in ("train", "val", "test") and not row.get("labels"):
         yield (
             f"slide {row['slide']} has split '{row['split']}' but no labels. Training, validation and "
-            "test need the truth. Give its labels or write 'predict'."
+            "test need ground truth. Give its labels or write 'predict'."
         )
     for name, value in row.items():
         if any(unicodedata.category(character) == "Cc" for character in value):
             yield (
                 f"the column '{name}' has a control character ({value!r}). It would corrupt tables. Type "
-                "it anew."
+                "it again."
             )
 
 

@@ -1,10 +1,9 @@
-"""Dividing labelled slides into training, validation and test, never dividing a group.
+"""Splitting labelled slides into training, validation and test, by whole groups.
 
-A group is what must not be on two sides: a patient, an animal, a plate. Groups are put in an order that
-depends only on their name and the seed; the first ones of each stratum are taken for the test, the next ones
-for validation. So the sides do not depend on the order of the sheet or on unlabelled slides, and one labelled
-group more moves only groups next to the two borders in that order: most often none, seldom more than one
-on each side.
+A group (a patient, an animal, a plate) must not be in two splits. Groups are sorted by a hash of their name
+and the seed; the first ones of each stratum are the test split, the next ones validation. Hence the split
+does not depend on the order of the sheet or on unlabelled slides, and an added labelled group moves only
+groups next to the two borders in that order: mostly none, rarely more than one at each border.
 """
 
 import hashlib
@@ -16,27 +15,27 @@ import pandas as pd
 
 from slideunet.errors import InputError
 
-SIDES = ("train", "val", "test")
+SPLITS = ("train", "val", "test")
 COLUMNS = ["slide", "group", "stratum", "split", "n_objects", "content"]
 
 
 @dataclass(frozen=True)
 class Group:
-    """The labelled slides of one group: how many, of which stratum, on which side (None: still free)."""
+    """The labelled slides of one group: their number, stratum and given split (None: to be assigned)."""
 
     name: str
     size: int
     stratum: str
-    side: str | None
+    split: str | None
 
 
 def split_groups(
     table: pd.DataFrame, *, val: float, test: float, seed: int, training: bool = True
 ) -> pd.DataFrame:
-    """Put every slide on a side.
+    """Assign every slide to a split.
 
-    The numbers of slides, not of groups, follow the shares. A group's stratum is that of most of its slides.
-    Slides whose side is given count towards the shares and take their group with them.
+    The fractions apply to slides, not groups. A group's stratum is that of most of its slides. Slides with a
+    given split count towards the fractions, and their whole group gets the same split.
 
     Parameters
     ----------
@@ -44,11 +43,10 @@ def split_groups(
         slide, group, stratum, split ("" = to be assigned), labelled (bool), n_objects (may be unknown),
         content (sha256 of the pixels, or "").
     val, test : float
-        Shares of the labelled slides, below 1 together.
+        Fractions of the labelled slides, below 1 together.
     seed : int
-        Another seed, another division.
     training : bool
-        False when a trained model is given: labelled slides without a side are then all for the test.
+        False with a trained model: labelled slides without a given split are then all test slides.
 
     Returns
     -------
@@ -58,23 +56,23 @@ def split_groups(
     Raises
     ------
     InputError
-        Identical pixels under two ids, a group given on two sides, too few groups, or a training or
-        validation side without one cell.
+        For identical pixels under two ids, a group in two splits, too few groups, or a training or
+        validation split without cells.
     """
     table = table.sort_values("slide", ignore_index=True)
     labelled = table[table["labelled"].astype(bool) & (table["split"] != "predict")]
-    problems = [*_identical(table), *_divided(labelled)]
+    problems = [*_identical(table), *_leaking(labelled)]
     if problems:
         raise InputError(problems)
     groups = _groups(labelled)
-    sides = (
+    splits = (
         _assign(groups, val, test, seed)
         if training
-        else {group.name: group.side or "test" for group in groups}
+        else {group.name: group.split or "test" for group in groups}
     )
     result = table.assign(split="predict")
-    result.loc[labelled.index, "split"] = labelled["group"].map(sides)
-    if training and (empty := _sides_without_cells(result)):
+    result.loc[labelled.index, "split"] = labelled["group"].map(splits)
+    if training and (empty := _splits_without_cells(result)):
         raise InputError(empty)
     return result[COLUMNS]
 
@@ -84,22 +82,22 @@ def _identical(table: pd.DataFrame) -> list[str]:
     for slide, content in zip(table["slide"], table["content"], strict=True):
         same[content].append(slide)
     return [
-        f"slides {_listed(slides)} have identical pixels (sha256 {content[:12]}). One image on two sides "
-        "would make the test meaningless. Keep one of them."
+        f"slides {_listed(slides)} have identical pixels (sha256 {content[:12]}). The same image in two "
+        "splits would make the test meaningless. Keep one of them."
         for content, slides in sorted(same.items())
         if content and len(slides) > 1
     ]
 
 
-def _divided(labelled: pd.DataFrame) -> list[str]:
+def _leaking(labelled: pd.DataFrame) -> list[str]:
     given = labelled[labelled["split"] != ""].sort_values(["group", "slide"])
     problems = []
     for group, rows in given.groupby("group", sort=True):
         firsts = rows.drop_duplicates("split")
         if len(firsts) > 1:
-            sides = " and ".join(f"slide {slide} is in {side}" for slide, side in _pairs(firsts))
+            splits = " and ".join(f"slide {slide} is in {split}" for slide, split in _pairs(firsts))
             problems.append(
-                f"group {group!s}: {sides}. A group on two sides lets the test see what was trained on. "
+                f"group {group!s}: {splits}. A group in two splits leaks training data into the test. "
                 "Give all its slides the same split."
             )
     return problems
@@ -115,7 +113,7 @@ def _groups(labelled: pd.DataFrame) -> list[Group]:
             name=str(name),
             size=len(rows),
             stratum=min(Counter(rows["stratum"]).items(), key=lambda item: (-item[1], item[0]))[0],
-            side=next((side for side in rows["split"] if side), None),
+            split=next((split for split in rows["split"] if split), None),
         )
         for name, rows in labelled.groupby("group", sort=True)
     ]
@@ -123,21 +121,22 @@ def _groups(labelled: pd.DataFrame) -> list[Group]:
 
 def _assign(groups: list[Group], val: float, test: float, seed: int) -> dict[str, str]:
     _check_enough(groups, val, test)
-    sides = {group.name: group.side for group in groups if group.side}
-    free = sorted((group for group in groups if not group.side), key=lambda group: _rank(group.name, seed))
+    splits = {group.name: group.split for group in groups if group.split}
+    free = sorted((group for group in groups if not group.split), key=lambda group: _rank(group.name, seed))
     slides = Counter[str]()
     for group in groups:
         slides[group.stratum] += group.size
-    for side, share, later in (("test", test, ("val", "train")), ("val", val, ("train",))):
-        spare = len(free) - sum(_wanted(groups, name, val) for name in later)
-        taken = _take(free, _deficits(groups, side, share, slides), _wanted(groups, side, share), spare)
-        sides |= dict.fromkeys((group.name for group in taken), side)
+    for split, fraction, later in (("test", test, ("val", "train")), ("val", val, ("train",))):
+        spare = len(free) - sum(_needed(groups, name, val) for name in later)
+        deficits = _deficits(groups, split, fraction, slides)
+        taken = _take(free, deficits, _needed(groups, split, fraction), spare)
+        splits |= dict.fromkeys((group.name for group in taken), split)
         free = [group for group in free if group not in taken]
-    return sides | dict.fromkeys((group.name for group in free), "train")
+    return splits | dict.fromkeys((group.name for group in free), "train")
 
 
 def _take(free: list[Group], deficits: dict[str, float], least: int, spare: int) -> list[Group]:
-    """Take groups, always for the stratum that lacks most, while the total comes nearer to the target."""
+    """Take groups from the stratum with the largest deficit, while the total approaches the target."""
     taken: list[Group] = []
     waiting = list(free)
     while waiting and len(taken) < spare:
@@ -156,47 +155,46 @@ def _take(free: list[Group], deficits: dict[str, float], least: int, spare: int)
 
 
 def _deficits(
-    groups: Iterable[Group], side: str, share: float, slides: Mapping[str, int]
+    groups: Iterable[Group], split: str, fraction: float, slides: Mapping[str, int]
 ) -> dict[str, float]:
-    deficits = {stratum: share * count for stratum, count in slides.items()}
+    deficits = {stratum: fraction * count for stratum, count in slides.items()}
     for group in groups:
-        if group.side == side:
+        if group.split == split:
             deficits[group.stratum] -= group.size
     return deficits
 
 
-def _wanted(groups: Iterable[Group], side: str, share: float) -> int:
-    """Return how many free groups a side needs: one, or none when one is given or its share is 0."""
-    present = any(group.side == side for group in groups)
-    return 0 if present or (side != "train" and share == 0) else 1
+def _needed(groups: Iterable[Group], split: str, fraction: float) -> int:
+    """Return the minimum of free groups for a split: 0 if one is given or its fraction is 0, else 1."""
+    given = any(group.split == split for group in groups)
+    return 0 if given or (split != "train" and fraction == 0) else 1
 
 
 def _check_enough(groups: list[Group], val: float, test: float) -> None:
-    if val == 0 and not any(group.side == "val" for group in groups):
+    if val == 0 and not any(group.split == "val" for group in groups):
         raise InputError(
-            "split.val is 0 and no slide has the split 'val'. Training needs validation to choose its "
-            "best epoch and the threshold. Set split.val above 0 or mark slides with 'val'."
+            "split.val is 0 and no slide has the split 'val'. Training needs validation slides to select the "
+            "best epoch and to tune the threshold. Set split.val above 0 or mark slides with 'val'."
         )
-    lacking = [
-        side for side, share in zip(SIDES, (1.0, val, test), strict=True) if _wanted(groups, side, share)
-    ]
-    free = sum(group.side is None for group in groups)
+    fractions = zip(SPLITS, (1.0, val, test), strict=True)
+    lacking = [split for split, fraction in fractions if _needed(groups, split, fraction)]
+    free = sum(group.split is None for group in groups)
     if free < len(lacking):
         raise InputError(
             f"there are {len(groups)} groups of labelled slides, {free} of them without a given split, "
             f"but {', '.join(lacking)} still need one group each ({len(lacking)} in all). A group is "
-            "never divided. Add labelled slides of other groups, or set split.test to 0 to do without a "
+            "never split. Add labelled slides of other groups, or set split.test to 0 to do without a "
             "test."
         )
 
 
-def _sides_without_cells(result: pd.DataFrame) -> list[str]:
+def _splits_without_cells(result: pd.DataFrame) -> list[str]:
     problems = []
-    for side in ("train", "val"):
-        rows = result[result["split"] == side]
+    for split in ("train", "val"):
+        rows = result[result["split"] == split]
         if pd.to_numeric(rows["n_objects"], errors="coerce").eq(0).all():
             problems.append(
-                f"the side '{side}' has {len(rows)} slides ({_listed(rows['slide'])}) without a cell. "
+                f"the '{split}' split ({len(rows)} slides: {_listed(rows['slide'])}) contains no cells. "
                 "Nothing can be learned or tuned there. Choose another split.seed, or give the split in "
                 "the sheet."
             )

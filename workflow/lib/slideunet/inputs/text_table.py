@@ -1,4 +1,4 @@
-"""Reading a delimited text table literally, with the line number of every row."""
+"""Reading a delimited text table as plain text, with the line number of every row."""
 
 import csv
 import io
@@ -77,6 +77,6 @@ def _fields(path: Path, text: str) -> list[tuple[int, list[str]]]:
             line = reader.line_num + 1
     except csv.Error as error:
         raise InputError(
-            f"{path} line {line}: is no row of a table ({error}). Check its quotation marks."
+            f"{path} line {line}: is not a row of a table ({error}). Check its quotation marks."
         ) from error
     return numbered
