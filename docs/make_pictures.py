@@ -18,23 +18,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # A command of its own, outside of Snakemake.
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "workflow" / "lib"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "workflow" / "lib"))
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from slideunet.report.pictures import (
-    Colour,
-    draw_outlines,
-    enlarge_labels,
-    enlarge_picture,
-    picture,
-)
+from slideunet.report.pictures import Colour, draw_outlines, enlarge_labels, enlarge_picture, picture
 from slideunet.stores.manifests import read_manifest
 from slideunet.stores.verified import open_image_store, open_label_store
 
+ROOT = Path(__file__).resolve().parent.parent
 ZOOM = 2
 SIDE = 240  # px of the image that a panel shows
 BARE = 0.3  # left part of a panel that shows the image alone
@@ -101,8 +95,8 @@ def predict(panel: Panel, data: Path, folder: Path) -> None:
         f"slides: slides.tsv\nmodel: {{weights: {panel.model}}}\ndata: {{channels: {panel.channels}}}\n"
         f"report: {{title: '{panel.title}'}}\n"
     )
-    command = ["snakemake", "--cores", "all", "--quiet", "all", "--snakefile", str(ROOT / "Snakefile"), "--directory", "."]
-    subprocess.run([*command, "--configfile", "run.yaml"], cwd=folder, check=True)
+    files = ["--snakefile", str(ROOT / "Snakefile"), "--configfile", "run.yaml", "--directory", "."]
+    subprocess.run(["snakemake", "--cores", "all", "--quiet", "all", *files], cwd=folder, check=True)
 
 
 def draw(panel: Panel, results: Path) -> NDArray[np.uint8]:
@@ -121,15 +115,12 @@ def draw(panel: Panel, results: Path) -> NDArray[np.uint8]:
 
 def screenshot(page: Path, target: Path, browser: str) -> None:
     """Photograph the top of a page, as wide as a window of the report."""
+    options = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    options += ["--disable-component-update", "--disable-sync", "--hide-scrollbars"]
+    options += [f"--window-size={REPORT_WIDTH},{REPORT_HEIGHT}", f"--screenshot={target}"]
     with tempfile.TemporaryDirectory() as profile:
-        size = f"--window-size={REPORT_WIDTH},{REPORT_HEIGHT}"
-        quiet = ["--no-first-run", "--disable-background-networking", "--disable-sync", "--hide-scrollbars"]
-        subprocess.run(
-            [browser, "--headless", "--no-sandbox", "--disable-gpu", *quiet, f"--user-data-dir={profile}"]
-            + [size, f"--screenshot={target}", page.resolve().as_uri()],
-            check=True,
-            capture_output=True,
-        )
+        command = [browser, "--headless", *options, f"--user-data-dir={profile}", page.resolve().as_uri()]
+        subprocess.run(command, check=True, capture_output=True)
     Image.open(target).convert("P", palette=Image.Palette.ADAPTIVE, colors=255).save(target, optimize=True)
 
 
