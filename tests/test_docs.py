@@ -18,6 +18,12 @@ ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS, LIBRARY = ROOT / "workflow" / "scripts", ROOT / "workflow" / "lib"
 REQUIREMENT_FILES = ("requirements.txt", "requirements-dev.txt", "requirements-docs.txt")
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("resources/**/*.md")])
+# The changelog, the notebook and decisions name keys of earlier versions too.
+CURRENT = [
+    page
+    for page in PAGES
+    if page.name != "CHANGELOG.md" and page.parent.name not in ("notebook", "decisions")
+]
 DECISIONS = sorted(ROOT.glob("docs/decisions/*.md"))
 RULES = {
     rule: env
@@ -197,6 +203,24 @@ def test_every_make_target_that_is_named_exists():
         name for page in PAGES for name in re.findall(r"(?:`|^)make ([a-z]+)", page.read_text(), re.MULTILINE)
     }
     assert {"demo", "test", "lint", "sheet"} <= named <= targets
+
+
+def keys_of(section, path=()):
+    """The dotted names of all keys of a section of the schema, those of alternatives included."""
+    for name, own in section.get("properties", {}).items():
+        yield ".".join((*path, name))
+        for part in (own, *own.get("anyOf", []), *own.get("oneOf", [])):
+            yield from keys_of(part, (*path, name))
+
+
+@pytest.mark.parametrize("page", CURRENT, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_configuration_key_that_is_named_exists(page):
+    schema = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
+    keys = set(keys_of(schema))
+    sections = "|".join(name for name, own in schema["properties"].items() if "properties" in own)
+    named = re.findall(rf"`((?:{sections})(?:\.[a-z_]+)+)", page.read_text())
+    files = (".json", ".safetensors", ".html")
+    assert not {name for name in named if name not in keys and not name.endswith(files)}
 
 
 def test_every_column_of_the_tables_is_explained():
