@@ -59,7 +59,7 @@ format: $(BIN)/.dev ## ruff and snakefmt, in place
 	ruff format .
 	snakefmt Snakefile workflow/rules
 
-docs: $(BIN)/.run ## write the configuration table into the README
+docs: $(BIN)/.run ## write the tables of configuration and sheet into the docs
 	$(BIN)/python docs/write_tables.py
 
 bench: $(BIN)/.run ## the benchmarks: prints ratios, writes bench/results/*.json

@@ -198,40 +198,49 @@ def labelled_slide():
 
 
 @pytest.fixture(scope="session")
-def dask_section():
-    """The `dask` section of a configuration."""
-    return {"cluster": "local", "workers": "auto", "threads_per_worker": 1, "wait_minutes": 5, "slurm": {}}
+def defaults():
+    """The configuration when only the sheet is given, by its schema."""
+    from slideunet.inputs.configuration.schema import check_configuration
+    from slideunet.inputs.configuration.strict_yaml import read_yaml_strictly
+
+    schema = read_yaml_strictly(Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml")
+
+    def build(**sections):
+        return check_configuration({"slides": "slides.tsv"} | sections, schema)
+
+    return build
 
 
 @pytest.fixture(scope="session")
-def prediction_section():
-    """The `prediction` section of a configuration."""
-    return {
-        "threshold": "tuned", "tile": "auto", "engine": "torch", "precision": "fp32", "halo": "exact",
-        "parts": 1, "tissue": "auto",
-    }  # fmt: skip
+def dask_section(defaults):
+    """The `dask` section of a configuration."""
+    return defaults()["dask"]
+
+
+@pytest.fixture(scope="session")
+def prediction_section(defaults):
+    """The `prediction` section of a configuration, with nothing left to timing."""
+    return defaults(prediction={"engine": "torch", "precision": "fp32"})["prediction"]
 
 
 @pytest.fixture
-def no_augmentation():
+def no_augmentation(defaults):
     """All strengths of the augmentation at zero."""
-    names = (
-        "flip", "rotation", "scale", "elastic", "noise", "blur", "brightness", "contrast", "gamma",
-        "illumination", "shot_noise", "invert", "colour", "stain",
-        "counterstain", "dim", "empty", "paste",
-    )  # fmt: skip
-    return dict.fromkeys(names, 0.0)
+    return defaults(training={"augmentation": "none"})["training"]["augmentation"]
 
 
 @pytest.fixture
-def training_section(no_augmentation):
+def training_section(defaults):
     """The `training` section of a configuration, for seconds of training."""
-    return {
-        "epochs": 2, "batch_size": 2, "at_once": None, "epoch_patches": 1, "balance": 0.0,
-        "patch_size": 64,
-        "learning_rate": 1e-2, "optimiser": "adamw",
-        "weight_decay": 0.01, "schedule": "cosine", "warmup": 2, "loss": "bce_dice", "loss_weights": None,
-        "border_weight": 0.0, "best_by": "ap", "patience": None, "ema": 0.5, "seeds": [3],
-        "gpus": 1, "freeze_encoder": False, "fixed_statistics": 0.0, "precision": "fp32",
-        "augmentation": no_augmentation | {"flip": 0.5, "rotation": 20.0, "noise": 0.02},
+    quick = {
+        "epochs": 2, "epoch_patches": 1, "batch_size": 2, "patch_size": 64, "learning_rate": 1e-2,
+        "warmup": 2, "ema": 0.5, "seeds": [3], "precision": "fp32",
+        "augmentation": {"preset": "none", "flip": 0.5, "rotation": 20.0, "noise": 0.02},
     }  # fmt: skip
+    return defaults(training=quick)["training"]
+
+
+@pytest.fixture(scope="session")
+def model_section(defaults):
+    """The `model` section of a configuration, for a tiny network."""
+    return defaults(model={"width": 4, "depth": 2})["model"]

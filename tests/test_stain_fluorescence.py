@@ -29,7 +29,7 @@ def sheet(tmp_path, draw_cells):
         image, labels = draw_cells(seed=number)
         paths = {kind: tmp_path / f"{kind}{number}.png" for kind in ("image", "labels")}
         masks = labels.astype(np.uint16)
-        masks[masks == 3] = 65535  # not judged
+        masks[masks == 3] = 65535  # ignored
         imsave(paths["image"], image[0], check_contrast=False)
         imsave(paths["labels"], masks, check_contrast=False)
         rows.append({name: str(path) for name, path in paths.items()} | {"slide": f"s{number}"})

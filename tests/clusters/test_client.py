@@ -98,7 +98,7 @@ def test_workers_that_never_come_are_not_waited_for_for_ever():
         spec = ClusterSpec("address", empty.scheduler_address, wait_s=0.6)
         with (
             pytest.raises(
-                MachineError, match=r"No dask worker came within 0\.01 minutes .* dask\.wait_minutes"
+                MachineError, match=r"No dask worker came within 0\.01 minutes .* dask\.timeout_minutes"
             ),
             open_client(spec, workers=1),
         ):

@@ -114,12 +114,12 @@ def test_empty_labels_are_an_error_only_when_all_are_empty(row, field, cells):
     assert "without one cell" in problem
 
 
-def test_what_nobody_has_judged_is_no_cell(row, field, cells):
+def test_the_ignore_label_is_no_cell(row, field, cells):
     ignored = np.zeros_like(cells)
     ignored[40:50, 4:11], ignored[20:31, 20:33] = 65535, 65535
     truths = {"S1": np.maximum(cells, ignored), "S2": ignored}
     sheet = pd.DataFrame([row(field, truth, slide) for slide, truth in truths.items()])
-    some, none = check_slides(sheet, None, None, 1, unjudged=65535)
+    some, none = check_slides(sheet, None, None, 1, ignore_label=65535)
     assert some.warnings == ()
     assert (some.has_cells, none.has_cells) == (True, False)
 

@@ -17,7 +17,7 @@ from slideunet.scoring.instance_metrics import THRESHOLDS, InstanceCounts
 from slideunet.scoring.instance_metrics import count_instances as count_part
 from slideunet.scoring.matching import ious, match_arrays
 from slideunet.scoring.overlaps import ROW, add_overlaps, count_overlaps
-from slideunet.truth.ignore_label import UNJUDGED
+from slideunet.truth.ignore_label import IGNORE_LABEL
 
 labels = arrays(np.uint32, (6, 9), elements=st.integers(0, 4))
 
@@ -212,15 +212,15 @@ def test_json_round_trip_and_sum():
 
 @settings(max_examples=80, deadline=None)
 @given(segmentations(), arrays(np.bool_, (4, 5)))
-def test_where_nobody_has_judged_nothing_is_counted(pair, coarse):
+def test_ignored_pixels_are_not_counted(pair, coarse):
     truth, cells = pair
-    unjudged = np.kron(coarse, np.ones((6, 6), bool))
-    truth = np.where(unjudged, UNJUDGED, truth)
+    ignored = np.kron(coarse, np.ones((6, 6), bool))
+    truth = np.where(ignored, IGNORE_LABEL, truth)
     rows = [count_overlaps(truth[y : y + 7], cells[y : y + 7], (y, 0), 30) for y in range(0, 24, 7)]
     found = count_instances(add_overlaps(rows))
     # By hand: cells that mostly lie there are taken away, what is left of all others is compared.
     for number in range(1, 8):
-        if 2 * np.sum(unjudged & (cells == number)) > np.sum(cells == number):
+        if 2 * np.sum(ignored & (cells == number)) > np.sum(cells == number):
             cells = np.where(cells == number, 0, cells)
-    blank = np.where(unjudged, 0, truth).astype(np.uint32), np.where(unjudged, 0, cells).astype(np.uint32)
+    blank = np.where(ignored, 0, truth).astype(np.uint32), np.where(ignored, 0, cells).astype(np.uint32)
     assert found == count_instances(count_overlaps(*blank))

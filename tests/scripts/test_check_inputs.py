@@ -31,7 +31,7 @@ def rows(tmp_path):
 
 
 def run(rows, tmp_path, **changes):
-    choices = {"channels": None, "mpp": None, "unjudged": None, "weights": None}
+    choices = {"channels": None, "mpp": None, "ignore_label": None, "weights": None}
     choices |= {"val": 0.15, "test": 0.15, "seed": 0} | changes
     choices = {"required": [row["slide"] for row in rows], "quarantine_folder": tmp_path / "aside"} | choices
     table = tmp_path / "inputs.tsv"

@@ -30,7 +30,7 @@ def run(rows, folder, required=("x", "y"), **options):
         required=required,
         quarantine_folder=folder / "aside",
         threads=2,
-        **{"mpp": None, "shrink_by": 1.0, "unjudged": None} | options,
+        **{"mpp": None, "shrink_by": 1.0, "ignore_label": None} | options,
     )
     return manifests.read_manifest(folder / "batch.json")
 

@@ -8,10 +8,6 @@ from slideunet.network.training import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-MODEL = {
-    "preset": "light", "width": 4, "depth": 2, "decoder": None, "dropout": None, "heads": [], "encoder": None,
-    "encoder_weights": "imagenet",
-}  # fmt: skip
 DATA = {"normalisation": "unit", "background": "dark"}
 FILES = ("curves.png", "history.csv", "model.json", "model.safetensors", "patches.png")
 
@@ -31,10 +27,12 @@ def write_split(folder, stratum):
 
 
 @pytest.fixture
-def run(folder, training_section):
+def run(folder, training_section, model_section):
+    model = model_section | {"heads": []}
+
     def main(initial=None, **changes):
         train_unet.main(
-            split_table=folder / "split.tsv", slides_folder=folder / "slides", model=MODEL, data=DATA,
+            split_table=folder / "split.tsv", slides_folder=folder / "slides", model=model, data=DATA,
             training=training_section | changes, facts=folder / "model/model.json",
             history=folder / "model/history.csv", curves=folder / "model/curves.png",
             patches=folder / "model/patches.png", threads=1, initial=initial, states=folder / "model/state",

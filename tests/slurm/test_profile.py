@@ -141,7 +141,7 @@ def test_a_failure_comes_with_its_message_and_exit_code_after_retries_with_more_
 
 
 def test_dask_workers_of_their_own_jobs_give_the_same_result(runs, again, config, start_run, history):
-    own = config | {"dask": {"cluster": "slurm", "workers": 2, "slurm": {"memory_mb": 1500}}}
+    own = config | {"dask": {"cluster": "slurm", "workers": 2, "slurm": {"memory": "1500MiB"}}}
     run = start_run(again, own, through_slurm=True, targets=LABELLED)
     output, _ = run.communicate(timeout=600)
     assert run.returncode == 0, output

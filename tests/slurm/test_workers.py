@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import slideunet
-from slideunet.clusters import ClusterSpec, SlurmWorkers, open_client, work_through
+from slideunet.clusters import ClusterSpec, open_client, work_through
 from slideunet.errors import MachineError
 
 
@@ -50,11 +50,11 @@ def test_workers_run_on_both_nodes_with_their_threads_and_leave_nothing_behind(
 @pytest.mark.parametrize(
     ("asked", "reason"),
     [
-        (SlurmWorkers(queue="nowhere"), "invalid partition"),
-        (SlurmWorkers(memory_mb=10**7), "[Rr]equested node configuration"),
+        ({"queue": "nowhere"}, "invalid partition"),
+        ({"memory": "10TB"}, "[Rr]equested node configuration"),
     ],
 )
-def test_what_slurm_refuses_is_told_at_once(tmp_path, asked, reason):
+def test_a_refusal_of_slurm_is_reported_at_once(tmp_path, asked, reason):
     start = time.monotonic()
     with (
         pytest.raises(MachineError, match=rf"SLURM refuses .*{reason}.*Correct dask\.slurm"),
@@ -66,7 +66,7 @@ def test_what_slurm_refuses_is_told_at_once(tmp_path, asked, reason):
 
 def test_jobs_that_wait_in_the_queue_are_not_waited_for_for_ever(tmp_path, monkeypatch, history):
     monkeypatch.chdir(tmp_path)
-    waiting = SlurmWorkers(directives=("--begin=now+1hour",))
+    waiting = {"job_extra_directives": ["--begin=now+1hour"]}
     with (
         pytest.raises(MachineError, match="squeue"),
         open_client(ClusterSpec("slurm", slurm=waiting, wait_s=2), workers=1, folder=tmp_path),

@@ -18,7 +18,7 @@ from skimage.measure import label
 from slideunet.errors import InputError
 from slideunet.truth import open_truth as open_truth_module
 from slideunet.truth.components import find_components
-from slideunet.truth.ignore_label import UNJUDGED, judged_cells
+from slideunet.truth.ignore_label import IGNORE_LABEL, foreground_and_valid
 from slideunet.truth.open_truth import open_truth
 
 DSB2018 = Path(__file__).parents[2] / ".." / "shared" / "data" / "dsb2018"
@@ -338,31 +338,31 @@ def test_real_masks():
 @pytest.mark.parametrize("scale", [1, 2])
 @given(labels=arrays(np.uint16, (12, 20), elements=st.sampled_from([0, 3, 4, 9, 200])))
 @settings(max_examples=25, deadline=None)
-def test_a_value_stands_for_what_nobody_has_judged(tmp_path_factory, labels, scale, lazy):
+def test_a_value_stands_for_ignored_pixels(tmp_path_factory, labels, scale, lazy):
     labels[0, :3] = 0, 3, 4  # Something to find, and no mask.
     path = save(tmp_path_factory.mktemp("u") / "l.tif", labels)
     working = tuple(side // scale for side in labels.shape)
     with pytest.MonkeyPatch.context() as patch:
         if lazy:
             patch.setattr(open_truth_module, "WHOLE", 0)
-        found = open_truth(path, labels.shape, scale=scale, working_shape=working, unjudged=200)
+        found = open_truth(path, labels.shape, scale=scale, working_shape=working, ignore_label=200)
     taken = labels[scale // 2 :: scale, scale // 2 :: scale]
     present = [value for value in (3, 4, 9) if (taken == value).any()]
     expected = np.zeros(working, np.uint32)
     for number, value in enumerate(present, start=1):
         expected[taken == value] = number
-    expected[taken == 200] = UNJUDGED
+    expected[taken == 200] = IGNORE_LABEL
     np.testing.assert_array_equal(np.asarray(found.labels), expected)
     assert found.count == len(present)
 
 
-def test_a_mask_may_have_pixels_that_nobody_has_judged(tmp_path):
+def test_a_mask_may_have_ignored_pixels(tmp_path):
     mask = (cells(1, 1, 1, dtype="uint8") > 0).astype(np.uint8) * 255
     mask[30:] = 128
-    found = open_truth(save(tmp_path / "m.png", mask), SHAPE, unjudged=128)
+    found = open_truth(save(tmp_path / "m.png", mask), SHAPE, ignore_label=128)
     assert found.count == 3
-    np.testing.assert_array_equal(found.labels == UNJUDGED, mask == 128)
-    np.testing.assert_array_equal(judged_cells(found.labels)[0], mask == 255)
+    np.testing.assert_array_equal(found.labels == IGNORE_LABEL, mask == 128)
+    np.testing.assert_array_equal(foreground_and_valid(found.labels)[0], mask == 255)
     assert "binary mask" in found.warnings[0]
 
 
@@ -371,4 +371,4 @@ def test_the_largest_id_of_32_bits_is_a_cell_unless_it_is_said_to_be_none(tmp_pa
     labels[labels == 2] = 2**32 - 1
     path = save(tmp_path / "l.tif", labels)
     assert open_truth(path, SHAPE).labels.max() == 2
-    assert open_truth(path, SHAPE, unjudged=2**32 - 1).count == 1
+    assert open_truth(path, SHAPE, ignore_label=2**32 - 1).count == 1

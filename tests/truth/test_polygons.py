@@ -14,7 +14,7 @@ from skimage.measure import find_contours
 from slideunet.errors import InputError
 from slideunet.truth import open_truth as open_truth_module
 from slideunet.truth import polygons
-from slideunet.truth.ignore_label import UNJUDGED, cells_alone
+from slideunet.truth.ignore_label import IGNORE_LABEL, cells_alone
 from slideunet.truth.open_truth import open_truth
 
 SHAPE = (40, 50)
@@ -270,7 +270,7 @@ def mark(rows, columns):
 
 
 @pytest.mark.parametrize("scale", [1.0, 2.0])
-def test_outside_of_regions_and_in_what_is_ignored_nobody_has_judged(tmp_path, scale):
+def test_pixels_outside_of_regions_and_in_ignored_objects_are_ignored(tmp_path, scale):
     features = [
         classified("Region*", box(4, 4, 24, 30)),
         classified(None, box(6, 6, 10, 10), "cell"),
@@ -285,22 +285,22 @@ def test_outside_of_regions_and_in_what_is_ignored_nobody_has_judged(tmp_path, s
     working = tuple(int(side / scale) for side in SHAPE)
     found = open_truth(path, SHAPE, scale=scale, working_shape=working)
     step = int(scale)
-    judged = mark(slice(4, 30), slice(4, 24)) | mark(slice(0, 40), slice(30, 50))
-    judged &= ~mark(slice(20, 36), slice(32, 40))
-    np.testing.assert_array_equal(found.labels != UNJUDGED, judged[::step, ::step])
+    valid = mark(slice(4, 30), slice(4, 24)) | mark(slice(0, 40), slice(30, 50))
+    valid &= ~mark(slice(20, 36), slice(32, 40))
+    np.testing.assert_array_equal(found.labels != IGNORE_LABEL, valid[::step, ::step])
     expected = np.zeros(SHAPE, np.uint32)
     for number, (rows, columns) in enumerate(
         [(slice(6, 10), slice(6, 10)), (slice(10, 16), slice(20, 28)), (slice(2, 8), slice(42, 48))], start=1
     ):
         expected[rows, columns] = number
-    np.testing.assert_array_equal(cells_alone(found.labels), np.where(judged, expected, 0)[::step, ::step])
+    np.testing.assert_array_equal(cells_alone(found.labels), np.where(valid, expected, 0)[::step, ::step])
     assert found.count == 3
-    share = f"{1 - judged[::step, ::step].mean():.1%} of the pixels are not judged"
+    share = f"{1 - valid[::step, ::step].mean():.1%} of the pixels are ignored"
     assert any(share in warning for warning in found.warnings)
     assert any("1 of 4 polygons have no pixel" in warning for warning in found.warnings)
 
 
-def test_annotations_beside_cells_are_refused_unless_they_say_what_was_judged(tmp_path):
+def test_annotations_beside_cells_are_refused_unless_they_are_regions_or_ignored(tmp_path):
     features = [classified("Stroma", box(0, 0, 20, 20)), classified(None, box(2, 2, 6, 6), "cell")]
     path = tmp_path / "c.geojson"
     path.write_text(json.dumps(features))

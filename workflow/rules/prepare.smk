@@ -45,7 +45,7 @@ rule check_inputs:
         batches=RUN.batches,
         channels=CONFIG["data"]["channels"],
         mpp=CONFIG["data"]["mpp"],
-        unjudged=CONFIG["data"]["unjudged"],
+        ignore_label=CONFIG["data"]["ignore_label"],
         weights=RUN.weights,
         required=RUN.required,
         quarantine_folder="results/quarantine",
@@ -81,7 +81,7 @@ rule convert_slides:
         channels=CONFIG["data"]["channels"],
         mpp=CONFIG["data"]["mpp"],
         shrink_by=RUN.shrink_by,
-        unjudged=CONFIG["data"]["unjudged"],
+        ignore_label=CONFIG["data"]["ignore_label"],
         ome_zarr=CONFIG["data"]["ome_zarr"],
     message:
         "Converting batch {wildcards.batch} to OME-Zarr"

@@ -30,7 +30,7 @@ def main(
     batches: Mapping[str, Sequence[str]],
     channels: Channels,
     mpp: float | None,
-    unjudged: int | None,
+    ignore_label: int | None,
     weights: Path | None,
     val: float,
     test: float,
@@ -51,8 +51,8 @@ def main(
     channels : None, "grey", "rgb" or list of int
     mpp : float or None
         Micrometres per pixel of the working grid.
-    unjudged : int or None
-        The stored value of label images that is no cell, but what nobody has judged.
+    ignore_label : int or None
+        Value of ignored pixels in label images.
     weights : Path or None
         Folder of a trained model.
     val, test, seed
@@ -66,7 +66,7 @@ def main(
         Written: slide, batch, height, width, channels, dtype, mpp, labelled, warnings.
     """
     sheet = pd.DataFrame(rows)
-    checks = check_slides(sheet, channels, mpp, threads, unjudged=unjudged)
+    checks = check_slides(sheet, channels, mpp, threads, ignore_label=ignore_label)
     damaged = [check for check in checks if check.problems]
     # When nothing is left, there is no run that could go on.
     fatal = [check for check in damaged if check.slide in required or len(damaged) == len(checks)]
@@ -128,7 +128,7 @@ if __name__ == "__main__":
             batches=snakemake.params.batches,
             channels=snakemake.params.channels,
             mpp=snakemake.params.mpp,
-            unjudged=snakemake.params.unjudged,
+            ignore_label=snakemake.params.ignore_label,
             weights=snakemake.params.weights and Path(snakemake.params.weights),
             val=snakemake.params.val,
             test=snakemake.params.test,

@@ -21,7 +21,7 @@ def main(
     channels: Channels,
     mpp: float | None,
     shrink_by: float,
-    unjudged: int | None,
+    ignore_label: int | None,
     ome_zarr: Version,
     required: Collection[str],
     quarantine_folder: Path,
@@ -42,7 +42,7 @@ def main(
                 version=ome_zarr,
                 mpp=mpp,
                 shrink_by=shrink_by,
-                unjudged=unjudged,
+                ignore_label=ignore_label,
                 threads=threads,
             )
         except (InputError, DamagedDataError) as error:
@@ -71,7 +71,7 @@ if __name__ == "__main__":
             channels=snakemake.params.channels,
             mpp=snakemake.params.mpp,
             shrink_by=snakemake.params.shrink_by,
-            unjudged=snakemake.params.unjudged,
+            ignore_label=snakemake.params.ignore_label,
             ome_zarr=snakemake.params.ome_zarr,
             required=snakemake.params.required,
             quarantine_folder=Path(snakemake.params.quarantine_folder),

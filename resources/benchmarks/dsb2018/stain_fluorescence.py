@@ -18,7 +18,7 @@ from skimage.color import rgb_from_hed
 from skimage.io import imread, imsave
 
 LEAST_NUCLEI = 15
-UNJUDGED = 65535  # In the masks of make_sheet.py --undotted.
+IGNORE_LABEL = 65535  # In the masks of make_sheet.py --undotted.
 
 
 def stain(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -88,7 +88,7 @@ def stained_rows(sheet: pd.DataFrame, count: int, folder: Path, seed: int = 0) -
 
 
 def _nuclei(labels: np.ndarray) -> np.ndarray:
-    return np.where(labels == UNJUDGED, 0, labels)
+    return np.where(labels == IGNORE_LABEL, 0, labels)
 
 
 def main() -> None:

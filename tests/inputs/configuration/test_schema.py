@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator
 
 from slideunet.errors import InputError
 from slideunet.inputs.configuration.explanation import keys
-from slideunet.inputs.configuration.schema import check_configuration, configuration_table
+from slideunet.inputs.configuration.schema import check_configuration, configuration_tables, preset_table
 from slideunet.inputs.configuration.strict_yaml import read_yaml_strictly
 from slideunet.inputs.configuration.wording import spell_number
 
@@ -24,7 +24,7 @@ def problems(config):
 
 def flatten(config, above=""):
     for name, value in config.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             yield from flatten(value, f"{above}{name}.")
         else:
             yield f"{above}{name}"
@@ -46,13 +46,70 @@ def test_every_section_is_closed_and_every_default_valid():
 
     assert all(section["additionalProperties"] is False for section in sections(SCHEMA))
     for name, sub in keys(SCHEMA):
-        assert name == "slides" or Draft202012Validator(sub).is_valid(sub["default"]), name
+        if "default" in sub:
+            assert Draft202012Validator(sub).is_valid(sub["default"]), name
+        else:
+            assert name == "slides" or name.startswith("training.augmentation."), name
 
 
-def test_config_yaml_has_exactly_the_keys_of_the_schema():
+def test_config_yaml_has_the_keys_of_the_schema_but_single_strengths():
     config = read_yaml_strictly(ROOT / "config.yaml")
-    assert list(flatten(config)) == [name for name, _ in keys(SCHEMA)]
-    assert check_configuration(config, SCHEMA) == config
+    expected = [name for name, sub in keys(SCHEMA) if name == "slides" or "default" in sub]
+    assert list(flatten(config)) == expected
+    filled = check_configuration(config, SCHEMA)
+    filled["training"]["augmentation"] = {"preset": filled["training"]["augmentation"]["preset"]}
+    assert filled == config
+
+
+AUGMENTATION = SCHEMA["properties"]["training"]["properties"]["augmentation"]
+
+
+def strengths(augmentation, channels="rgb"):
+    config = {"slides": "a.tsv", "training": {"augmentation": augmentation}, "data": {"channels": channels}}
+    return check_configuration(config, SCHEMA)["training"]["augmentation"]
+
+
+@pytest.mark.parametrize("preset", AUGMENTATION["presets"])
+def test_a_preset_gives_valid_strengths_that_single_keys_override(preset):
+    names = [name for name in AUGMENTATION["properties"] if name != "preset"]
+    values = AUGMENTATION["presets"][preset]
+    assert values.keys() <= set(names)
+    assert all(
+        Draft202012Validator(AUGMENTATION["properties"][name]).is_valid(values[name]) for name in values
+    )
+    filled = strengths(preset)
+    assert filled == {"preset": preset} | dict.fromkeys(names, 0) | values
+    assert filled == strengths({"preset": preset})
+    for name in names:
+        assert strengths({"preset": preset, name: 0.5}) == filled | {name: 0.5}
+
+
+def test_the_presets_are_those_of_the_schema_and_standard_is_the_default():
+    assert list(AUGMENTATION["presets"]) == AUGMENTATION["properties"]["preset"]["enum"]
+    assert strengths(None) == strengths({}) == strengths("standard")
+    assert strengths({"blur": 3}) == strengths("standard") | {"blur": 3}
+
+
+RENAMED = {
+    "data.unjudged": "data.ignore_label",
+    "training.at_once": "training.micro_batch_size",
+    "training.fixed_statistics": "training.freeze_batch_norm",
+    "training.augmentation.dim": "training.augmentation.darkening",
+    "training.augmentation.empty": "training.augmentation.negatives",
+    "training.augmentation.paste": "training.augmentation.copy_paste",
+    "dask.wait_minutes": "dask.timeout_minutes",
+    "dask.slurm.memory_mb": "dask.slurm.memory",
+    "dask.slurm.directives": "dask.slurm.job_extra_directives",
+    "dask.slurm.prologue": "dask.slurm.job_script_prologue",
+}
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_an_old_key_is_refused_with_its_new_name(old, new):
+    config = 1
+    for name in reversed(old.split(".")):
+        config = {name: config}
+    assert list(problems(config)) == [f"configuration: the key {old} is now called {new}. Rename it."]
 
 
 def test_defaults_are_filled_and_new_each_time():
@@ -89,7 +146,7 @@ def test_defaults_are_filled_and_new_each_time():
         ({"prediction": {"halo": "exakt"}}, ["prediction.halo", "'exact'"]),
         ({"dask": {"cluster": "slrum"}}, ["dask.cluster", "'slurm'"]),
         ({"dask": {"cluster": {"adress": "a"}}}, ["dask.cluster"]),
-        ({"dask": {"slurm": {"que": "x"}}}, ["dask.slurm.que", "dask.slurm.queue"]),
+        ({"dask": {"slurm": "queue"}}, ["dask.slurm", "mapping"]),
         ({"training": {"patch_size": 1000}}, ["training.patch_size", "multiple of 32"]),
         ({"training": {"seeds": [0, 1, 0]}}, ["training.seeds"]),
         ({"training": {"weight_decay": float("nan")}}, ["training.weight_decay", ".nan"]),
@@ -104,9 +161,12 @@ def test_defaults_are_filled_and_new_each_time():
             },
             ["training.freeze_encoder", "random"],
         ),
-        ({"training": {"fixed_statistics": 1}}, ["training.fixed_statistics", "training.init_from"]),
+        ({"training": {"freeze_batch_norm": 1}}, ["training.freeze_batch_norm", "training.init_from"]),
         ({"training": {"augmentation": {"scale": [2, 0.5]}}}, ["augmentation.scale", "Exchange"]),
         ({"training": {"augmentation": {"stain": 0.1}}}, ["augmentation.stain", "not set", "rgb"]),
+        ({"training": {"augmentation": "brightfield"}}, ["augmentation.stain", "preset brightfield", "rgb"]),
+        ({"training": {"augmentation": "flourescence"}}, ["augmentation.preset", "'fluorescence'"]),
+        ({"training": {"loss": "bce_lovasz"}}, ["training.loss", "bce_lovasz", "bce_dice"]),
         ({"training": {"augmentation": {"counterstain": 1}}}, ["augmentation.counterstain", "rgb"]),
         (
             {"training": {"augmentation": {"stain": 0.1}}, "data": {"channels": [0]}},
@@ -150,8 +210,21 @@ def test_text_that_is_no_number_is_never_spelled_as_one(text):
     assert spelled is None or isinstance(yaml.safe_load(spelled), int | float)
 
 
-def test_the_table_has_a_row_per_key():
-    rows = configuration_table(SCHEMA).splitlines()
-    assert len(rows) == 2 + len(list(keys(SCHEMA)))
-    assert '| `data.ome_zarr` | `"0.5"` | "0.5" or "0.4" |' in configuration_table(SCHEMA)
-    assert all(row.count(" | ") == 3 for row in rows if not row.startswith("|---"))
+def test_the_tables_have_a_row_per_key():
+    lines = configuration_tables(SCHEMA).splitlines()
+    rows = [line for line in lines if line.startswith("| `")]
+    assert [row.split("`")[1] for row in rows] == [name for name, _ in keys(SCHEMA)]
+    assert [line for line in lines if line.startswith("#")] == [
+        f"### `{name}`" for name in SCHEMA["properties"]
+    ]
+    assert '| `data.ome_zarr` | `"0.5"` | "0.5" or "0.4" |' in configuration_tables(SCHEMA)
+    assert "| `training.augmentation.blur` | preset | number from 0 to 20 |" in configuration_tables(SCHEMA)
+    assert "local or slurm, {address: text} or {scheduler_file: text}" in configuration_tables(SCHEMA)
+    assert all(row.count(" | ") == 3 for row in rows)
+
+
+def test_the_table_of_the_presets_has_their_strengths():
+    rows = preset_table(AUGMENTATION).splitlines()
+    assert rows[0] == "| key | standard | fluorescence | brightfield | none |"
+    assert "| `scale` | 0.25 | [0.6, 2.5] | [0.6, 2.5] | 0 |" in rows
+    assert len(rows) == 2 + len(AUGMENTATION["properties"]) - 1

@@ -16,8 +16,8 @@ def found(tmp_path, text):
 def test_a_duplicate_key_is_named_with_both_lines(tmp_path):
     problems = found(tmp_path, "a: 1\nb:\n  c: 1\n  d: 2\n  c: 3\na: 2\n")
     assert len(problems) == 2
-    assert "line 5: the key b.c stands in line 3" in problems[0]
-    assert "line 6: the key a stands in line 1" in problems[1]
+    assert "line 5: the key b.c is already in line 3" in problems[0]
+    assert "line 6: the key a is already in line 1" in problems[1]
 
 
 def test_equal_keys_in_different_sections_are_fine(tmp_path):

@@ -6,12 +6,12 @@ from slideunet.network.patches.augmentation import augment, build_augmentation
 
 _INTENSITIES = [
     "noise", "blur", "brightness", "contrast", "gamma", "illumination", "shot_noise", "invert", "colour",
-    "stain", "counterstain", "dim",
+    "stain", "counterstain", "darkening",
 ]  # fmt: skip
 STRONG = {
     "flip": 0.5, "rotation": 45.0, "scale": 0.25, "elastic": 2.0, "noise": 0.03, "blur": 1.0,
     "brightness": 0.1, "contrast": 0.25, "gamma": 0.25, "illumination": 0.3, "shot_noise": 0.05,
-    "invert": 0.3, "colour": 0.1, "stain": 0.2, "counterstain": 0.5, "dim": 1.0,
+    "invert": 0.3, "colour": 0.1, "stain": 0.2, "counterstain": 0.5, "darkening": 1.0,
 }  # fmt: skip
 
 pytestmark = pytest.mark.usefixtures("one_thread")

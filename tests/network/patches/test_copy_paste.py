@@ -71,7 +71,7 @@ def test_inside_a_large_cell_the_image_is_the_other_one():
 def test_patches_hold_cells_of_other_slides(tmp_path, convert_cells, labelled_slide, no_augmentation):
     slides = [labelled_slide(convert_cells(tmp_path, f"S{i}", seed=i, height=90, width=90)) for i in range(2)]
     plain, pasting = (
-        PatchDataset(slides, 64, no_augmentation | {"paste": share}, seed=1) for share in (0.0, 1.0)
+        PatchDataset(slides, 64, no_augmentation | {"copy_paste": share}, seed=1) for share in (0.0, 1.0)
     )
     different = [not np.array_equal(plain[0, i][1], pasting[0, i][1]) for i in range(len(plain))]
     assert any(different)

@@ -97,7 +97,7 @@ def test_a_patch_is_a_place_of_the_normalised_slide(manifests, labelled_slide, n
     np.testing.assert_array_equal(target[0].numpy() > 0, truth[y : y + 64, x : x + 64])
 
 
-def test_a_slide_smaller_than_a_patch_lies_in_its_middle_and_is_mirrored_but_judged_only_inside(
+def test_a_slide_smaller_than_a_patch_lies_in_its_middle_and_is_mirrored_but_ignored_outside(
     manifests, labelled_slide, no_augmentation
 ):
     slide = labelled_slide(manifests["small"])

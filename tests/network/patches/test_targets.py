@@ -56,7 +56,7 @@ def test_the_distance_is_that_of_each_cell_by_itself(labels):
 
 @settings(max_examples=40)
 @given(labels_of_any_kind.filter(lambda labels: labels.dtype.kind != "u"))
-def test_where_nobody_has_judged_is_like_the_end_of_the_image(labels):
+def test_an_ignored_area_is_like_the_end_of_the_image(labels):
     wide = np.pad(labels, 3, constant_values=-1)
     inner = (slice(None), slice(3, -3), slice(3, -3))
     found = cell_targets(wide, NAMES)

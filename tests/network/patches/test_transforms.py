@@ -7,8 +7,8 @@ from skimage.morphology import disk
 
 from slideunet.network.patches import transforms
 from slideunet.network.patches.transforms import (
+    RandDarkend,
     RandDeformd,
-    RandDimd,
     RandIlluminationd,
     RandInvertd,
     RandShotNoised,
@@ -52,7 +52,7 @@ def test_a_turn_keeps_areas_and_distances():
         assert np.hypot(*(np.array(cell.centroid) - 63.5)) == pytest.approx(20, abs=1)
 
 
-def test_nobody_has_judged_what_lies_beyond_the_labels():
+def test_pixels_beyond_the_labels_are_ignored():
     labels = np.ones((80, 80))
     deform = RandDeformd(64, rotation=180, zooms=(0.4, 0.55), elastic=0)
     moves = [moved for moved in draws(deform, sample(labels[None], labels), 20) if moved["labels"].min() < 0]
@@ -100,7 +100,7 @@ def test_shot_noise_grows_with_the_root_of_the_intensity():
 def test_dim_patches_are_darker_by_factors_drawn_evenly_in_the_logarithm():
     image = np.random.default_rng(0).random((1, 9, 9))
     logs = []
-    for moved in draws(RandDimd(1.0, 2.0), sample(image), 200):
+    for moved in draws(RandDarkend(1.0, 2.0), sample(image), 200):
         factor = moved["image"].max() / image.max()
         torch.testing.assert_close(moved["image"], factor * torch.from_numpy(image).float())
         logs.append(-np.log(factor.item()))

@@ -1,4 +1,4 @@
-"""What nobody has judged is neither learned nor counted, from the file to the scores."""
+"""Ignored pixels are neither learned nor counted, from the file to the scores."""
 
 import numpy as np
 import pytest
@@ -12,10 +12,10 @@ from slideunet.scoring.score_slide import score_slide
 from slideunet.slides.convert import Slide, convert
 from slideunet.stores.manifests import read_manifest
 from slideunet.stores.verified import open_image_store, open_label_store
-from slideunet.truth.ignore_label import UNJUDGED, cells_alone
+from slideunet.truth.ignore_label import IGNORE_LABEL, cells_alone
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-UNSEEN = slice(40, 70)  # Rows that nobody has judged.
+UNSEEN = slice(40, 70)  # Ignored rows.
 
 
 @pytest.fixture
@@ -28,14 +28,14 @@ def slide(tmp_path, draw_cells, labelled_slide):
     files = [tmp_path / "image.tif", tmp_path / "labels.tif"]
     tifffile.imwrite(files[0], image.squeeze(), photometric="minisblack")
     tifffile.imwrite(files[1], labels)
-    convert(Slide("S1", *files, None), tmp_path / "S1.json", channels=None, version="0.5", unjudged=999)
+    convert(Slide("S1", *files, None), tmp_path / "S1.json", channels=None, version="0.5", ignore_label=999)
     return labelled_slide(tmp_path / "S1.json")
 
 
 def test_the_store_has_an_id_of_its_own_for_it_and_counts_cells_alone(slide):
     truth = open_label_store(slide.manifest, "truth")[:]
     np.testing.assert_array_equal(
-        truth == UNJUDGED, np.isin(np.arange(110), range(40, 70))[:, None] & (truth >= 0)
+        truth == IGNORE_LABEL, np.isin(np.arange(110), range(40, 70))[:, None] & (truth >= 0)
     )
     assert read_manifest(slide.manifest)["n_objects"] == len(np.unique(cells_alone(truth))) - 1
 
@@ -54,7 +54,7 @@ def test_a_cell_of_the_size_of_what_is_left_out_is_not_among_the_diameters(slide
     assert diameters([slide])["p95"] < 40
 
 
-def test_validation_counts_the_pixels_that_were_judged(slide, random_network):
+def test_validation_counts_valid_pixels_only(slide, random_network):
     loss = torch.nn.BCEWithLogitsLoss()
     found = validate(random_network(), [slide], loss, "fp32")
     truth = open_label_store(slide.manifest, "truth")[:]
@@ -62,9 +62,9 @@ def test_validation_counts_the_pixels_that_were_judged(slide, random_network):
     assert found.foreground.sum() + found.background.sum() == (110 - 30) * 90
 
 
-def test_scores_are_those_of_the_judged_pixels(slide):
+def test_scores_are_those_of_the_valid_pixels(slide):
     image, truth = open_image_store(slide.manifest)[:], open_label_store(slide.manifest, "truth")[:]
-    cells = np.where(truth == UNJUDGED, 7777, truth).astype(np.uint32)
+    cells = np.where(truth == IGNORE_LABEL, 7777, truth).astype(np.uint32)
     probability = (255 * (cells > 0)).astype(np.uint8)[None]
     score, examples = score_slide(image, truth, probability, cells, threshold=0.5)
     assert score.pixel.dice == score.semantic.dice == 1

@@ -73,7 +73,7 @@ def kill_in_step(monkeypatch, nth):
     monkeypatch.setattr(loop, "training_step", step)
 
 
-@pytest.mark.parametrize("changes", [{}, {"optimiser": "sgd"}, {"fixed_statistics": 1 / 3}], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"optimiser": "sgd"}, {"freeze_batch_norm": 1 / 3}], ids=str)
 def test_a_training_that_was_killed_goes_on_to_the_identical_result(
     slides, plan, tmp_path, monkeypatch, changes
 ):
@@ -128,7 +128,7 @@ def test_a_frozen_encoder_keeps_weights_and_statistics_and_the_rest_learns(slide
 def test_batch_statistics_are_fixed_in_the_last_epochs_and_the_weights_learn_on(slides, plan, tmp_path):
     plan = replace(plan, schedule="constant")
     first = fit(new_network(), slides, slides, replace(plan, epochs=2), tmp_path / "2.pt")
-    last = fit(new_network(), slides, slides, replace(plan, fixed_statistics=0.3), tmp_path / "3.pt")
+    last = fit(new_network(), slides, slides, replace(plan, freeze_batch_norm=0.3), tmp_path / "3.pt")
     for name, values in last.network.items():
         averaged = first.average[f"module.{name}"]
         assert torch.equal(values, averaged) == ("running" in name or "tracked" in name), name

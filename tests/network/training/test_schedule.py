@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from slideunet.network.training.schedule import learning_rate
 
-schedules = st.sampled_from(["cosine", "poly", "constant"])
+schedules = st.sampled_from(["cosine", "constant"])
 
 
 def rates(total, warmup, schedule, peak=0.1):
@@ -29,17 +29,15 @@ def test_rates_rise_in_the_warm_up_and_never_afterwards(total, warmup, schedule)
     assert all(a >= b for a, b in pairwise(found[used:]))
 
 
-@given(st.integers(1, 300), st.integers(0, 20), st.sampled_from(["cosine", "poly"]))
-def test_the_rate_ends_at_zero(total, warmup, schedule):
-    assert learning_rate(total, peak=0.1, total=total, warmup=warmup, schedule=schedule) == pytest.approx(
-        0, abs=1e-12
-    )
+@given(st.integers(1, 300), st.integers(0, 20))
+def test_the_cosine_ends_at_zero(total, warmup):
+    end = learning_rate(total, peak=0.1, total=total, warmup=warmup, schedule="cosine")
+    assert end == pytest.approx(0, abs=1e-12)
     if total >= 200:
-        assert rates(total, warmup, schedule)[-1] < 0.1 * 0.02
+        assert rates(total, warmup, "cosine")[-1] < 0.1 * 0.02
 
 
 def test_known_values():
     assert rates(100, 0, "cosine")[50] == pytest.approx(0.05)
-    assert rates(100, 0, "poly")[50] == pytest.approx(0.1 * 0.5**0.9)
     assert rates(100, 0, "constant") == [0.1] * 100
     assert rates(100, 3, "constant")[:4] == pytest.approx([0.025, 0.05, 0.075, 0.1])

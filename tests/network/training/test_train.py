@@ -15,12 +15,13 @@ from slideunet.network.training.train import build_spec, train_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-MODEL = {
-    "preset": "light", "width": 4, "depth": 2, "decoder": "upsample", "dropout": None,
-    "heads": ["distance", "centres"], "weights": None, "encoder": None, "encoder_weights": "imagenet",
-}  # fmt: skip
 DATA = {"normalisation": "percentile", "background": "dark", "channels": None}
 FILES = ["curves.png", "history.csv", "model.json", "model.safetensors", "patches.png"]
+
+
+@pytest.fixture(scope="module")
+def model(model_section):
+    return model_section | {"decoder": "upsample"}
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +33,11 @@ def images(tmp_path_factory, convert_cells):
 
 
 @pytest.fixture
-def train(images, training_section):
+def train(images, training_section, model):
     def run(folder, val=("S1",), **changes):
         slides = {"train": ["S0"], "val": list(val)}
         section = training_section | changes
-        train_model(slides, images, model=MODEL, data=DATA, training=section, folder=folder, threads=1)
+        train_model(slides, images, model=model, data=DATA, training=section, folder=folder, threads=1)
         return json.loads((folder / "model.json").read_text())
 
     return run
@@ -83,11 +84,13 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(train, tmp
     assert digests[0] == digests[1] != digests[2]
 
 
-def test_an_encoder_is_trained_on_from_the_published_weights(images, training_section, tmp_path):
-    train = MODEL | {"encoder": "efficientnet_lite0"}
+def test_training_with_an_encoder_starts_from_the_published_weights(
+    images, training_section, model, tmp_path
+):
+    pretrained = model | {"encoder": "efficientnet_lite0"}
     section = training_section | {"learning_rate": 1e-6, "epochs": 1, "ema": 0.0}
     slides = {"train": ["S0"], "val": ["S1"]}
-    train_model(slides, images, model=train, data=DATA, training=section, folder=tmp_path, threads=1)
+    train_model(slides, images, model=pretrained, data=DATA, training=section, folder=tmp_path, threads=1)
     network, facts = load_model(tmp_path)
     assert facts["architecture"]["encoder"] == "efficientnet_lite0"
     published = build_encoder("efficientnet_lite0", channels=1, width=4, depth=2)
@@ -151,7 +154,7 @@ def processes(monkeypatch):
 def test_two_processes_learn_what_one_learns_patch_by_patch(train, tmp_path, processes):
     plain = {"optimiser": "sgd", "best_by": "last", "batch_size": 2}
     facts = train(tmp_path / "two", gpus=2, **plain)
-    train(tmp_path / "one", at_once=1, **plain)
+    train(tmp_path / "one", micro_batch_size=1, **plain)
     assert facts["training"]["gpus"] == 2
     two, one = (dict(load_model(tmp_path / name)[0].named_parameters()) for name in ("two", "one"))
     for name, tensor in two.items():

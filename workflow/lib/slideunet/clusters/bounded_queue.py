@@ -119,7 +119,7 @@ def _explained(tasks: Sequence[Task], name: Callable[[Task], str]) -> Iterator[N
         n = error.allowed_failures + 1
         raise MachineError(
             f"{names} ended {n} worker{'s one after the other' if n > 1 else ''}. Most often the memory was "
-            "not enough. Run with more (mem_mb of the rule, or dask.slurm.memory_mb), or with fewer "
+            "not enough. Run with more (mem_mb of the rule, or dask.slurm.memory), or with fewer "
             "workers (dask.workers)."
         ) from error
     except NoValidWorkerError as error:

@@ -145,7 +145,7 @@ def _wait(client: Client, spec: ClusterSpec) -> None:
         raise MachineError(
             f"No dask worker came within {spec.wait_s / 60:g} minutes (dask.cluster: {spec.kind}). The jobs "
             "wait in the queue (see squeue), or failed at their start (see logs/dask). Give more time with "
-            "dask.wait_minutes, or use dask.cluster: local."
+            "dask.timeout_minutes, or use dask.cluster: local."
         ) from error
     if spec.kind in ("address", "scheduler_file"):
         _check_package(client, str(spec.place))

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import dask
 from distributed.deploy.cluster import Cluster
 from distributed.security import Security
 
@@ -22,30 +23,26 @@ from slideunet.clusters.settings import (
     search_path,
     thread_environment,
 )
-from slideunet.clusters.spec import SlurmWorkers
-from slideunet.errors import MachineError
+from slideunet.errors import InputError, MachineError
+
+Options = dict[str, Any]
 
 
 @contextlib.contextmanager
 def start_slurm(
-    slurm: SlurmWorkers,
+    slurm: Mapping[str, Any],
     workers: int,
     threads: int,
     memory_mb: int,
     folder: Path,
     settings: Mapping[str, Any],
 ) -> Iterator[Cluster]:
-    """Submit the jobs of the workers, which come as SLURM starts them, and cancel them in the end.
+    """Submit the jobs of the workers, which join as SLURM starts them, and cancel them in the end.
 
     Parameters
     ----------
-    slurm : SlurmWorkers
-    workers, threads : int
-        Processes, and threads of each.
-    memory_mb : int
-        Of all workers together, where `slurm` does not say it.
-    folder : Path
-        For logs and TLS keys, on the shared file system.
+    slurm, workers, threads, memory_mb, folder
+        See `cluster_options`.
     settings : mapping
         See `settings.dask_settings`.
 
@@ -53,6 +50,8 @@ def start_slurm(
     ------
     MachineError
         When there is no SLURM here, or it refuses the jobs.
+    InputError
+        When SLURMCluster does not accept an option of `slurm`.
     """
     # Not everybody who installs slideunet has a cluster.
     from dask_jobqueue.slurm import SLURMCluster
@@ -62,49 +61,91 @@ def start_slurm(
             "dask.cluster is slurm, but there is no sbatch here. Only machines of a cluster can send jobs "
             "to SLURM. Run on one of them, or set dask.cluster: local."
         )
-    processes = max(1, (slurm.cores or threads) // threads)
-    memory = slurm.memory_mb or processes * math.ceil(memory_mb / workers)
-    variables = as_variables(settings) | thread_environment(threads) | {"PYTHONPATH": search_path()}
     folder.mkdir(parents=True, exist_ok=True)
-    with (
-        _tls_keys(folder) as security,
-        SLURMCluster(
-            job_name="slideunet-worker",
-            queue=slurm.queue,
-            account=slurm.account,
-            walltime=slurm.walltime,
-            cores=processes * threads,
-            job_cpu=slurm.cores,
-            processes=processes,
-            memory=f"{SHARE_OF_MEMORY * memory:.0f}MiB",
-            job_mem=f"{memory}M",
-            interface=slurm.interface,
-            python=sys.executable,
-            job_script_prologue=[*_exports(variables), *slurm.prologue],
-            job_extra_directives=list(slurm.directives),
-            worker_extra_args=["--no-dashboard", "--dashboard-address", SCHEDULER["dashboard_address"]],
-            log_directory=str(folder),
-            security=security,
-            scheduler_options=SCHEDULER,
-        ) as cluster,
-    ):
-        _test_submission(cluster.job_script())
-        cluster.scale(workers)
-        logging.info(
-            f"{workers} workers in {math.ceil(workers / processes)} SLURM jobs of {memory} MB, "
-            f"threads of each: {threads}; their logs are in {folder}"
-        )
-        yield cluster
+    options = cluster_options(slurm, workers, threads, memory_mb, folder, settings)
+    with _tls_keys(folder) as security:
+        try:
+            started = SLURMCluster(**options, security=security)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"dask.slurm is {dict(slurm)}. SLURMCluster of dask-jobqueue refuses it: {error}. Its "
+                "documentation lists the options. Correct dask.slurm."
+            ) from error
+        with started as cluster:
+            _test_submission(cluster.job_script())
+            cluster.scale(workers)
+            logging.info(
+                f"{workers} workers in SLURM jobs, {threads} threads each; their logs are in {folder}"
+            )
+            yield cluster
+
+
+def cluster_options(
+    slurm: Mapping[str, Any],
+    workers: int,
+    threads: int,
+    memory_mb: int,
+    folder: Path,
+    settings: Mapping[str, Any],
+) -> Options:
+    """Return the arguments of SLURMCluster, all but the security.
+
+    Parameters
+    ----------
+    slurm : mapping
+        Arguments of the user. They win over dask's own configuration (jobqueue.yaml), which wins over one
+        worker per job.
+    workers, threads : int
+        Processes, and threads of each.
+    memory_mb : int
+        Memory of all workers together, unless the user sets it.
+    folder : Path
+        For logs, on the shared file system.
+    settings : mapping
+        See `settings.dask_settings`.
+    """
+    from dask_jobqueue import slurm as _  # noqa: F401 -- its import reads jobqueue.yaml
+
+    configured = dask.config.get("jobqueue.slurm")
+    user = {name.replace("-", "_"): value for name, value in configured.items() if value} | dict(slurm)
+    cores = user.get("cores", threads)
+    processes = user.get("processes", max(1, cores // threads))
+    memory = processes * math.ceil(memory_mb / workers)
+    variables = as_variables(settings) | thread_environment(threads) | {"PYTHONPATH": search_path()}
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    limits = {"memory": f"{SHARE_OF_MEMORY * memory:.0f}MiB", "job_mem": f"{memory}M"}
+    defaults = {
+        "cores": cores,
+        "processes": processes,
+        "python": sys.executable,
+        "log_directory": str(folder),
+    }
+    added = {
+        "job_script_prologue": [*exports, *user.get("job_script_prologue", [])],
+        "worker_extra_args": [
+            *("--no-dashboard", "--dashboard-address", SCHEDULER["dashboard_address"]),
+            *user.get("worker_extra_args", []),
+        ],
+        "scheduler_options": SCHEDULER | user.get("scheduler_options", {}),
+    }
+    missing = {name: value for name, value in defaults.items() if name not in user}
+    return (
+        {"job_name": "slideunet-worker"}
+        | ({} if "memory" in user else limits)
+        | missing
+        | dict(slurm)
+        | added
+    )
 
 
 @contextlib.contextmanager
 def _tls_keys(folder: Path) -> Iterator[Security]:
-    """Make keys for this run, in a folder that only its owner can read and that goes with the run."""
-    made = Security.temporary()
+    """Create keys for this run, in a folder that only its owner can read and that is removed afterwards."""
+    temporary = Security.temporary()
     with tempfile.TemporaryDirectory(dir=folder, prefix=".tls-") as name:
         certificate, key = Path(name, "certificate.pem"), Path(name, "key.pem")
-        certificate.write_text(made.tls_ca_file)
-        key.write_text(made.tls_worker_key)
+        certificate.write_text(temporary.tls_ca_file)
+        key.write_text(temporary.tls_worker_key)
         roles = ("scheduler", "worker", "client")
         yield Security(
             require_encryption=True,
@@ -114,12 +155,8 @@ def _tls_keys(folder: Path) -> Iterator[Security]:
         )
 
 
-def _exports(variables: Mapping[str, str]) -> list[str]:
-    return [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-
-
 def _test_submission(script: str) -> None:
-    """Let SLURM say what is wrong with a job; dask-jobqueue would only log it, and wait."""
+    """Let SLURM check a job first; dask-jobqueue would only log its refusal, and wait."""
     with tempfile.NamedTemporaryFile("w", suffix=".sh") as file:
         file.write(script)
         file.flush()
@@ -129,5 +166,5 @@ def _test_submission(script: str) -> None:
     if test.returncode:
         raise MachineError(
             f"SLURM refuses the jobs of the dask workers: {' '.join(test.stderr.split())}. "
-            "Correct dask.slurm (queue, account, walltime, cores, memory_mb, directives)."
+            "Correct dask.slurm (such as queue, account, walltime, cores, memory)."
         )

@@ -1,4 +1,4 @@
-"""Where the workers of a job are, as the section `dask` of the configuration says it."""
+"""Where the workers of a job run: the section `dask` of the configuration."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,76 +10,43 @@ Kind = Literal["local", "slurm", "address", "scheduler_file"]
 
 
 @dataclass(frozen=True)
-class SlurmWorkers:
-    """What a SLURM job that runs workers asks for; None leaves it to SLURM or to what the caller gives.
-
-    Attributes
-    ----------
-    queue : str or None
-        Partition.
-    account : str or None
-    walltime : str
-        In SLURM's notation. What a worker had in hand when its time ended is done by another.
-    cores : int or None
-        CPUs of a SLURM job, which runs as many worker processes as they suffice for. None is one process.
-    memory_mb : int or None
-        Memory of a SLURM job. None is its share of what the caller gives all workers together.
-    interface : str or None
-        Network interface by which the nodes reach each other, such as ib0.
-    directives : tuple of str
-        Further options of sbatch, such as "--constraint=avx512".
-    prologue : tuple of str
-        Shell commands before a worker starts, such as "module load gcc".
-    """
-
-    queue: str | None = None
-    account: str | None = None
-    walltime: str = "08:00:00"
-    cores: int | None = None
-    memory_mb: int | None = None
-    interface: str | None = None
-    directives: tuple[str, ...] = ()
-    prologue: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class ClusterSpec:
-    """Where the workers are.
+    """Where the workers run.
 
     Attributes
     ----------
     kind : str
         "local", "slurm", "address" or "scheduler_file".
     place : str or None
-        The address, or the path of the scheduler file, of a cluster that already runs.
-    slurm : SlurmWorkers
-        Only used by "slurm".
+        The address, or the path of the scheduler file, of a running cluster.
+    slurm : mapping
+        Arguments of `dask_jobqueue.SLURMCluster`; only used by "slurm".
     wait_s : float
-        Seconds to wait for a worker before giving up.
+        Timeout for the first worker, in seconds.
     allowed_failures : int
-        A task that ends more workers than these has failed.
+        A task fails when it ends more workers than this.
     """
 
     kind: Kind = "local"
     place: str | None = None
-    slurm: SlurmWorkers = field(default_factory=SlurmWorkers)
+    slurm: Mapping[str, Any] = field(default_factory=dict)
     wait_s: float = 600.0
     allowed_failures: int = 3
 
     @classmethod
     def from_section(cls, section: Mapping[str, Any]) -> "ClusterSpec":
-        """Read the section `dask` of a configuration that the schema has checked.
+        """Read the section `dask` of a checked configuration.
 
         Parameters
         ----------
         section : mapping
             `cluster`: "local", "slurm", {"address": "tcp://HOST:PORT"} or {"scheduler_file": PATH}.
-            `slurm`: attributes of `SlurmWorkers`. `wait_minutes`: how long the first worker may take.
+            `slurm`: arguments of SLURMCluster. `timeout_minutes`: timeout for the first worker.
 
         Raises
         ------
         InputError
-            When `cluster` is none of these.
+            For any other `cluster`.
         """
         cluster = section.get("cluster", "local")
         kind, place = next(iter(cluster.items())) if isinstance(cluster, Mapping) else (cluster, None)
@@ -88,8 +55,4 @@ class ClusterSpec:
                 f"dask.cluster is {cluster!r}. There is no such kind of cluster. Give local, slurm, "
                 "{address: tcp://HOST:PORT} or {scheduler_file: PATH}."
             )
-        options: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in (section.get("slurm") or {}).items()
-        }
-        return cls(kind, place, SlurmWorkers(**options), 60.0 * section.get("wait_minutes", 10))
+        return cls(kind, place, section.get("slurm") or {}, 60.0 * section.get("timeout_minutes", 10))

@@ -49,7 +49,7 @@ class SlideCheck:
 
 
 def check_slide(
-    row: Mapping[str, str], channels: Channels, mpp: float | None = None, unjudged: int | None = None
+    row: Mapping[str, str], channels: Channels, mpp: float | None = None, ignore_label: int | None = None
 ) -> SlideCheck:
     """Open one slide, and up to 64 Mpx read all of its pixels and labels.
 
@@ -61,8 +61,8 @@ def check_slide(
         As in the configuration.
     mpp : float, optional
         Micrometres per pixel of the working grid.
-    unjudged : int, optional
-        The stored value of label images that is no cell, but what nobody has judged.
+    ignore_label : int, optional
+        Value of ignored pixels in label images.
     """
     own = float(row["mpp"]) if row.get("mpp") else None
     try:
@@ -88,7 +88,7 @@ def check_slide(
         problems += error.problems
     try:
         if row.get("labels"):
-            truth = open_truth(Path(row["labels"]), cyx[-2:], unjudged=unjudged)
+            truth = open_truth(Path(row["labels"]), cyx[-2:], ignore_label=ignore_label)
             found = replace(found, warnings=found.warnings + truth.warnings, has_cells=truth.count > 0)
     except SlideunetError as error:
         problems += error.problems
@@ -96,12 +96,17 @@ def check_slide(
 
 
 def check_slides(
-    sheet: pd.DataFrame, channels: Channels, mpp: float | None, threads: int, *, unjudged: int | None = None
+    sheet: pd.DataFrame,
+    channels: Channels,
+    mpp: float | None,
+    threads: int,
+    *,
+    ignore_label: int | None = None,
 ) -> list[SlideCheck]:
     """Check all slides of a sheet in parallel threads, as `check_slide`, in the order of the sheet."""
     rows = [{str(name): value for name, value in row.items()} for row in sheet.to_dict("records")]
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(lambda row: check_slide(row, channels, mpp, unjudged), rows))
+        return list(pool.map(lambda row: check_slide(row, channels, mpp, ignore_label), rows))
 
 
 def cohort_problems(checks: Sequence[SlideCheck], expected: int | None = None) -> list[str]:

@@ -14,7 +14,7 @@ from slideunet.report.shown_region import Window, coarse_level, densest_window
 from slideunet.scoring.matching import match_arrays
 from slideunet.scoring.overlaps import count_overlaps
 from slideunet.stores.verified import open_image_store, open_label_store
-from slideunet.truth.ignore_label import UNJUDGED, judged_cells
+from slideunet.truth.ignore_label import IGNORE_LABEL, foreground_and_valid
 
 MARGIN = 128
 """Pixels around the shown window that are read too, so that cells cut by its edge are judged whole."""
@@ -69,9 +69,9 @@ def _interest(result: SlideResult, shape: tuple[int, int]) -> NDArray:
     cells = np.asarray(open_label_store(result.prediction_manifest, "cells", level)[...]) > 0
     if not result.labelled:
         return cells
-    truth, judged = judged_cells(np.asarray(open_label_store(result.manifest, "truth", level)[...]))
+    truth, valid = foreground_and_valid(np.asarray(open_label_store(result.manifest, "truth", level)[...]))
     # A little weight for the truth itself: without errors, show where the cells are.
-    return ((truth != cells) & judged) + 0.01 * truth
+    return ((truth != cells) & valid) + 0.01 * truth
 
 
 def _compare(
@@ -85,7 +85,7 @@ def _compare(
     truth, cells = (pictures.enlarge_labels(labels[inner], factor) for labels in (truth, cells))
     true_canvas, cell_canvas = pictures.muted(original), pictures.muted(original)
     for canvas in (true_canvas, cell_canvas):
-        canvas[truth == UNJUDGED] //= 2
+        canvas[truth == IGNORE_LABEL] //= 2
     pictures.draw_outlines(true_canvas, truth, true_colours)
     missed = {number: colour for number, colour in true_colours.items() if colour == MISSED}
     pictures.draw_outlines(cell_canvas, truth, missed)

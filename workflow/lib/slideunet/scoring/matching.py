@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from slideunet.scoring.external_grouping import Deal, in_memory
 from slideunet.scoring.overlaps import Rows, add_overlaps
-from slideunet.truth.ignore_label import UNJUDGED
+from slideunet.truth.ignore_label import IGNORE_LABEL
 
 
 def match(tables: Iterable[Rows], deal: Deal = in_memory) -> Iterator[Rows]:
@@ -71,16 +71,16 @@ def total_of(ids: NDArray[np.uint32], values: ArrayLike) -> NDArray[np.int64]:
 
 
 def _measure_cells(rows: Rows) -> Rows:
-    """Add up the rows of complete cells and fill in `cell_area`, without the pixels that nobody has judged.
+    """Add up the rows of complete cells and fill in `cell_area`, without ignored pixels.
 
-    A cell of which more than half is not judged is no cell here: what it shares with true objects, it leaves
+    A cell of which more than half is ignored is no cell here: what it shares with true objects, it leaves
     to the background.
     """
-    unjudged = rows["truth"] == UNJUDGED
-    if unjudged.any():
-        area, unknown = (total_of(rows["cell"], rows["shared"] * part) for part in (1, unjudged))
+    ignored = rows["truth"] == IGNORE_LABEL
+    if ignored.any():
+        area, unknown = (total_of(rows["cell"], rows["shared"] * part) for part in (1, ignored))
         rows["cell"][2 * unknown > area] = 0
-        rows = rows[~unjudged & ((rows["truth"] > 0) | (rows["cell"] > 0))]
+        rows = rows[~ignored & ((rows["truth"] > 0) | (rows["cell"] > 0))]
     rows = add_overlaps([rows])
     rows["cell_area"] = total_of(rows["cell"], rows["shared"])
     return rows

@@ -17,7 +17,7 @@ from slideunet.scoring.matching import match
 from slideunet.scoring.otsu_baseline import Polarity, cells_are_dark, foreground, grey, otsu_threshold
 from slideunet.scoring.overlaps import Rows, count_overlaps
 from slideunet.scoring.pixel_metrics import PixelCounts, count_pixels
-from slideunet.truth.ignore_label import judged_cells
+from slideunet.truth.ignore_label import foreground_and_valid
 
 METRICS_VERSION = "3"
 """Part of every score's fingerprint: raise it when a definition changes."""
@@ -117,7 +117,7 @@ def score_slide(
     image : Pixels, (c, y, x)
         The slide on the working grid, for the Otsu baseline.
     truth, cells : Pixels of integers, (y, x)
-        Labels, 0 = background; in the truth `UNJUDGED` where nothing is counted.
+        Labels, 0 = background; in the truth `IGNORE_LABEL` where nothing is counted.
     probability : Pixels of uint8, (1, y, x)
         Foreground probability times 255.
     threshold : float
@@ -136,11 +136,11 @@ def score_slide(
     cut, dark = _otsu(image, polarity)
     pixel, semantic, otsu = PixelCounts(), PixelCounts(), PixelCounts()
     for region in _regions(truth):
-        true, judged = judged_cells(truth[region])
-        true = true[judged]
-        pixel += count_pixels(true, cells[region][judged] > 0)
-        semantic += count_pixels(true, probability[(0, *region)][judged] >= foreground_cut(threshold))
-        otsu += count_pixels(true, foreground(grey(image[(..., *region)])[judged], cut, dark=dark))
+        true, valid = foreground_and_valid(truth[region])
+        true = true[valid]
+        pixel += count_pixels(true, cells[region][valid] > 0)
+        semantic += count_pixels(true, probability[(0, *region)][valid] >= foreground_cut(threshold))
+        otsu += count_pixels(true, foreground(grey(image[(..., *region)])[valid], cut, dark=dark))
     width = truth.shape[1]
     tables = (
         count_overlaps(truth[rows, columns], cells[rows, columns], (rows.start, columns.start), width)

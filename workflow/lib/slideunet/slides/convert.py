@@ -60,7 +60,7 @@ def convert(
     version: Version,
     mpp: float | None = None,
     shrink_by: float = 1.0,
-    unjudged: int | None = None,
+    ignore_label: int | None = None,
     threads: int = 1,
 ) -> bool:
     """Convert one slide unless its store is up to date; a conversion that was interrupted goes on.
@@ -78,7 +78,7 @@ def convert(
         Micrometres per pixel of the working grid; the slide's own when not given.
     shrink_by : float
         See `resampling.open_at`.
-    unjudged : int, optional
+    ignore_label : int, optional
         See `truth.open_truth`.
     threads : int
         Blocks that are converted at once.
@@ -93,14 +93,14 @@ def convert(
     InputError
         Naming the slide, when its image or labels cannot be used.
     """
-    known = _fingerprint(slide, channels, version, mpp, shrink_by, unjudged)
+    known = _fingerprint(slide, channels, version, mpp, shrink_by, ignore_label)
     if manifests.is_current(manifest, known):
         return False
     start = time.perf_counter()
     try:
         source, scale = open_at(slide.image, own_mpp=slide.mpp, working_mpp=mpp, shrink_by=shrink_by)
         source = choose_channels(source, channels)
-        truth = _read_truth(slide, source, scale, unjudged)
+        truth = _read_truth(slide, source, scale, ignore_label)
         facts = _describe(slide, source, scale, truth) | {"fingerprint": known}
         with building(manifest, known, _creator(slide, source, version)) as store:
             _write_blocks(store, source, threads)
@@ -119,13 +119,13 @@ def _fingerprint(
     version: str,
     mpp: float | None,
     shrink_by: float,
-    unjudged: int | None,
+    ignore_label: int | None,
 ) -> str:
     paths = [*files_of(slide.image), *([] if slide.labels is None else [slide.labels])]
     files = [file_identity(path) for path in paths]
     # Stores that were made before there were these keys stay current.
     newer = {} if shrink_by == 1 else {"shrink_by": shrink_by}
-    newer |= {} if unjudged is None or slide.labels is None else {"unjudged": unjudged}
+    newer |= {} if ignore_label is None or slide.labels is None else {"ignore_label": ignore_label}
     return fingerprint(
         format=FORMAT,
         files=files,
@@ -137,13 +137,13 @@ def _fingerprint(
     )
 
 
-def _read_truth(slide: Slide, source: Source, scale: float, unjudged: int | None) -> Truth | None:
+def _read_truth(slide: Slide, source: Source, scale: float, ignore_label: int | None) -> Truth | None:
     """Read the labels, which are on the full resolution of the image, on the working grid."""
     if slide.labels is None:
         return None
     shape = source.pixels.shape[1:]
     full = source.full_shape or shape
-    return open_truth(slide.labels, full, scale=scale, working_shape=shape, unjudged=unjudged)
+    return open_truth(slide.labels, full, scale=scale, working_shape=shape, ignore_label=ignore_label)
 
 
 def _describe(slide: Slide, source: Source, scale: float, truth: Truth | None) -> dict[str, Any]:

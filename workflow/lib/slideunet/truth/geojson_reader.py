@@ -16,7 +16,7 @@ MAX_BYTES = 2**30
 """Most bytes of JSON that are read: about two million outlines."""
 
 REGION, IGNORE = "Region*", "Ignore*"
-"""QuPath's own classes for what was judged, and for what was not."""
+"""QuPath's own classes for annotated regions and for areas to ignore."""
 
 Ring = list[tuple[float, float]]
 Geometry = dict[str, Any]

@@ -1,4 +1,4 @@
-"""Pixels of a labelled image that nobody has judged: neither cell nor background."""
+"""Ignored pixels of the ground truth: neither cell nor background, excluded from training and scoring."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,19 +8,19 @@ import numpy.typing as npt
 
 from slideunet.geometry.pixels import Pixels
 
-UNJUDGED = np.uint32(2**32 - 1)
+IGNORE_LABEL = np.uint32(2**32 - 1)
 """The id of such pixels in `labels/truth`."""
 
 
-def judged_cells(labels: npt.NDArray[Any]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Return where truth (y, x) is a cell, and where it is judged at all."""
-    judged = labels != UNJUDGED
-    return (labels > 0) & judged, judged
+def foreground_and_valid(labels: npt.NDArray[Any]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Return the masks of cells and of valid (not ignored) pixels of truth (y, x)."""
+    valid = labels != IGNORE_LABEL
+    return (labels > 0) & valid, valid
 
 
 def cells_alone(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return truth (y, x) with background where nobody has judged."""
-    return np.where(labels == UNJUDGED, 0, labels)
+    """Return truth (y, x) with background at ignored pixels."""
+    return np.where(labels == IGNORE_LABEL, 0, labels)
 
 
 @dataclass(frozen=True)

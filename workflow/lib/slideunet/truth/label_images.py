@@ -11,7 +11,7 @@ import numpy.typing as npt
 from slideunet.errors import InputError
 from slideunet.geometry.pixels import Pixels
 from slideunet.readers.working_resolution import centres
-from slideunet.truth.ignore_label import UNJUDGED, judged_cells
+from slideunet.truth.ignore_label import IGNORE_LABEL, foreground_and_valid
 from slideunet.truth.lazy_labels import Squares, squares
 
 
@@ -111,20 +111,20 @@ class AtCentres(Squares):
 class Renumbered(Squares):
     """Ids 1..n in the order of the original ids, of which `present` (n,) is the sorted list without 0.
 
-    With `unjudged`, `UNJUDGED` among the original ids is no cell and stays as it is.
+    With `ignored`, `IGNORE_LABEL` among the original ids is no cell and stays as it is.
     """
 
     ids: Pixels
     present: npt.NDArray[Any]
-    unjudged: bool = False
+    ignored: bool = False
 
     def make(self, rows: slice, columns: slice) -> npt.NDArray[np.uint32]:
         """Renumber one square."""
         ids = np.asarray(self.ids[rows, columns])
         numbers = np.searchsorted(self.present, ids).astype(np.uint32) + np.uint32(1)
         numbers[ids == 0] = 0
-        if self.unjudged:
-            numbers[ids == UNJUDGED] = UNJUDGED
+        if self.ignored:
+            numbers[ids == IGNORE_LABEL] = IGNORE_LABEL
         return numbers
 
 
@@ -134,5 +134,5 @@ def present_ids(ids: Pixels, side: int) -> npt.NDArray[Any]:
     found: npt.NDArray[Any] = np.zeros(0, np.int64)
     for rows, columns in squares((height, width), side):
         block = np.asarray(ids[rows, columns])
-        found = np.union1d(found, np.unique(block[judged_cells(block)[0]]))
+        found = np.union1d(found, np.unique(block[foreground_and_valid(block)[0]]))
     return found

@@ -15,7 +15,7 @@ from slideunet.readers.open_source import open_stored
 from slideunet.sources.source import Stored
 from slideunet.truth.components import find_components
 from slideunet.truth.geojson_reader import is_geojson
-from slideunet.truth.ignore_label import UNJUDGED, Replaced
+from slideunet.truth.ignore_label import IGNORE_LABEL, Replaced
 from slideunet.truth.label_images import AtCentres, Renumbered, StoredIds, present_ids
 from slideunet.truth.polygons import open_polygons
 
@@ -31,7 +31,7 @@ class Truth:
     Attributes
     ----------
     labels : numpy.ndarray or dask.array.Array
-        (y, x) uint32, 0 = background, ids 1..count without gaps, `UNJUDGED` where nobody has judged. Lazy for
+        (y, x) uint32, 0 = background, ids 1..count without gaps, `IGNORE_LABEL` at ignored pixels. Lazy for
         images of more than 64 Mpx.
     warnings : tuple[str, ...]
         What was accepted but deserves a look.
@@ -50,7 +50,7 @@ def open_truth(
     *,
     scale: float = 1.0,
     working_shape: tuple[int, int] | None = None,
-    unjudged: int | None = None,
+    ignore_label: int | None = None,
 ) -> Truth:
     """Read the labels of one image and check them, in memory that does not grow with the image.
 
@@ -70,8 +70,8 @@ def open_truth(
         Pixels of the full resolution per pixel of the working resolution (`resampling.open_at`).
     working_shape : tuple[int, int] or None
         (y, x) of the image at the working resolution; None: `shape`.
-    unjudged : int or None
-        Value of label images that stands for pixels which nobody has judged.
+    ignore_label : int or None
+        Value of ignored pixels in label images.
 
     Returns
     -------
@@ -89,10 +89,10 @@ def open_truth(
     """
     path, working_shape = Path(path), working_shape or shape
     if path.is_file() and is_geojson(path):
-        return _truth(working_shape, *open_polygons(path, shape, scale, working_shape), unjudged=True)
+        return _truth(working_shape, *open_polygons(path, shape, scale, working_shape), ignore_label=True)
     stored = open_stored(_find_label_group(path) if path.is_dir() else path)
     _check_form(path, stored, shape)
-    ids, present, warnings = _read_ids(path, StoredIds(path, stored.pixels[0]), unjudged)
+    ids, present, warnings = _read_ids(path, StoredIds(path, stored.pixels[0]), ignore_label)
     if stored.white is not None:
         # ImageJ (inverting look-up table) and tifffile (bool) write it so; both mean the stored value.
         warnings = [
@@ -107,7 +107,7 @@ def open_truth(
             lost = len(present) - len(kept)
             warnings.append(f"{lost} of {len(present)} cells are too small for the working resolution")
         present = kept
-    return _truth(working_shape, ids, present, warnings, unjudged=unjudged is not None)
+    return _truth(working_shape, ids, present, warnings, ignore_label=ignore_label is not None)
 
 
 def _truth(
@@ -116,7 +116,7 @@ def _truth(
     present: npt.NDArray[np.integer],
     warnings: list[str],
     *,
-    unjudged: bool,
+    ignore_label: bool,
 ) -> Truth:
     """Make ids 1..n in their order, in memory where the image is small."""
     if len(present) == 0:
@@ -124,7 +124,7 @@ def _truth(
     elif int(present[-1]) != len(present):
         gaps = f"ids have gaps ({len(present)} ids up to {present[-1]}): renumbered 1 to {len(present)}"
         warnings = [*warnings, gaps]
-    lazy = Renumbered(shape, BLOCK, ids, present, unjudged)
+    lazy = Renumbered(shape, BLOCK, ids, present, ignore_label)
     if shape[0] * shape[1] <= WHOLE:
         return Truth(lazy[:, :], tuple(warnings), len(present))
     empty = np.empty((0, 0), np.uint32)
@@ -132,13 +132,13 @@ def _truth(
 
 
 def _read_ids(
-    path: Path, stored: StoredIds, unjudged: int | None
+    path: Path, stored: StoredIds, ignore_label: int | None
 ) -> tuple[Pixels, npt.NDArray[np.integer], list[str]]:
-    """Return (y, x) ids, those that are there, and warnings; `unjudged` is stored where nobody has judged."""
-    if unjudged is None:
+    """Return (y, x) ids, those that are there, and warnings; `ignore_label` is stored at ignored pixels."""
+    if ignore_label is None:
         return _interpret(path, stored)
-    ids, present, warnings = _interpret(path, Replaced(stored, stored, unjudged, 0))
-    return Replaced(ids, stored, unjudged, int(UNJUDGED)), present, warnings
+    ids, present, warnings = _interpret(path, Replaced(stored, stored, ignore_label, 0))
+    return Replaced(ids, stored, ignore_label, int(IGNORE_LABEL)), present, warnings
 
 
 def _find_label_group(path: Path) -> Path:

@@ -15,7 +15,7 @@ from rasterio.features import rasterize
 from slideunet.errors import InputError
 from slideunet.geometry.blocks import BLOCK
 from slideunet.truth.geojson_reader import IGNORE, REGION, Geometry, class_of, read_features, read_geometry
-from slideunet.truth.ignore_label import UNJUDGED, judged_cells
+from slideunet.truth.ignore_label import IGNORE_LABEL, foreground_and_valid
 from slideunet.truth.lazy_labels import Squares, squares
 
 PLACES_SHOWN = 3
@@ -37,7 +37,7 @@ class Drawing(Squares):
     scale : float
         Pixels of the full resolution per pixel that is drawn.
     regions, ignored : list of geometry
-        Outside of the regions, where there are any, and in what is ignored nobody has judged.
+        Pixels outside of the regions, where there are any, and in these are ignored.
     """
 
     geometries: list[tuple[Geometry, int]]
@@ -50,9 +50,9 @@ class Drawing(Squares):
         """Draw one square."""
         drawn = self._draw(rows, columns, self._inside(rows, columns), "uint32", MergeAlg.replace)
         if self.regions:
-            drawn[~self._mask(rows, columns, self.regions)] = UNJUDGED
+            drawn[~self._mask(rows, columns, self.regions)] = IGNORE_LABEL
         if self.ignored:
-            drawn[self._mask(rows, columns, self.ignored)] = UNJUDGED
+            drawn[self._mask(rows, columns, self.ignored)] = IGNORE_LABEL
         return drawn
 
     def _mask(self, rows: slice, columns: slice, shapes: list[Geometry]) -> npt.NDArray[np.bool_]:
@@ -88,8 +88,8 @@ def open_polygons(
     Coordinates are (x, y) in pixels of the full-resolution image, its top left corner being (0, 0): pixel (0,
     0) covers [0, 1) x [0, 1) and its centre is (0.5, 0.5). A pixel belongs to a polygon when its centre lies
     inside (outlines that cross themselves: even-odd rule). Where polygons overlap, the later one in the file
-    wins. Objects of QuPath's class "Region*" say where cells were outlined at all, those of "Ignore*" where
-    nobody has judged: they are no cells, and what is outside of the one or in the other is `UNJUDGED`.
+    wins. Objects of QuPath's classes "Region*" and "Ignore*" are no cells: pixels outside of the regions, if
+    there are any, and inside of "Ignore*" are `IGNORE_LABEL`.
 
     Parameters
     ----------
@@ -148,14 +148,14 @@ def open_polygons(
 
 
 def _look(drawing: Drawing, n_features: int) -> tuple[npt.NDArray[np.int64], list[str]]:
-    """Draw everything once, square by square, and find what is hidden, shared or not judged."""
+    """Draw everything once, square by square, and find what is hidden, shared or ignored."""
     seen = np.zeros(n_features + 1, bool)
-    shared = unjudged = 0
+    shared = ignored = 0
     for rows, columns in squares(drawing.shape, drawing.side):
         drawn = drawing.make(rows, columns)
-        cells, judged = judged_cells(drawn)
+        cells, valid = foreground_and_valid(drawn)
         seen[np.unique(drawn[cells])] = True
-        unjudged += int((~judged).sum())
+        ignored += int((~valid).sum())
         shared += int((drawing.cover(rows, columns) > 1).sum())
     present = np.flatnonzero(seen[1:]) + 1
     remarks = []
@@ -164,12 +164,12 @@ def _look(drawing: Drawing, n_features: int) -> tuple[npt.NDArray[np.int64], lis
     if len(present) < len(drawing.geometries):
         remarks.append(
             f"{len(drawing.geometries) - len(present)} of {len(drawing.geometries)} polygons have no pixel: "
-            "too small to hold the centre of one, hidden by later polygons, or where nobody has judged"
+            "too small to hold the centre of one, hidden by later polygons, or ignored"
         )
-    if unjudged:
-        share = unjudged / (drawing.shape[0] * drawing.shape[1])
+    if ignored:
+        share = ignored / (drawing.shape[0] * drawing.shape[1])
         remarks.append(
-            f"{share:.1%} of the pixels are not judged (outside of {REGION}, or in {IGNORE}): nothing is "
+            f"{share:.1%} of the pixels are ignored (outside of {REGION}, or in {IGNORE}): nothing is "
             "learned or scored there"
         )
     return present, remarks

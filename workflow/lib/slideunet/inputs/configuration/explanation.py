@@ -1,4 +1,4 @@
-"""Turning violations of a JSON schema into messages: what and where, what is allowed, what to do."""
+"""Messages for violations of a JSON schema: where, what is allowed, what to do."""
 
 from collections.abc import Iterator, Mapping
 from typing import cast
@@ -29,7 +29,7 @@ def keys(schema: Schema, above: str = "") -> Iterator[tuple[str, Schema]]:
 
 
 def explain(error: ValidationError, config: Mapping[str, Yaml], schema: Schema) -> Iterator[str]:
-    """Yield a message for each thing that one violation of the schema stands for.
+    """Yield the messages for one violation of the schema.
 
     Parameters
     ----------
@@ -39,8 +39,13 @@ def explain(error: ValidationError, config: Mapping[str, Yaml], schema: Schema) 
     path, section = tuple(error.absolute_path), cast("Schema", error.schema)
     if error.validator == "additionalProperties":
         for name in cast("Schema", error.instance):
-            if name not in section["properties"]:
+            if name not in section["properties"] and name not in section.get("renamed", {}):
                 yield _unknown_key(path, str(name), section, schema)
+    elif error.validator == "renamed":
+        for old, new in section["renamed"].items():
+            if old in cast("Schema", error.instance):
+                names = f"{_dotted(path, old)} is now called {_dotted(path, new)}"
+                yield f"configuration: the key {names}. Rename it."
     elif error.validator == "required":
         for name in section["required"]:
             if name not in cast("Schema", error.instance):
@@ -54,12 +59,15 @@ def explain(error: ValidationError, config: Mapping[str, Yaml], schema: Schema) 
 
 
 def _unknown_key(path: tuple[str | int, ...], name: str, section: Schema, schema: Schema) -> str:
-    prefix = "".join(f"{step}." for step in path)
     near = nearest(name, section["properties"])
     elsewhere = [dotted for dotted, _ in keys(schema) if dotted.rpartition(".")[2] == name]
-    guess = f"{prefix}{near}" if near else elsewhere[0] if elsewhere else None
+    guess = _dotted(path, near) if near else elsewhere[0] if elsewhere else None
     advice = f"Did you mean {guess}?" if guess else f"Known here: {', '.join(section['properties'])}."
-    return f"configuration: the key {prefix}{name} is not known and would do nothing. {advice}"
+    return f"configuration: the key {_dotted(path, name)} is unknown and would have no effect. {advice}"
+
+
+def _dotted(path: tuple[str | int, ...], name: str) -> str:
+    return ".".join(map(str, (*path, name)))
 
 
 def _wrong_value(path: tuple[str | int, ...], config: Mapping[str, Yaml], schema: Schema) -> str:

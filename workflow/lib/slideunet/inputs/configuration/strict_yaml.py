@@ -1,4 +1,4 @@
-"""Reading YAML without the silent surprises: duplicate keys, tabs, and text that is executed."""
+"""Reading YAML without silent surprises: duplicate keys, tabs and executable text."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ import yaml
 
 from slideunet.errors import InputError
 
-# What YAML may hold is not known before it is checked against a schema.
+# The types in a YAML file are unknown until it is checked against a schema.
 Yaml = Any
 
 _EXECUTABLE = "__use_yte__"
@@ -23,10 +23,10 @@ def read_yaml_strictly(path: Path) -> Yaml:
 
 
 def duplicate_keys(path: Path) -> list[str]:
-    """Find what YAML or Snakemake would accept silently, or explain poorly, in a configuration file.
+    """Find faults of a configuration file that YAML or Snakemake accept silently or explain poorly.
 
-    Of a key given twice YAML keeps the last value without a word. A key `__use_yte__` makes Snakemake
-    evaluate Python code in the file.
+    YAML silently keeps the last value of a duplicate key. The key `__use_yte__` makes Snakemake run Python
+    code from the file.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def duplicate_keys(path: Path) -> list[str]:
 
 
 def _problems(path: Path, node: yaml.Node, above: tuple[str, ...], seen: set[int]) -> Iterator[str]:
-    # An alias leads to a node that was seen already, possibly to one that contains itself.
+    # An alias points to a node that was seen already, and may contain itself.
     if id(node) in seen:
         return
     seen.add(id(node))
@@ -65,7 +65,7 @@ def _key_problems(path: Path, key: yaml.Node, dotted: str, lines: dict[str, int]
     line = key.start_mark.line + 1
     if dotted in lines:
         yield (
-            f"{path} line {line}: the key {dotted} stands in line {lines[dotted]} already. YAML would "
+            f"{path} line {line}: the key {dotted} is already in line {lines[dotted]}. YAML would "
             "silently keep the last one. Remove one of the two lines."
         )
     if key.value == _EXECUTABLE:

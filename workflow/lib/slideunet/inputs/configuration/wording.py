@@ -1,4 +1,4 @@
-"""Words for what a JSON schema allows and for what was given instead."""
+"""Words for the values that a JSON schema allows and for a given value."""
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,19 +13,18 @@ _NAMES = {
     "integer": "whole number",
     "number": "number",
     "string": "text",
-    "object": "section",
     "null": "null",
 }
 
 
 def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str | None:
     """Return the known name that `name` abbreviates or looks most like (Ratcliff/Obershelp), if any."""
-    known = {candidate.lower(): candidate for candidate in names}
-    for lower, candidate in known.items():
+    candidates = {candidate.lower(): candidate for candidate in names}
+    for lower, candidate in candidates.items():
         if "_" in lower and name.lower() == "".join(part[:1] for part in lower.split("_")):
             return candidate
-    found = difflib.get_close_matches(name.lower(), known, n=1, cutoff=cutoff)
-    return known[found[0]] if found else None
+    matches = difflib.get_close_matches(name.lower(), candidates, n=1, cutoff=cutoff)
+    return candidates[matches[0]] if matches else None
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
@@ -35,7 +34,7 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
 
 
 def allowed_values(schema: Schema) -> str:
-    """Say what a schema of one value allows, for example "auto or whole number of at least 64"."""
+    """Describe the values that a schema allows, for example "auto or whole number of at least 64"."""
     if "anyOf" in schema:
         return _either([allowed_values(option) for option in schema["anyOf"]])
     if "enum" in schema:
@@ -44,20 +43,20 @@ def allowed_values(schema: Schema) -> str:
 
 
 def types(schema: Schema) -> list[str]:
-    """Return the JSON types that a schema of one value names."""
+    """Return the JSON types in the schema of one value."""
     kinds = schema.get("type", [])
     return [kinds] if isinstance(kinds, str) else list(kinds)
 
 
 def plain(value: object) -> str:
-    """Write a value as it stands in a YAML file, text with quotes only where YAML needs them."""
+    """Write a value as in a YAML file, text with quotes only where YAML needs them."""
     if isinstance(value, str):
         return f'"{value}"' if is_number(value) else value
     return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("\n").removesuffix("\n...")
 
 
 def given(value: object) -> str:
-    """Name a value that was given, so that its type can be seen."""
+    """Describe a given value so that its type is visible."""
     if isinstance(value, bool):
         return f"{plain(value)} (YAML reads yes, no, on and off as true and false unless they are quoted)"
     if isinstance(value, str):
@@ -68,14 +67,14 @@ def given(value: object) -> str:
 
 
 def spell_number(text: str) -> str | None:
-    """Spell a number that YAML 1.1 reads as text so that it is read as a number.
+    """Spell a number so that YAML 1.1 does not read it as text.
 
     YAML 1.1 wants a point in the mantissa and a sign in the exponent: "1e-4" is text, "1.0e-4" a number.
 
     Returns
     -------
     str or None
-        None when `text` is no finite number at all.
+        None when `text` is not a finite number.
     """
     mantissa, _, exponent = text.strip().lower().replace(",", ".").partition("e")
     if "." not in mantissa:
@@ -103,6 +102,9 @@ def _either(words: Sequence[str]) -> str:
 def _kind(kind: str, schema: Schema) -> str:
     if kind == "array":
         return _list(schema)
+    if kind == "object":
+        fields = (f"{name}: {allowed_values(sub)}" for name, sub in schema.get("properties", {}).items())
+        return f"{{{', '.join(fields)}}}" if "properties" in schema else "mapping"
     bounds = _bounds(schema) if kind in ("integer", "number") else ""
     return _NAMES.get(kind, kind) + bounds
 

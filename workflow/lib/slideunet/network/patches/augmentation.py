@@ -13,8 +13,8 @@ from monai.data import MetaTensor, set_track_meta
 
 from slideunet.network.patches.stain_transforms import RandColourd, RandCounterstaind, RandStaind
 from slideunet.network.patches.transforms import (
+    RandDarkend,
     RandDeformd,
-    RandDimd,
     RandIlluminationd,
     RandInvertd,
     RandShotNoised,
@@ -33,11 +33,12 @@ def build_augmentation(strengths: Mapping[str, Any], patch_size: int) -> mt.Comp
     Parameters
     ----------
     strengths : mapping
-        flip (probability of each mirror and of a quarter turn), rotation (degrees), scale (share, or least
-        and largest zoom), elastic (displacement in px on a grid of 48 px), invert (probability), colour
-        (share by which channels are mixed), stain (share by which stains of RGB change), counterstain
-        (optical density), blur (sigma in px), brightness and contrast (share of the normalised range), gamma,
-        illumination and dim (log range), noise and shot_noise (standard deviation of the normalised image).
+        flip (probability of each flip and of a quarter turn), rotation (degrees), scale (fraction, or minimum
+        and maximum zoom), elastic (displacement in px on a grid of 48 px), invert (probability), colour
+        (fraction of channel mixing), stain (fraction of change of the stains of RGB), counterstain (optical
+        density), blur (sigma in px), brightness and contrast (fraction of the normalised range), gamma,
+        illumination and darkening (log range), noise and shot_noise (standard deviation of the normalised
+        image).
     patch_size : int
         Side of the result; a larger input is cut to its middle, so that turned corners show real pixels.
 
@@ -83,7 +84,7 @@ _OF_THE_IMAGE: dict[str, Callable[[float], mt.Transform]] = {
     "shot_noise": lambda std: RandShotNoised(0.2, std),
     "noise": lambda std: mt.RandGaussianNoised(_IMAGE, prob=0.3, std=std),
     # Last: what makes cells dim by comparison makes their noise as small.
-    "dim": lambda log: RandDimd(0.3, log),
+    "darkening": lambda log: RandDarkend(0.3, log),
 }
 
 

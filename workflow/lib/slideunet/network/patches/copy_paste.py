@@ -23,7 +23,7 @@ def paste_cells(
     image, other : ndarray (c, y, x) float32
         Normalised.
     labels, other_labels : ndarray (y, x) of integers
-        Cells 1..n, 0 is background, -1 not judged.
+        Cells 1..n, 0 is background, -1 ignored.
     rng : Generator
         Draws which share of the cells, and which of them.
 

@@ -18,7 +18,7 @@ from slideunet.network.patches.empty_fields import empty_field
 from slideunet.network.patches.memory_maps import open_slide
 from slideunet.network.patches.targets import cell_targets, compact
 from slideunet.slides.normalisation import Normalisation
-from slideunet.truth.ignore_label import UNJUDGED, judged_cells
+from slideunet.truth.ignore_label import IGNORE_LABEL, foreground_and_valid
 
 _MARGIN = 1.25  # Read more than the patch, so that rotation and scaling find real pixels at the corners.
 
@@ -60,7 +60,7 @@ class PatchDataset(Dataset):
         self.border = border
         self.patch_size = patch_size
         self.seed = seed
-        self.empty, self.paste = strengths["empty"], strengths["paste"]
+        self.negatives, self.copy_paste = strengths["negatives"], strengths["copy_paste"]
         self.augmentation = build_augmentation(strengths, patch_size)
         self.packed = packed
         self.opened: dict[Path, tuple[Pixels, Pixels]] = {}
@@ -77,20 +77,22 @@ class PatchDataset(Dataset):
         epoch, sample = key
         slide = self.slides[self.owners[sample]]
         rng = np.random.default_rng((self.seed, epoch, sample))
-        image, labels = self._empty(slide, rng) if rng.random() < self.empty else self._filled(slide, rng)
+        image, labels = (
+            self._negative(slide, rng) if rng.random() < self.negatives else self._positive(slide, rng)
+        )
         # The changes are made in float32, which does not tell larger ids apart.
         labels = compact(labels) if labels.max() >= 2**24 else labels
         changed, changed_labels = augment(self.augmentation, image, labels, (self.seed, epoch, sample))
         target = cell_targets(changed_labels[0].numpy(), self.maps, border=self.border)
         return changed, torch.from_numpy(target)
 
-    def _filled(self, slide: LabelledSlide, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _positive(self, slide: LabelledSlide, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Draw a patch of a slide, sometimes with cells of another patch pasted into it.
 
         Half of them are of the same slide: cells as bright as their neighbours are the harder to tell apart.
         """
         image, labels = self._draw(slide, rng)
-        if not self.paste or rng.random() >= self.paste:
+        if not self.copy_paste or rng.random() >= self.copy_paste:
             return image, labels
         other = slide if rng.random() < 0.5 else self.slides[int(rng.integers(len(self.slides)))]
         return paste_cells(image, labels, *self._draw(other, rng), rng)
@@ -98,19 +100,19 @@ class PatchDataset(Dataset):
     def _draw(self, slide: LabelledSlide, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Read a random place, normalised; one without a cell is drawn again, once, so that few are seen.
 
-        Beyond the border the slide is mirrored, as it is when it is predicted. Nobody has judged what stands
-        there: a cell and its mirror image would be one cell of two pieces.
+        Beyond the border the slide is mirrored, as it is when it is predicted. The truth is
+        ignored there: a cell and its mirror image would be one cell of two pieces.
         """
         pixels, truth = self._pixels(slide.manifest)
         window = _window(slide.shape, self.patch_size, rng)
-        labels = read_filled(truth, window, int(UNJUDGED))
-        if not judged_cells(labels)[0].any():
+        labels = read_filled(truth, window, int(IGNORE_LABEL))
+        if not foreground_and_valid(labels)[0].any():
             window = _window(slide.shape, self.patch_size, rng)
-            labels = read_filled(truth, window, int(UNJUDGED))
-        labels = np.where(labels == UNJUDGED, -1, labels.astype(np.int64))
+            labels = read_filled(truth, window, int(IGNORE_LABEL))
+        labels = np.where(labels == IGNORE_LABEL, -1, labels.astype(np.int64))
         return slide.normalisation.apply(read_mirrored(pixels, window)), labels
 
-    def _empty(self, slide: LabelledSlide, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _negative(self, slide: LabelledSlide, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Draw a field of noise, normalised as an empty slide would be."""
         pixels, _ = self._pixels(slide.manifest)
         side = self.patch_size + 2 * _margin(self.patch_size)

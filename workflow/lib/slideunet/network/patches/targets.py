@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage as ndi
 
-UNJUDGED_TARGET = -1.0
+IGNORE_TARGET = -1.0
 
 # Of the Gaussian around a centre: a share of the radius, between two bounds in pixels.
 _SIGMA, _LEAST_SIGMA, _MOST_SIGMA = 0.3, 1.5, 6.0
@@ -31,8 +31,8 @@ def cell_targets(labels: np.ndarray, maps: Sequence[str], *, border: bool = Fals
     Parameters
     ----------
     labels : ndarray (y, x) of integers
-        0 = background, -1 = nobody has judged. A cell that the border cuts is what is seen of it, and so is
-        one that goes on where nobody has judged: neither is an edge.
+        0 = background, -1 = ignored. A cell is cut at the border of the patch and at ignored pixels, and
+        neither counts as its edge.
     maps : sequence of str
         `UNetSpec.maps`.
     border : bool
@@ -41,18 +41,18 @@ def cell_targets(labels: np.ndarray, maps: Sequence[str], *, border: bool = Fals
     Returns
     -------
     ndarray (maps, y, x) float32; with more maps than the foreground one more: 1 / radius inside cells
-    (1 / px); with `border` one more, last. Where nobody has judged the foreground is `UNJUDGED_TARGET`.
+    (1 / px); with `border` one more, last. At ignored pixels the foreground is `IGNORE_TARGET`.
     """
     ids = compact(labels)
-    unjudged = ids < 0
-    ids[unjudged] = 0
+    ignored = ids < 0
+    ids[ignored] = 0
     weights = [border_weights(ids)] if border else []
     if len(maps) == 1:
         found = [(ids > 0).astype(np.float32)]
     else:
-        cells = _cells(ids, unjudged)
+        cells = _cells(ids, ignored)
         found = [*(_TARGETS[name](cells) for name in maps), _inside(cells, 1.0 / cells.radius)]
-    found[0][unjudged] = UNJUDGED_TARGET
+    found[0][ignored] = IGNORE_TARGET
     return np.stack([*found, *weights])
 
 
@@ -94,13 +94,13 @@ class _Cells:
     """A label image (y, x) with ids 0..n and per id its radius and, per pixel, the way to its centre."""
 
     ids: np.ndarray
-    unjudged: np.ndarray
+    ignored: np.ndarray
     radius: np.ndarray
     dy: np.ndarray
     dx: np.ndarray
 
 
-def _cells(ids: np.ndarray, unjudged: np.ndarray) -> _Cells:
+def _cells(ids: np.ndarray, ignored: np.ndarray) -> _Cells:
     flat = ids.ravel()
     area = np.maximum(np.bincount(flat), 1)
     inside = np.flatnonzero(flat)
@@ -111,7 +111,7 @@ def _cells(ids: np.ndarray, unjudged: np.ndarray) -> _Cells:
         way = np.zeros(ids.shape)
         way.flat[inside] = centre[owners] - places
         ways.append(way)
-    return _Cells(ids, unjudged, np.sqrt(area / np.pi), *ways)
+    return _Cells(ids, ignored, np.sqrt(area / np.pi), *ways)
 
 
 def _inside(cells: _Cells, value: np.ndarray) -> np.ndarray:
@@ -126,12 +126,12 @@ def _foreground(cells: _Cells) -> np.ndarray:
 def _distance(cells: _Cells) -> np.ndarray:
     """Return the distance to the nearest pixel that is known not to be the cell's, over its largest value.
 
-    As far as the box around the cell shows, which matters only beside pixels that nobody has judged.
+    As far as the box around the cell shows, which matters only beside ignored pixels.
     """
     found = np.zeros(cells.ids.shape, np.float32)
     for number, window in _windows(cells.ids, margin=1):
         own = cells.ids[window] == number
-        inside = own | cells.unjudged[window]
+        inside = own | cells.ignored[window]
         # Of a cell without an edge, SciPy's answer would be arbitrary.
         depth = own if inside.all() else np.where(own, ndi.distance_transform_edt(inside), 0.0)
         found[window] += depth / depth.max()

@@ -50,7 +50,7 @@ class RandDeformd(RandomizableTransform):
         places = self._places()
         return {
             "image": _resampled(data["image"], places, "bilinear", "reflection"),
-            # Beyond what was read is -1, not judged: mirrored, one cell would be two with one id.
+            # Beyond what was read is -1, ignored: mirrored, one cell would be two with one id.
             "labels": _resampled(data["labels"] + 1, places, "nearest", "zeros") - 1,
         }
 
@@ -107,7 +107,7 @@ class RandIlluminationd(RandImaged):
         return image * torch.exp(self.strength * factor) + self.strength * self.R.uniform() * haze
 
 
-class RandDimd(RandImaged):
+class RandDarkend(RandImaged):
     """Cells darker than their slide's brightest pixels by far, as beside debris or cells that die.
 
     The strength is the largest logarithm of the factor by which the normalised intensities are divided.

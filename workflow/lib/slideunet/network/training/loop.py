@@ -47,7 +47,7 @@ class TrainingPlan:
 
     epochs: int
     batch_size: int
-    at_once: int | None
+    micro_batch_size: int | None
     epoch_patches: int
     balance: float
     patch_size: int
@@ -65,7 +65,7 @@ class TrainingPlan:
     seed: int
     gpus: int
     freeze_encoder: bool
-    fixed_statistics: float
+    freeze_batch_norm: float
     precision: Precision
     augmentation: Mapping[str, Any]
 
@@ -120,7 +120,7 @@ def fit(
     dataset = training_patches(train, plan, network.spec.maps, state.with_name("packed"))
     loss = CellsLoss(build_loss(plan.loss, plan.loss_weights), network.spec.maps, plan.border_weight)
     steps = -(-len(dataset) // plan.batch_size)
-    room = Room(min(plan.at_once or plan.batch_size, plan.batch_size))
+    room = Room(min(plan.micro_batch_size or plan.batch_size, plan.batch_size))
     stream = iter(batches(dataset, plan.batch_size, range(progress.epoch, plan.epochs), workers, ranks))
     with (
         progress_line(plan.epochs * steps, unit="step", done=progress.epoch * steps) as bar,
@@ -195,8 +195,8 @@ def _train_epoch(
                 "Lower training.learning_rate; the last whole epoch is kept."
             )
         learner.average.update_parameters(network)
-        judged = target[:, :1] >= 0
-        tally.add(value, (output[:, :1].cpu() > 0) & judged, target[:, :1] > 0)
+        valid = target[:, :1] >= 0
+        tally.add(value, (output[:, :1].cpu() > 0) & valid, target[:, :1] > 0)
         shown = {"epoch": epoch.number + 1, "loss": f"{value.item():.3f}"} | tally.shown()
         bar.set_postfix(shown, refresh=False)
         bar.update()
@@ -208,7 +208,7 @@ def _prepare(learner: Learner, plan: TrainingPlan, epoch: int) -> None:
     learner.network.train()
     if plan.freeze_encoder:
         fix_statistics(learner.network.encoder.stages)
-    begin = first_fixed(plan.epochs, plan.fixed_statistics)
+    begin = first_fixed(plan.epochs, plan.freeze_batch_norm)
     if epoch == begin:
         take_statistics(learner.network, learner.averaged)
     if epoch >= begin:

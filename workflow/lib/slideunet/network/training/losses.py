@@ -4,15 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from monai.losses import DiceLoss, FocalLoss, TverskyLoss
+from monai.losses import DiceLoss, FocalLoss
 from torch import nn
 from torch.nn import functional
 
 from slideunet.network.architecture.output_maps import OFFSET_UNIT, OFFSETS
-from slideunet.network.patches.targets import UNJUDGED_TARGET
-
-# Of false positives and false negatives: missed pixels are the graver error (Salehi et al. 2017).
-_TVERSKY = {"alpha": 0.3, "beta": 0.7}
+from slideunet.network.patches.targets import IGNORE_TARGET
 
 
 class CrossEntropyLoss(nn.Module):
@@ -25,42 +22,11 @@ class CrossEntropyLoss(nn.Module):
         return functional.binary_cross_entropy_with_logits(logits, target, weight=weight)
 
 
-class FocalTverskyLoss(nn.Module):
-    """The Tversky loss of each patch to the power 3/4, so that patches that are nearly right still count."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tversky = TverskyLoss(sigmoid=True, reduction="none", **_TVERSKY)
-
-    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Return the mean over patches of logits and targets (n, 1, y, x)."""
-        # The slope of the power is infinite at 0.
-        return (self.tversky(logits, target).clamp(min=1e-6) ** 0.75).mean()
-
-
-class LovaszHingeLoss(nn.Module):
-    """The Lovász extension of the Jaccard loss (1 - IoU) on hinge errors, algorithm 1 of the paper."""
-
-    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Return the mean over patches of logits and targets (n, 1, y, x)."""
-        errors = (1.0 - logits * (2.0 * target - 1.0)).flatten(1)
-        errors, order = errors.sort(dim=1, descending=True)
-        truth = target.flatten(1).gather(1, order)
-        n_true = truth.sum(dim=1, keepdim=True)
-        union = n_true + (1.0 - truth).cumsum(dim=1)
-        jaccard = 1.0 - (n_true - truth.cumsum(dim=1)) / union.clamp(min=1.0)
-        steps = torch.cat([jaccard[:, :1], jaccard[:, 1:] - jaccard[:, :-1]], dim=1)
-        return (errors.relu() * steps).sum(dim=1).mean()
-
-
 _TERMS: dict[str, Callable[[], nn.Module]] = {
     "bce": CrossEntropyLoss,
     # Per patch: pooled over the batch, large and bright cells would drown the dim images.
     "dice": lambda: DiceLoss(sigmoid=True),
     "focal": lambda: FocalLoss(gamma=2.0),
-    "tversky": lambda: TverskyLoss(sigmoid=True, **_TVERSKY),
-    "focaltversky": FocalTverskyLoss,
-    "lovasz": LovaszHingeLoss,
 }
 
 
@@ -90,9 +56,7 @@ def build_loss(name: str, weights: Sequence[float] | None = None) -> WeightedLos
     ----------
     name : str
         bce: cross entropy. dice: Milletari et al. 2016 (arXiv:1606.04797), soft, the mean over patches.
-        focal: Lin et al. 2017 (arXiv:1708.02002), gamma 2. tversky: Salehi et al. 2017 (arXiv:1706.05721),
-        alpha 0.3, beta 0.7. focaltversky: Abraham & Khan 2019 (arXiv:1810.07842), gamma 4/3. lovasz: Berman
-        et al. 2018 (arXiv:1705.08790), the hinge, per patch.
+        focal: Lin et al. 2017 (arXiv:1708.02002), gamma 2.
     weights : sequence of float, optional
         One per part of the name; equal when not given.
 
@@ -142,14 +106,14 @@ class CellsLoss(nn.Module):
         output : tensor (n, maps, y, x)
             Of the network.
         target : tensor (n, planes, y, x)
-            From `targets.cell_targets`. Where nobody has judged, the network is right whatever it says.
+            From `targets.cell_targets`. Ignored pixels add nothing to the loss.
         """
         n_maps = len(self.maps)
-        unjudged = target[:, :1] == UNJUDGED_TARGET
-        if unjudged.any():
+        ignored = target[:, :1] == IGNORE_TARGET
+        if ignored.any():
             right = [0.0 if name in OFFSETS else CERTAINLY_NOT for name in self.maps]
-            output = torch.where(unjudged, output.new_tensor(right)[:, None, None], output)
-            target = torch.where(unjudged, 0.0, target)
+            output = torch.where(ignored, output.new_tensor(right)[:, None, None], output)
+            target = torch.where(ignored, 0.0, target)
         pixels = 1.0 + self.border * target[:, -1:] if self.border else None
         terms = [self.foreground(output[:, :1], target[:, :1], pixels)]
         if n_maps > 1:

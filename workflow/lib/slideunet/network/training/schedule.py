@@ -3,7 +3,7 @@
 import math
 from typing import Literal
 
-Schedule = Literal["cosine", "poly", "constant"]
+Schedule = Literal["cosine", "constant"]
 
 
 def learning_rate(step: int, *, peak: float, total: int, warmup: int, schedule: Schedule) -> float:
@@ -20,13 +20,10 @@ def learning_rate(step: int, *, peak: float, total: int, warmup: int, schedule: 
     warmup : int
         Steps of linear increase; at most a tenth of the training is used.
     schedule : str
-        "cosine": half a cosine to zero (Loshchilov & Hutter 2017, arXiv:1608.03983); "poly": (1 - t)^0.9 to
-        zero (as nnU-Net); "constant".
+        "cosine": half a cosine to zero (Loshchilov & Hutter 2017, arXiv:1608.03983); "constant".
     """
     warmup = min(warmup, total // 10)
     if step < warmup:
         return peak * (step + 1) / (warmup + 1)
     t = (step - warmup) / max(total - warmup, 1)
-    if schedule == "cosine":
-        return peak * 0.5 * (1 + math.cos(math.pi * t))
-    return peak * (1 - t) ** 0.9 if schedule == "poly" else peak
+    return peak * 0.5 * (1 + math.cos(math.pi * t)) if schedule == "cosine" else peak

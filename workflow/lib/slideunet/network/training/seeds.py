@@ -23,7 +23,7 @@ from slideunet.network.training.validation import validate
 from slideunet.scoring.instance_metrics import InstanceCounts
 from slideunet.stores.files import write_atomically
 from slideunet.stores.manifests import read_manifest
-from slideunet.truth.ignore_label import judged_cells
+from slideunet.truth.ignore_label import foreground_and_valid
 
 Facts = Mapping[str, Any]
 
@@ -116,8 +116,8 @@ def score_model(folder: Path, slides: Sequence[str], images: Path) -> dict[str, 
     for slide in open_slides(slides, images, facts):
         truth, maps = middle_block(engine, slide)
         cells += score(truth, maps, decoding)
-        true, judged = judged_cells(truth)
-        found = (maps["foreground"] >= foreground_cut(decoding.threshold)) & judged
+        true, valid = foreground_and_valid(truth)
+        found = (maps["foreground"] >= foreground_cut(decoding.threshold)) & valid
         pixels += [np.sum(found & true), np.sum(found), np.sum(true)]
     both, either = int(pixels[0]), int(pixels[1] + pixels[2])
     return {"dice": 2 * both / max(either, 1), "ap50": cells.ap[0], "map": cells.mean_ap}

@@ -36,7 +36,7 @@ class Room:
         self.patches = -(-self.patches // 2)
         logging.warning(
             f"Memory ran out: {self.patches} patches go through the network at once from here on. A step "
-            "still learns from the whole batch. Set training.at_once to begin so."
+            "still learns from the whole batch. Set training.micro_batch_size to begin so."
         )
 
 
