@@ -16,8 +16,15 @@ from slideunet.report.tables import metrics_table
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS, LIBRARY = ROOT / "workflow" / "scripts", ROOT / "workflow" / "lib"
-REQUIREMENTS = ROOT / "envs" / "requirements.txt"
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("resources/**/README.md")])
+REQUIREMENT_FILES = ("requirements.txt", "requirements-dev.txt", "requirements-docs.txt")
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("resources/**/*.md")])
+# The changelog, the notebook and decisions name keys of earlier versions too.
+CURRENT = [
+    page
+    for page in PAGES
+    if page.name != "CHANGELOG.md" and page.parent.name not in ("notebook", "decisions")
+]
+DECISIONS = sorted(ROOT.glob("docs/decisions/*.md"))
 RULES = {
     rule: env
     for file in (ROOT / "workflow" / "rules").glob("*.smk")
@@ -104,7 +111,7 @@ def test_the_generated_tables_are_up_to_date(load_script):
 
 
 def test_every_dependency_has_its_reason_and_no_other_has():
-    pinned = [*environment("requirements.txt"), *environment("requirements-dev.txt")]
+    pinned = [package for name in REQUIREMENT_FILES for package in environment(name)]
     assert len(pinned) > 20
     rows = re.findall(
         r"^\| `([\w.-]+)` \| ([^|]+) \| ([^|]+) \|$",
@@ -115,7 +122,7 @@ def test_every_dependency_has_its_reason_and_no_other_has():
 
 
 def test_every_requirement_is_pinned():
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in REQUIREMENT_FILES:
         lines = [
             line for line in (ROOT / "envs" / name).read_text().splitlines() if line and line[0] not in "#-"
         ]
@@ -139,7 +146,7 @@ def test_the_environment_of_a_rule_has_what_its_script_imports(rule):
     # Snakemake brings itself into the environment;
     needed = {canonical(providers[name][0]) for name in top_level if name in providers}
     needed -= {"snakemake", "slideunet"}
-    assert needed
+    assert needed & {"numpy", "pandas"}
     assert needed <= {canonical(package) for package in environment(RULES[rule])}
 
 
@@ -167,12 +174,53 @@ def test_anchors_are_headings(page):
         assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def test_every_page_is_in_the_index_and_in_the_site():
+    index, site = (ROOT / "docs" / "index.md").read_text(), (ROOT / "mkdocs.yml").read_text()
+    for page in PAGES:
+        name = page.relative_to(ROOT).as_posix()
+        assert name in site
+        assert name == "docs/index.md" or not name.startswith("docs/") or f"({name[5:]})" in index
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.stem)
+def test_a_decision_has_number_status_and_date(page):
+    title, _, status, *_ = page.read_text().split("\n")
+    assert title.startswith(f"# {page.name[:4]}: ")
+    assert re.match(r"\*(Accepted|Superseded by \[\d{4}\]\(.+\)), \d{4}-\d\d-\d\d[.;]", status)
+
+
+def test_the_readme_is_short_and_its_pictures_are_small():
+    readme = (ROOT / "README.md").read_text()
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", readme)
+    assert len(readme.splitlines()) <= 160
+    assert len(pictures) >= 2
+    assert all((ROOT / picture).stat().st_size < 400_000 for picture in pictures)
+
+
 def test_every_make_target_that_is_named_exists():
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {
         name for page in PAGES for name in re.findall(r"(?:`|^)make ([a-z]+)", page.read_text(), re.MULTILINE)
     }
     assert {"demo", "test", "lint", "sheet"} <= named <= targets
+
+
+def keys_of(section, path=()):
+    """The dotted names of all keys of a section of the schema, those of alternatives included."""
+    for name, own in section.get("properties", {}).items():
+        yield ".".join((*path, name))
+        for part in (own, *own.get("anyOf", []), *own.get("oneOf", [])):
+            yield from keys_of(part, (*path, name))
+
+
+@pytest.mark.parametrize("page", CURRENT, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_configuration_key_that_is_named_exists(page):
+    schema = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
+    keys = set(keys_of(schema))
+    sections = "|".join(name for name, own in schema["properties"].items() if "properties" in own)
+    named = re.findall(rf"`((?:{sections})(?:\.[a-z_]+)+)", page.read_text())
+    files = (".json", ".safetensors", ".html")
+    assert not {name for name in named if name not in keys and not name.endswith(files)}
 
 
 def test_every_column_of_the_tables_is_explained():

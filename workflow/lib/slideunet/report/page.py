@@ -1,4 +1,4 @@
-"""The report: everything above as one self-contained HTML page."""
+"""The report: all results of a run as one self-contained HTML page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
