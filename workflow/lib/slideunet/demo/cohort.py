@@ -7,14 +7,10 @@ from pathlib import Path
 import pandas as pd
 
 from slideunet.demo.scene import Scene
-from slideunet.demo.write_files import write_field, write_slide
 from slideunet.errors import InputError
 
 # The columns that make a row of a sample sheet drawable, beside the sheet's own.
 COLUMNS = ("look", "seed", "donor_seed", "height", "width", "density")
-
-# Slides up to this many pixels are drawn in memory, with their cells numbered without gaps.
-_FIELD_PIXELS = 4096**2
 
 
 @dataclass(frozen=True)
@@ -81,10 +77,3 @@ def _drawing(row: Mapping[Hashable, str], folder: Path) -> Drawing:
     return Drawing(
         row["slide"], scene, folder / row["image"], folder / row["labels"] if row["labels"] else None
     )
-
-
-def write_drawing(drawing: Drawing) -> None:
-    """Draw a slide into its files: in memory when it is small, tile by tile when it is large."""
-    small = drawing.scene.height * drawing.scene.width <= _FIELD_PIXELS
-    write = write_field if small else write_slide
-    write(drawing.scene, drawing.image, drawing.labels)

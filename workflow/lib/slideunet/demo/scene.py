@@ -14,7 +14,7 @@ LATTICE = 128
 SLOTS = 128
 
 
-class Region(NamedTuple):
+class Rectangle(NamedTuple):
     """A rectangle of a slide in pixels: rows `top` to `bottom`, columns `left` to `right` (exclusive)."""
 
     top: int
@@ -37,20 +37,20 @@ class Region(NamedTuple):
         """The x of its pixels."""
         return range(self.left, self.right)
 
-    def grown(self, margin: int) -> "Region":
+    def grown(self, margin: int) -> "Rectangle":
         """Return it with `margin` pixels more on every side."""
-        return Region(self.top - margin, self.left - margin, self.bottom + margin, self.right + margin)
+        return Rectangle(self.top - margin, self.left - margin, self.bottom + margin, self.right + margin)
 
-    def cut(self, other: "Region") -> "Region":
+    def cut(self, other: "Rectangle") -> "Rectangle":
         """Return the part that it shares with `other` (which must touch it)."""
-        return Region(
+        return Rectangle(
             max(self.top, other.top),
             max(self.left, other.left),
             min(self.bottom, other.bottom),
             min(self.right, other.right),
         )
 
-    def inside(self, outer: "Region") -> tuple[slice, slice]:
+    def inside(self, outer: "Rectangle") -> tuple[slice, slice]:
         """Return the slices (y, x) that select it from an array that covers `outer`."""
         return (
             slice(self.top - outer.top, self.bottom - outer.top),
@@ -90,11 +90,6 @@ class Scene:
             raise InputError(problems)
 
     @property
-    def region(self) -> Region:
-        """The whole slide."""
-        return Region(0, 0, self.height, self.width)
-
-    @property
     def channels(self) -> int:
         """Number of channels."""
         return 1 if self.look == "fluorescence" else 3
@@ -132,8 +127,3 @@ def _problems(scene: Scene) -> Iterator[str]:
             f"{scene.mpp}. Seeds are not negative, density lies in 0 to 10, mpp is positive. Correct "
             "the sheet."
         )
-
-
-def large_scene(look: Look, height: int, width: int, seed: int = 0) -> Scene:
-    """Return a slide of any size for benchmarks: usual density, one donor, everything from one seed."""
-    return Scene(look=look, seed=seed, donor_seed=seed, height=height, width=width)

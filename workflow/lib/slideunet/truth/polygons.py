@@ -13,10 +13,10 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.features import rasterize
 
 from slideunet.errors import InputError
-from slideunet.geometry.blocks import BLOCK
+from slideunet.geometry.blocks import BlockGrid
 from slideunet.truth.geojson_reader import IGNORE, REGION, Geometry, class_of, read_features, read_geometry
 from slideunet.truth.ignore_label import UNJUDGED, judged_cells
-from slideunet.truth.lazy_labels import Squares, squares
+from slideunet.truth.lazy_labels import Squares
 
 PLACES_SHOWN = 3
 
@@ -139,7 +139,8 @@ def open_polygons(
             "Correct or delete them; coordinates are x, y in pixels of the full-resolution image."
         )
     table = np.array(boxes, np.float64).reshape(-1, 4)
-    drawing = Drawing(working_shape or shape, BLOCK, geometries, table, scale, areas[REGION], areas[IGNORE])
+    grid = BlockGrid(working_shape or shape)
+    drawing = Drawing(grid, geometries, table, scale, areas[REGION], areas[IGNORE])
     present, remarks = _look(drawing, len(features))
     crossing = (table[:, :2] < 0).any(axis=1) | (table[:, 2:] > shape).any(axis=1)
     if crossing.any():
@@ -151,7 +152,7 @@ def _look(drawing: Drawing, n_features: int) -> tuple[npt.NDArray[np.int64], lis
     """Draw everything once, square by square, and find what is hidden, shared or not judged."""
     seen = np.zeros(n_features + 1, bool)
     shared = unjudged = 0
-    for rows, columns in squares(drawing.shape, drawing.side):
+    for rows, columns in drawing.grid:
         drawn = drawing.make(rows, columns)
         cells, judged = judged_cells(drawn)
         seen[np.unique(drawn[cells])] = True
