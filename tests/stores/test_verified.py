@@ -298,15 +298,19 @@ INDICES = {
 }
 
 
+def spans(window):
+    return window and tuple((part.start, part.stop) for part in window)
+
+
 @pytest.mark.parametrize("name", INDICES)
 def test_which_rows_and_columns_an_index_means(name):
     index, expected = INDICES[name]
-    assert verified._window(index, LARGE.shape) == expected
+    assert spans(verified._window(index, LARGE.shape)) == expected
 
 
 def test_of_one_channel_the_channel_may_be_picked():
-    assert verified._window(np.s_[0], (1, 8, 9)) == ((0, 8), (0, 9))
-    assert verified._window(np.s_[2:4], (8, 9)) == ((2, 4), (0, 9))
+    assert spans(verified._window(np.s_[0], (1, 8, 9))) == ((0, 8), (0, 9))
+    assert spans(verified._window(np.s_[2:4], (8, 9))) == ((2, 4), (0, 9))
 
 
 @pytest.mark.parametrize(("owner", "name"), [(os, "fsync"), (Path, "replace")])

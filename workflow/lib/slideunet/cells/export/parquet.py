@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from slideunet.stores.files import replacing
 
-_KEY = b"slideunet.stores.fingerprint"
+_KEY = b"slideunet.fingerprint"
 
 
 def join_tables(path: Path, parts: Iterable[Path], fingerprint: str) -> None:
