@@ -26,6 +26,7 @@ sys.path[:0] = [str(ROOT / "workflow/lib"), str(ROOT / "tests")]
 
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
+from making import write_label_image  # noqa: E402
 from oracles import number_by_blocks  # noqa: E402
 from rasterio.features import shapes  # noqa: E402
 from scipy import ndimage as ndi  # noqa: E402
@@ -104,7 +105,7 @@ def store(folder: Path, labels: np.ndarray, image: np.ndarray, probability: np.n
             "n_cells": int(labels.max()),
         }  # fmt: skip
         write_manifest(manifest, facts)
-    omezarr.write_label_image(store_path(manifests[1]), "cells", labels, mpp=0.5, version="0.5")
+    write_label_image(store_path(manifests[1]), "cells", labels, mpp=0.5, version="0.5")
     return manifests
 
 

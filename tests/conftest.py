@@ -101,7 +101,7 @@ def fill_store():
 @pytest.fixture(scope="session")
 def write_store(fill_store):
     """Write a complete store with its manifest: pixels (c, y, x), labels (y, x), and maps by their names."""
-    from making import write_image
+    from making import write_image, write_label_image
 
     from slideunet.stores import omezarr
     from slideunet.stores.fingerprint import fingerprint
@@ -117,7 +117,7 @@ def write_store(fill_store):
         ) as store:
             fill_store(store, pixels)
             if labels is not None:
-                omezarr.write_label_image(store.path, name, labels, mpp=facts["mpp"], version=version)
+                write_label_image(store.path, name, labels, mpp=facts["mpp"], version=version)
                 facts[name] = facts.get(name, {}) | {"blocks": block_digests(labels)}
             if maps is not None:
                 planes = np.stack(list(maps.values()))

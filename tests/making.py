@@ -26,3 +26,9 @@ def write_image(path, pixels, *, channels, mpp, version="0.5"):
         omezarr.write_block(levels, region, np.asarray(pixels[..., *region]))
     omezarr.finish_levels(path)
     return len(levels)
+
+
+def write_label_image(image, name, labels, *, mpp, version="0.5"):
+    """Write a label pyramid into an image, as `labels/<name>`, and list it there."""
+    omezarr.write_labels(image / "labels" / name, labels, mpp=mpp, version=version)
+    omezarr.list_labels(image / "labels")

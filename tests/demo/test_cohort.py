@@ -8,7 +8,6 @@ import pytest
 from slideunet.demo import cohort
 from slideunet.demo.drawing import draw
 from slideunet.demo.write_files import write_slide
-from slideunet.errors import InputError
 
 DEMO = Path(__file__).parents[2] / "resources" / "demo"
 SHEETS = ["slides.tsv", "histology.tsv"]
@@ -61,21 +60,3 @@ def test_paths_are_relative_to_the_sheet(tmp_path):
     read("slides.tsv").head(1).to_csv(sheet, sep="\t", index=False)
     (drawing,) = cohort.read_drawings(sheet)
     assert drawing.image == tmp_path / "images" / f"{drawing.slide}.tif"
-
-
-def test_all_bad_rows_are_named_together(tmp_path):
-    table = read("slides.tsv").head(4)
-    table.loc[0, "height"] = "wide"
-    table.loc[2, "look"] = "phase"
-    table.to_csv(tmp_path / "sheet.tsv", sep="\t", index=False)
-    with pytest.raises(InputError) as caught:
-        cohort.read_drawings(tmp_path / "sheet.tsv")
-    assert len(caught.value.problems) == 2
-    assert table["slide"][0] in caught.value.problems[0]
-    assert table["slide"][2] in caught.value.problems[1]
-
-
-def test_missing_columns_are_named(tmp_path):
-    read("slides.tsv").drop(columns=["seed", "width"]).to_csv(tmp_path / "s.tsv", sep="\t", index=False)
-    with pytest.raises(InputError, match="columns missing: seed, width"):
-        cohort.read_drawings(tmp_path / "s.tsv")

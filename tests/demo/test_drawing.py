@@ -10,7 +10,6 @@ from slideunet.demo.donors import fluorescence_donor, histology_donor
 from slideunet.demo.drawing import PIECE, draw
 from slideunet.demo.nucleus_shapes import paint_labels, stamp
 from slideunet.demo.scene import Rectangle, Scene
-from slideunet.errors import InputError
 
 LOOKS = ["fluorescence", "histology"]
 HEIGHT, WIDTH = 391, 533
@@ -118,18 +117,3 @@ def test_a_field_without_cells_has_no_label_but_is_not_blank(look):
     image, labels = draw(slide)
     assert not labels.any()
     assert image.std() > 1
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"look": "phase"}, "look is 'phase'"),
-        ({"height": 0}, "0 x 533"),
-        ({"height": 900_000, "width": 900_000}, "too many"),
-        ({"density": float("nan")}, "density nan"),
-        ({"seed": -1}, "seed -1"),
-    ],
-)
-def test_scenes_that_cannot_be_drawn_are_refused(changes, message):
-    with pytest.raises(InputError, match=message):
-        scene(**({"look": "fluorescence"} | changes))

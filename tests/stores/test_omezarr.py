@@ -8,7 +8,7 @@ import pytest
 import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from making import write_image
+from making import write_image, write_label_image
 from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
 from skimage.measure import block_reduce
@@ -35,7 +35,7 @@ def image(tmp_path, version):
     pixels = draw()
     assert write_image(path, pixels, channels=["r", "g", "b"], mpp=0.25, version=version) == 4
     labels = (draw(shape=SHAPE[1:]) // 3).astype(np.uint32)
-    omezarr.write_label_image(path, "truth", labels, mpp=0.25, version=version)
+    write_label_image(path, "truth", labels, mpp=0.25, version=version)
     return path
 
 

@@ -1,10 +1,7 @@
 """What is to be drawn: a scene (one slide) and a region (a rectangle of it)."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
-
-from slideunet.errors import InputError
+from typing import Literal, NamedTuple
 
 Look = Literal["fluorescence", "histology"]
 
@@ -84,11 +81,6 @@ class Scene:
     density: float = 1.0
     mpp: float = 0.5
 
-    def __post_init__(self) -> None:
-        problems = list(_problems(self))
-        if problems:
-            raise InputError(problems)
-
     @property
     def channels(self) -> int:
         """Number of channels."""
@@ -103,27 +95,3 @@ class Scene:
     def lattice_shape(self) -> tuple[int, int]:
         """Lattice cells (y, x), with one beyond each border, so that cells cut by the border exist."""
         return -(-self.height // LATTICE) + 2, -(-self.width // LATTICE) + 2
-
-
-def _problems(scene: Scene) -> Iterator[str]:
-    if scene.look not in get_args(Look):
-        yield (
-            f"demo slide: look is {scene.look!r}. Only {' and '.join(get_args(Look))} can be drawn. "
-            "Correct the column look of the sheet."
-        )
-    if min(scene.height, scene.width) < 1:
-        yield (
-            f"demo slide: size is {scene.height} x {scene.width} (y x x). A slide has at least one pixel. "
-            "Correct the columns height and width."
-        )
-    elif scene.lattice_shape[0] * scene.lattice_shape[1] * SLOTS >= 2**32:
-        yield (
-            f"demo slide: {scene.height} x {scene.width} (y x x) pixels are too many. Cell ids would not fit "
-            "into uint32. Draw at most 700,000 x 700,000."
-        )
-    if min(scene.seed, scene.donor_seed) < 0 or not 0 <= scene.density <= 10 or not scene.mpp > 0:
-        yield (
-            f"demo slide: seed {scene.seed}, donor_seed {scene.donor_seed}, density {scene.density}, mpp "
-            f"{scene.mpp}. Seeds are not negative, density lies in 0 to 10, mpp is positive. Correct "
-            "the sheet."
-        )

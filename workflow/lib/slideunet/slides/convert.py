@@ -224,7 +224,8 @@ def _surveyed(store: Building, source: Source) -> dict[str, Any]:
 
 def _write_truth(path: Path, truth: Truth, *, mpp: float | None, version: Version) -> dict[str, Any]:
     shutil.rmtree(path / "labels", ignore_errors=True)
-    omezarr.write_label_image(path, "truth", truth.labels, mpp=mpp, version=version)
+    omezarr.write_labels(path / "labels" / "truth", truth.labels, mpp=mpp, version=version)
+    omezarr.list_labels(path / "labels")
     # Read back: the labels of a large slide are lazy, and would be worked out again.
     labels = omezarr.open_level(path / "labels" / "truth", 0)
     digests = verified.block_digests(labels)

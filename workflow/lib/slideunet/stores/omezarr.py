@@ -113,34 +113,13 @@ def finish_levels(path: Path) -> None:
         halve(source, target, _halved(target))
 
 
-def write_labels(
-    path: Path,
-    labels: da.Array | np.ndarray,
-    *,
-    mpp: float | None,
-    version: Version = "0.5",
-    name: str | None = None,
-    levels: int | None = None,
-    first_level: int = 0,
-) -> None:
+def write_labels(path: Path, labels: da.Array | np.ndarray, **options: Any) -> None:  # noqa: ANN401
     """Write a label pyramid (y, x) of uint32, by nearest neighbour, block by block; see `create_labels`."""
-    create_labels(
-        path, labels.shape, mpp=mpp, version=version, name=name, levels=levels, first_level=first_level
-    )
+    create_labels(path, labels.shape, **options)
     arrays = open_levels(path, "r+")
     for region in BlockGrid(labels.shape):
         write_block(arrays, region, np.asarray(labels[region]))
     finish_levels(path)
-
-
-def write_label_image(
-    image: Path, name: str, labels: da.Array | np.ndarray, *, mpp: float | None, version: Version
-) -> None:
-    """Write a label pyramid into an image, as `labels/<name>`, and list it there."""
-    folder = image / "labels"
-    folder.mkdir(exist_ok=True)
-    write_labels(folder / name, labels, mpp=mpp, version=version)
-    list_labels(folder)
 
 
 def list_labels(folder: Path) -> None:

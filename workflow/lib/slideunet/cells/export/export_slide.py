@@ -46,6 +46,10 @@ class ExportTask:
     prediction: Path
     folder: Path
 
+    def part(self, index: int, kind: str) -> Path:
+        """Return the file of a block: "cells", "parquet" or "gz"."""
+        return self.folder / f"{index}.{kind}"
+
 
 def export_fingerprint(image: Path, prediction: Path) -> str:
     """Return the digest of all that the measurements of a slide depend on, given the manifests."""
@@ -84,8 +88,8 @@ def export_cells(
         record([block for block in blocks if work.done[block] != _FINISHED], partial(finish_block, task))
         # The table carries the fingerprint, so it goes last: where it is, the polygons are.
         table.unlink(missing_ok=True)
-        write_geojson(polygons, (_features(work.path, block).read_bytes() for block in blocks))
-        join_tables(table, [_part(work.path, block) for block in blocks], known)
+        write_geojson(polygons, (task.part(block, "gz").read_bytes() for block in blocks))
+        join_tables(table, [task.part(block, "parquet") for block in blocks], known)
         shutil.rmtree(work.path)
 
 
@@ -109,7 +113,7 @@ def measure_block(task: ExportTask, index: int) -> dict[str, bool]:
         shape,
     )
     rows[_GEOMETRY] = outlines(regions, facts["scale"], origin)
-    files.write_atomically(_cells(task.folder, index), _parquet(rows))
+    files.write_atomically(task.part(index, "cells"), _parquet(rows))
     return {}
 
 
@@ -118,16 +122,18 @@ def finish_block(task: ExportTask, index: int) -> dict[str, bool]:
     facts = LabelledSlide.of(task).facts
     reach = radius(facts["mpp"])
     near = BlockGrid(facts["shape"]).neighbours(index, reach)
-    around = [_centres(task.folder, block) for block in near if block != index]
-    rows = pd.read_parquet(_cells(task.folder, index))
+    around = [
+        pd.read_parquet(task.part(block, "cells"), columns=["y", "x"]) for block in near if block != index
+    ]
+    rows = pd.read_parquet(task.part(index, "cells"))
     geometries = rows.pop(_GEOMETRY).tolist()
     centres = rows[["y", "x"]].to_numpy() / facts["scale"]
     others = np.concatenate([np.zeros((0, 2)), *around]) / facts["scale"]
     rows["neighbours"] = count_neighbours(centres, others, reach)
     lines = feature_lines(facts["slide"], geometries, rows)
     is_first = bool((rows["cell"] == 1).any())
-    files.write_atomically(_features(task.folder, index), packed(lines, is_first))
-    files.write_atomically(_part(task.folder, index), _parquet(rows))
+    files.write_atomically(task.part(index, "gz"), packed(lines, is_first))
+    files.write_atomically(task.part(index, "parquet"), _parquet(rows))
     return _FINISHED
 
 
@@ -170,22 +176,6 @@ def _cropped(window: Region, labels: np.ndarray) -> tuple[Region, np.ndarray]:
         slice(part.start + own.start, part.start + own.stop) for part, own in zip(window, inner, strict=True)
     )
     return (rows, columns), labels[inner]
-
-
-def _cells(folder: Path, index: int) -> Path:
-    return folder / f"{index}.cells"
-
-
-def _part(folder: Path, index: int) -> Path:
-    return folder / f"{index}.parquet"
-
-
-def _features(folder: Path, index: int) -> Path:
-    return folder / f"{index}.gz"
-
-
-def _centres(folder: Path, index: int) -> np.ndarray:
-    return pd.read_parquet(_cells(folder, index), columns=["y", "x"]).to_numpy()
 
 
 def _parquet(table: pd.DataFrame) -> bytes:

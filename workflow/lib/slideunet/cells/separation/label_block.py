@@ -82,8 +82,8 @@ def label_block(maps: SlideMaps, index: int, decoding: Decoding) -> BlockCells:
         division = divide(seen, decoding, (window[0].start, window[1].start))
         unfinished = division.unsure(inner, _open_sides(window, maps.shape, division.zone))
         if not unfinished or margin >= LARGEST_MARGIN:
-            labels, keys, boxes = _kept(division.labels, seen["foreground"], inner, window, grid, decoding)
-            return BlockCells(labels, keys, _reach(boxes[keys["block"] == index], core), unfinished)
+            labels = _kept(division.labels, seen["foreground"], inner, decoding)
+            return BlockCells(labels[inner], *_keys_and_reach(labels, window, grid, index), unfinished)
         margin *= 2
 
 
@@ -101,54 +101,40 @@ def _open_sides(window: Region, shape: tuple[int, ...], width: int) -> Iterator[
         yield everything, slice(-width, None)
 
 
-def _kept(
-    labels: np.ndarray,
-    foreground: np.ndarray,
-    inner: Region,
-    window: Region,
-    grid: BlockGrid,
-    decoding: Decoding,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Number the cells that are kept and have pixels in the block: its labels, their keys and boxes."""
+def _kept(labels: np.ndarray, foreground: np.ndarray, inner: Region, decoding: Decoding) -> np.ndarray:
+    """Number the cells that are kept and have pixels in the block 1..n, and blank all others."""
     pixels = np.flatnonzero(labels)
     cells = labels.ravel()[pixels]
     kept = np.zeros(int(labels.max(initial=0)) + 1, bool)
     kept[labels[inner]] = True
     kept &= kept_cells(cells, foreground.ravel()[pixels], len(kept), decoding)
-    local = (np.cumsum(kept) * kept).astype(np.uint32)
-    own = kept[cells]
-    index = local[cells[own]].astype(np.intp) - 1
-    rows, columns = np.divmod(pixels[own], labels.shape[1])
-    rows, columns = rows + window[0].start, columns + window[1].start
-    keys, boxes = _keys_and_boxes(index, rows, columns, grid, int(np.count_nonzero(kept)))
-    return local[labels[inner]], keys, boxes
+    return (np.cumsum(kept) * kept).astype(np.uint32)[labels]
 
 
-def _keys_and_boxes(
-    index: np.ndarray, rows: np.ndarray, columns: np.ndarray, grid: BlockGrid, count: int
-) -> tuple[np.ndarray, np.ndarray]:
-    area = np.bincount(index, minlength=count)
-    # Pixels come in raster order, and of what is written to one place the last stays.
-    first, last = np.zeros((2, count), np.intp)
-    first[index[::-1]] = np.arange(len(index))[::-1]
-    last[index] = np.arange(len(index))
-    width = grid.shape[-1]
-    left, right = np.full(count, width), np.zeros(count, np.int64)
-    np.minimum.at(left, index, columns)
-    np.maximum.at(right, index, columns)
-    keys = np.empty(count, KEY)
+def _keys_and_reach(
+    labels: np.ndarray, window: Region, grid: BlockGrid, index: int
+) -> tuple[np.ndarray, int]:
+    """Return the keys of all cells of a window, and how far those of one block extend beyond it."""
+    pixels = np.flatnonzero(labels)
+    cells = labels.ravel()[pixels].astype(np.intp) - 1
+    places = [
+        values + part.start for values, part in zip(np.divmod(pixels, labels.shape[1]), window, strict=True)
+    ]
+    area = np.bincount(cells)
+    keys = np.empty(len(area), KEY)
     # Sums of whole numbers stay exact in float64 up to 2^53; dividing them as integers keeps the floor exact.
-    for name, values in (("row", rows), ("column", columns)):
-        keys[name] = np.bincount(index, weights=values, minlength=count).astype(np.int64) // area
+    keys["row"], keys["column"] = (
+        np.bincount(cells, weights=values).astype(np.int64) // area for values in places
+    )
     keys["block"] = keys["row"] // grid.side * grid.across + keys["column"] // grid.side
-    keys["first"] = rows[first] * width + columns[first]
-    return keys, np.stack([rows[first], left, rows[last] + 1, right + 1], axis=1)
-
-
-def _reach(boxes: np.ndarray, core: Region) -> int:
-    """Return how far cells, given by their boxes, extend beyond a block, in pixels."""
-    starts, stops = ([getattr(part, end) for part in core] for end in ("start", "stop"))
-    return max(0, int((starts - boxes[:, :2]).max(initial=0)), int((boxes[:, 2:] - stops).max(initial=0)))
+    # Pixels come in raster order, and of what is written to one place the last stays.
+    keys["first"][cells[::-1]] = (places[0] * grid.shape[-1] + places[1])[::-1]
+    own = (keys["block"] == index)[cells]
+    beyond = [
+        max(part.start - values[own].min(initial=part.start), values[own].max(initial=0) + 1 - part.stop)
+        for values, part in zip(places, grid[index], strict=True)
+    ]
+    return keys, max(0, *map(int, beyond))
 
 
 def keys_of_block(keys_seen: Sequence[np.ndarray], index: int) -> np.ndarray:
