@@ -9,7 +9,7 @@ from slideunet.demo.scene import Scene
 
 
 @dataclass(frozen=True)
-class Drawing:
+class DemoSlide:
     """A slide to draw and the files to write it to; `labels` is None for a slide without truth."""
 
     slide: str
@@ -18,11 +18,11 @@ class Drawing:
     labels: Path | None
 
 
-def read_drawings(sheet: Path) -> list[Drawing]:
+def read_drawings(sheet: Path) -> list[DemoSlide]:
     """Read the slides to draw from a sheet of `resources/demo` (TSV); paths are relative to the sheet."""
     table = pd.read_csv(sheet, sep="\t", dtype=str, keep_default_na=False)
     return [
-        Drawing(
+        DemoSlide(
             row["slide"],
             Scene(
                 look=row["look"],

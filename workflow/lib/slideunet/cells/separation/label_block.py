@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from slideunet.cells.separation.decoding import Decoding
-from slideunet.cells.separation.separate import Maps, divide, kept_cells
+from slideunet.cells.separation.separate import Maps, numbered, separate_window
 from slideunet.geometry.blocks import BlockGrid, Region, grown, within
 
 MARGIN = 256
@@ -79,10 +79,10 @@ def label_block(maps: SlideMaps, index: int, decoding: Decoding) -> BlockCells:
     while True:
         window = grown(core, maps.shape, margin)
         inner, seen = within(core, window), maps[window]
-        division = divide(seen, decoding, (window[0].start, window[1].start))
-        unfinished = division.unsure(inner, _open_sides(window, maps.shape, division.zone))
+        separation = separate_window(seen, decoding, (window[0].start, window[1].start))
+        unfinished = separation.unsure(inner, _open_sides(window, maps.shape, separation.zone))
         if not unfinished or margin >= LARGEST_MARGIN:
-            labels = _kept(division.labels, seen["foreground"], inner, decoding)
+            labels = numbered(separation.labels, seen["foreground"], decoding, inner)
             return BlockCells(labels[inner], *_keys_and_reach(labels, window, grid, index), unfinished)
         margin *= 2
 
@@ -99,16 +99,6 @@ def _open_sides(window: Region, shape: tuple[int, ...], width: int) -> Iterator[
         yield everything, slice(0, width)
     if columns.stop < shape[1]:
         yield everything, slice(-width, None)
-
-
-def _kept(labels: np.ndarray, foreground: np.ndarray, inner: Region, decoding: Decoding) -> np.ndarray:
-    """Number the cells that are kept and have pixels in the block 1..n, and blank all others."""
-    pixels = np.flatnonzero(labels)
-    cells = labels.ravel()[pixels]
-    kept = np.zeros(int(labels.max(initial=0)) + 1, bool)
-    kept[labels[inner]] = True
-    kept &= kept_cells(cells, foreground.ravel()[pixels], len(kept), decoding)
-    return (np.cumsum(kept) * kept).astype(np.uint32)[labels]
 
 
 def _keys_and_reach(
