@@ -22,17 +22,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "workflow/lib"))
+sys.path[:0] = [str(ROOT / "workflow/lib"), str(ROOT / "tests")]
 
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
+from making import write_label_image  # noqa: E402
+from oracles import number_by_blocks  # noqa: E402
 from rasterio.features import shapes  # noqa: E402
 from scipy import ndimage as ndi  # noqa: E402
 from skimage.measure import regionprops_table  # noqa: E402
 
 from slideunet.cells.export.export_slide import export_cells, export_fingerprint  # noqa: E402
-from slideunet.cells.separation.numbering import number_by_blocks  # noqa: E402
-from slideunet.geometry.blocks import block_at, digest  # noqa: E402
+from slideunet.geometry.blocks import BlockGrid, digest  # noqa: E402
 from slideunet.stores import omezarr  # noqa: E402
 from slideunet.stores.manifests import store_path, write_manifest  # noqa: E402
 from slideunet.stores.verified import block_digests  # noqa: E402
@@ -94,7 +95,7 @@ def store(folder: Path, labels: np.ndarray, image: np.ndarray, probability: np.n
             mpp=0.5,
             version="0.5",
         )
-        region = block_at(array.shape, 0)
+        region = BlockGrid(array.shape)[0]
         omezarr.write_block(omezarr.open_levels(store_path(manifest), "r+"), region, array)
         omezarr.finish_levels(store_path(manifest))
         facts = {"slide": "S1", "shape": list(array.shape), "mpp": 0.5, "scale": 1.0, "fingerprint": "f"}
@@ -104,7 +105,7 @@ def store(folder: Path, labels: np.ndarray, image: np.ndarray, probability: np.n
             "n_cells": int(labels.max()),
         }  # fmt: skip
         write_manifest(manifest, facts)
-    omezarr.write_label_image(store_path(manifests[1]), "cells", labels, mpp=0.5, version="0.5")
+    write_label_image(store_path(manifests[1]), "cells", labels, mpp=0.5, version="0.5")
     return manifests
 
 

@@ -27,7 +27,7 @@ from skimage.segmentation import watershed  # noqa: E402
 from slideunet.cells.separation.decoding import Decoding  # noqa: E402
 from slideunet.cells.separation.label_slide import label_slide  # noqa: E402
 from slideunet.cells.separation.methods import Method  # noqa: E402
-from slideunet.geometry.blocks import BLOCK, blocks, digest  # noqa: E402
+from slideunet.geometry.blocks import BLOCK, BlockGrid, digest  # noqa: E402
 from slideunet.model_json import HEADS, OFFSET_ZERO, output_maps  # noqa: E402
 from slideunet.network.patches.targets import cell_targets  # noqa: E402
 from slideunet.stores import omezarr  # noqa: E402
@@ -62,7 +62,7 @@ def store(folder: Path, maps: np.ndarray, across: int) -> Path:
     omezarr.create_image(
         path / omezarr.MAPS, (len(NAMES) - 1, side, side), channels=NAMES[1:], levels=1, **facts
     )
-    for _, region in blocks((side, side)):
+    for region in BlockGrid((side, side)):
         omezarr.write_block(omezarr.open_levels(path, "r+"), region, maps[:1])
         omezarr.write_block(omezarr.open_levels(path / omezarr.MAPS, "r+"), region, maps[1:])
     omezarr.finish_levels(path)

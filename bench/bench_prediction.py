@@ -40,7 +40,7 @@ from slideunet.network.inference.plan import Plan  # noqa: E402
 from slideunet.network.inference.predict_region import predict_core  # noqa: E402
 from slideunet.network.inference.predict_slide import predict_slide  # noqa: E402
 from slideunet.network.inference.torch_tiles import for_inference, reduced_precision  # noqa: E402
-from slideunet.slides.convert import Slide, convert  # noqa: E402
+from slideunet.slides.convert import ConversionPlan, Slide, convert  # noqa: E402
 from slideunet.slides.normalisation import Normalisation  # noqa: E402
 from slideunet.stores.manifests import discard_store  # noqa: E402
 
@@ -84,7 +84,7 @@ def prepare(folder: Path, side: int, precision: Precision, preset: str) -> Job:
     np.save(folder / "result.npy", np.zeros((side, side), np.uint8))
     tifffile.imwrite(folder / "image.tif", np.load(folder / "image.npy")[0], tile=(512, 512))
     slide = Slide("S1", folder / "image.tif", None, None)
-    convert(slide, folder / "slides/S1.json", channels=None, version="0.5", threads=CORES)
+    convert(slide, ConversionPlan(), folder / "slides/S1.json", CORES)
     return Job(folder, side, precision)
 
 

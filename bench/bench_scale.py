@@ -60,10 +60,10 @@ def _tiles(block: np.ndarray, length: int) -> Iterator[np.ndarray]:
 
 def convert_slide(folder: Path, name: str) -> None:
     """Convert as the workflow does."""
-    from slideunet.slides.convert import Slide, convert
+    from slideunet.slides.convert import ConversionPlan, Slide, convert
 
     slide = Slide(name, folder / f"{name}.tif", None, None)
-    convert(slide, folder / f"slides/{name}.json", channels=None, version="0.5", threads=CORES)
+    convert(slide, ConversionPlan(), folder / f"slides/{name}.json", CORES)
 
 
 def predict(folder: Path, name: str, precision: str) -> None:

@@ -35,7 +35,7 @@ from slideunet.network.training.loop import TrainingPlan, fit, training_patches 
 from slideunet.network.training.losses import CellsLoss, build_loss  # noqa: E402
 from slideunet.network.training.step import quicker_precision, training_step  # noqa: E402
 from slideunet.network.training.train import build_spec, labelled_slides  # noqa: E402
-from slideunet.slides.convert import Slide, convert  # noqa: E402
+from slideunet.slides.convert import ConversionPlan, Slide, convert  # noqa: E402
 from slideunet.stores.manifests import read_manifest  # noqa: E402
 
 GOAL = 0.95
@@ -53,7 +53,7 @@ def slides(folder: Path) -> list[LabelledSlide]:
         image, truth = folder / f"image{number}.tif", folder / f"truth{number}.tif"
         tifffile.imwrite(image, 255 - pixels(labels)[0][0])
         tifffile.imwrite(truth, labels)
-        convert(Slide(manifest.stem, image, truth, None), manifest, channels=None, version="0.5")
+        convert(Slide(manifest.stem, image, truth, None), ConversionPlan(), manifest)
     return labelled_slides([read_manifest(path) for path in manifests], folder / "slides", CONFIG["data"])
 
 

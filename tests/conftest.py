@@ -48,7 +48,7 @@ def draw_cells():
 @pytest.fixture(scope="session")
 def convert_cells(draw_cells):
     """Draw cells, save them as files of a user, convert them, and return the manifest of the store."""
-    from slideunet.slides.convert import Slide, convert
+    from slideunet.slides.convert import ConversionPlan, Slide, convert
 
     def make(folder, slide="S1", **drawing):
         image, labels = draw_cells(**drawing)
@@ -57,7 +57,7 @@ def convert_cells(draw_cells):
         tifffile.imwrite(files[0], image.squeeze() if len(image) == 1 else image, photometric="minisblack")
         tifffile.imwrite(files[1], labels)
         manifest = folder / "slides" / f"{slide}.json"
-        convert(Slide(slide, *files, 0.5), manifest, channels=None, version="0.5")
+        convert(Slide(slide, *files, 0.5), ConversionPlan(), manifest)
         return manifest
 
     return make
@@ -72,29 +72,26 @@ def slide_store(tmp_path_factory, convert_cells):
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of 512 px of chunks of 64: all proportions as they are, and slides of many blocks are small."""
-    from slideunet.geometry import blocks as blocks_module
-    from slideunet.slides import convert as convert_module
-    from slideunet.sources import lazy_pixels
-    from slideunet.stores import omezarr
+    from making import blocks_of
 
-    for module in (blocks_module, convert_module, omezarr):
-        monkeypatch.setattr(module, "BLOCK", 512)
-    monkeypatch.setattr(omezarr, "CHUNK", 64)
+    from slideunet.sources import lazy_pixels
+
     monkeypatch.setattr(lazy_pixels, "CHUNK", 128)
-    return 512
+    with blocks_of(512):
+        yield 512
 
 
 @pytest.fixture(scope="session")
 def fill_store():
     """Write the pixels (c, y, x) of the blocks that a store in the making lacks."""
-    from slideunet.geometry.blocks import block_at, digest
+    from slideunet.geometry.blocks import BlockGrid, digest
     from slideunet.stores import omezarr
 
     def fill(store, pixels, wanted=None):
         levels = omezarr.open_levels(store.path, "r+")
         for index in store.todo(wanted):
-            region = block_at(pixels.shape, index)
-            block = np.ascontiguousarray(pixels[(..., *region)])
+            region = BlockGrid(pixels.shape)[index]
+            block = np.ascontiguousarray(pixels[..., *region])
             omezarr.write_block(levels, region, block)
             store.record(index, {"digest": digest(block)})
 
@@ -104,6 +101,8 @@ def fill_store():
 @pytest.fixture(scope="session")
 def write_store(fill_store):
     """Write a complete store with its manifest: pixels (c, y, x), labels (y, x), and maps by their names."""
+    from making import write_image, write_label_image
+
     from slideunet.stores import omezarr
     from slideunet.stores.fingerprint import fingerprint
     from slideunet.stores.resumable import building
@@ -118,11 +117,11 @@ def write_store(fill_store):
         ) as store:
             fill_store(store, pixels)
             if labels is not None:
-                omezarr.write_label_image(store.path, name, labels, mpp=facts["mpp"], version=version)
+                write_label_image(store.path, name, labels, mpp=facts["mpp"], version=version)
                 facts[name] = facts.get(name, {}) | {"blocks": block_digests(labels)}
             if maps is not None:
                 planes = np.stack(list(maps.values()))
-                omezarr.write_image(store.path / omezarr.MAPS, planes, **options | {"channels": list(maps)})
+                write_image(store.path / omezarr.MAPS, planes, **options | {"channels": list(maps)})
                 facts["maps"] = {"names": list(maps), "blocks": block_digests(planes)}
             store.finish(facts)
         return manifest

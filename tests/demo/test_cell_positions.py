@@ -5,7 +5,7 @@ from scipy.spatial.distance import cdist
 from slideunet.demo import fluorescence
 from slideunet.demo.cell_positions import DEBRIS, MAX_EXTENT, SOFT_EDGE, bounds, cells_near
 from slideunet.demo.donors import fluorescence_donor
-from slideunet.demo.scene import Region, Scene
+from slideunet.demo.scene import Rectangle, Scene
 
 
 def everywhere(y, x):
@@ -18,17 +18,21 @@ def scene(**changes):
     )
 
 
+def all_of(slide):
+    return Rectangle(0, 0, slide.height, slide.width)
+
+
 def test_no_cell_reaches_farther_than_what_is_drawn_around_a_region():
     for donor_seed in range(12):
         population = fluorescence_donor(donor_seed).population
-        cells = cells_near(scene().region, scene(seed=donor_seed), population, everywhere)
+        cells = cells_near(all_of(scene()), scene(seed=donor_seed), population, everywhere)
         assert len(cells) > 50
         assert bounds(cells).max() <= MAX_EXTENT - SOFT_EDGE + 1e-9
 
 
 def test_living_cells_keep_their_distance_and_touch():
     population = fluorescence_donor(5).population
-    cells = cells_near(scene().region, scene(density=2.0), population, everywhere)
+    cells = cells_near(all_of(scene()), scene(density=2.0), population, everywhere)
     cells = cells[cells["kind"] != DEBRIS]
     points = np.column_stack([cells["y"], cells["x"]])
     apart = cdist(points, points) / (cells["radius"][:, None] + cells["radius"][None])
@@ -40,8 +44,8 @@ def test_living_cells_keep_their_distance_and_touch():
 def test_a_part_sees_the_same_cells_as_the_whole():
     population, slide = fluorescence_donor(5).population, scene()
     habitat = fluorescence.habitat(slide)
-    whole = cells_near(slide.region, slide, population, habitat)
-    part = Region(311, 200, 402, 333)
+    whole = cells_near(all_of(slide), slide, population, habitat)
+    part = Rectangle(311, 200, 402, 333)
     seen = cells_near(part, slide, population, habitat)
     reach = part.grown(MAX_EXTENT)
     inside = (whole["y"] >= reach.top) & (whole["y"] < reach.bottom)
@@ -51,7 +55,7 @@ def test_a_part_sees_the_same_cells_as_the_whole():
 
 
 def test_ids_are_unique_positive_and_belong_to_cells_only():
-    cells = cells_near(scene().region, scene(), fluorescence_donor(5).population, everywhere)
+    cells = cells_near(all_of(scene()), scene(), fluorescence_donor(5).population, everywhere)
     living = cells[cells["kind"] != DEBRIS]
     assert len(np.unique(living["id"])) == len(living)
     assert living["id"].min() > 0
@@ -61,7 +65,10 @@ def test_ids_are_unique_positive_and_belong_to_cells_only():
 def test_density_scales_the_number_of_cells_but_not_the_debris():
     def count(density):
         cells = cells_near(
-            scene().region, scene(density=density), fluorescence_donor(5).population, everywhere
+            all_of(scene()),
+            scene(density=density),
+            fluorescence_donor(5).population,
+            everywhere,
         )
         return int((cells["kind"] != DEBRIS).sum()), int((cells["kind"] == DEBRIS).sum())
 
@@ -73,7 +80,7 @@ def test_density_scales_the_number_of_cells_but_not_the_debris():
 @pytest.mark.parametrize("size", [(1, 1), (17, 300)])
 def test_tiny_slides_have_a_lattice(size):
     cells = cells_near(
-        Region(0, 0, *size),
+        Rectangle(0, 0, *size),
         scene(height=size[0], width=size[1]),
         fluorescence_donor(5).population,
         everywhere,

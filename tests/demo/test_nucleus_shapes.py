@@ -3,9 +3,9 @@ import pytest
 
 from slideunet.demo.cell_positions import CELL, DEBRIS, MAX_EXTENT
 from slideunet.demo.nucleus_shapes import chromatin, paint_labels, stamp
-from slideunet.demo.scene import Region
+from slideunet.demo.scene import Rectangle
 
-FIELD = Region(10, 20, 90, 117)
+FIELD = Rectangle(10, 20, 90, 117)
 
 
 def cell(y, x, radius, *, id_=7, elongation=1.0, angle=0.0, wobble=(0, 0, 0), kind=0):

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.measure import block_reduce
 
-from slideunet.geometry import pyramid
-from slideunet.geometry.pyramid import halve, halved_image, halved_labels, level_shapes, regions
+from slideunet.geometry.blocks import BlockGrid
+from slideunet.geometry.pyramid import halve, halved_image, halved_labels, level_shapes
 
 shapes = st.tuples(st.integers(1, 23), st.integers(1, 23))
 
@@ -24,9 +24,7 @@ def half(shape):
 
 def fill(source, halved, region):
     target = np.zeros((*source.shape[:-2], *half(source.shape[-2:])), source.dtype)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pyramid, "_REGION", region)
-        halve(source, target, halved)
+    halve(source, target, halved, region)
     return target
 
 
@@ -61,7 +59,7 @@ def test_a_block_is_halved_as_the_slide_is(shape, dtype):
     pixels = np.random.default_rng(sum(shape)).uniform(0, 255, (1, *shape)).astype(dtype)
     whole = halved_image(halved_image(halved_image(pixels)))
     parts = np.zeros_like(whole)
-    for rows, columns in regions(shape, 32):
+    for rows, columns in BlockGrid(shape, 32):
         block = halved_image(halved_image(halved_image(pixels[:, rows, columns])))
         top, left = rows.start // 8, columns.start // 8
         parts[:, top : top + block.shape[1], left : left + block.shape[2]] = block
@@ -76,12 +74,3 @@ def test_levels_are_halved_until_the_longer_side_is_small(height, width):
     assert all(max(level[1:]) > 256 for level in levels[:-1])
     for larger, smaller in pairwise(levels):
         assert smaller == (3, *half(larger[1:]))
-
-
-@given(shapes, st.integers(1, 9))
-def test_regions_cover_a_plane_once(shape, block):
-    covered = np.zeros(shape, int)
-    for region in regions(shape, block):
-        covered[region] += 1
-        assert covered[region].size <= block**2
-    assert (covered == 1).all()

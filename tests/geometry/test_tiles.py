@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slideunet.geometry.tiles import mirrored, tile_at, tile_grid, tile_spans
+from slideunet.geometry.tiles import mirrored, tile_grid
 
 sides = st.integers(1, 70)
 depths = st.integers(0, 4)
@@ -55,22 +55,10 @@ def test_what_is_cropped_is_what_is_written(grid):
     np.testing.assert_array_equal(copied, plane)
 
 
-@given(grids())
-@settings(max_examples=60, deadline=None)
-def test_a_tile_by_its_index_is_the_one_of_the_grid(grid):
-    shape, size, halo, multiple = grid
-    rows, columns = (len(tile_spans(side, size, halo, multiple)) for side in shape)
-    by_index = [tile_at(shape, (i, j), size, halo, multiple) for i in range(rows) for j in range(columns)]
-    assert by_index == list(tile_grid(*grid))
-    assert (rows, columns) == tuple(-(-side // size) for side in shape)
-
-
 @pytest.mark.parametrize(("size", "halo"), [(20, 16), (16, 20), (0, 16), (-16, 16), (16, -16), (8, 0)])
 def test_sizes_that_are_no_multiples_are_refused(size, halo):
     with pytest.raises(ValueError, match="multiples of 16"):
         list(tile_grid((50, 50), size, halo, 16))
-    with pytest.raises(ValueError, match="multiples of 16"):
-        tile_at((50, 50), (0, 0), size, halo, 16)
 
 
 @given(st.integers(1, 12), st.integers(0, 60), st.integers(0, 60))

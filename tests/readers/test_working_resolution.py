@@ -11,12 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slideunet.errors import InputError
+from slideunet.geometry.blocks import BlockGrid
 from slideunet.readers.open_source import choose_channels
-from slideunet.readers.working_resolution import open_at, resample_labels
+from slideunet.readers.working_resolution import open_at
 from slideunet.sources.area_average import area_taps, working_shape
 from slideunet.sources.area_average import shrink as shrink_level
 from slideunet.sources.levels import Level
 from slideunet.sources.pixel_size import settle_pixel_size
+from slideunet.truth.label_images import AtCentres
 
 
 def random_pixels(shape, dtype="uint8", seed=0):
@@ -272,7 +274,7 @@ def test_a_slice_of_a_huge_slide_costs_no_more_than_of_a_small_one(tmp_path):
 def test_labels_are_those_at_the_centres(height, width, scale):
     labels = np.arange(1, height * width + 1, dtype="uint32").reshape(height, width)
     shape = working_shape((height, width), scale)
-    result = resample_labels(labels, shape, scale)
+    result = AtCentres(BlockGrid(shape, 7), labels, scale)[:, :]
     assert result.dtype == np.uint32
     for (y, x), value in np.ndenumerate(result):
         centre = min(int((y + 0.5) * scale), height - 1), min(int((x + 0.5) * scale), width - 1)
@@ -287,7 +289,7 @@ def test_labels_and_image_stay_together():
         labels[(y - 40 - 55 * (i // 5)) ** 2 + (x - 40 - 75 * (i % 5)) ** 2 < 20**2] = 255
     for scale in (2.0, 2.7, 3.9):
         image = shrink(labels[None], scale)[0].compute()
-        shrunk = resample_labels(labels, image.shape, scale)
+        shrunk = AtCentres(BlockGrid(image.shape, 100), labels, scale)[:, :]
         assert ((image > 127) != (shrunk > 127)).mean() < 0.02
         np.testing.assert_array_equal(
             shrunk[(image == 0) | (image == 255)], image[(image == 0) | (image == 255)]

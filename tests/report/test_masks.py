@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from making import write_image
 from PIL import Image
 
 from slideunet.errors import DamagedDataError
@@ -25,7 +26,7 @@ EMPTY = "no tissue found; set prediction.tissue: none to force prediction"
 
 def write_store(manifest, pixels, labels, facts):
     path = store_path(manifest)
-    omezarr.write_image(path, pixels, channels=list("rgb")[: len(pixels)], mpp=0.5)
+    write_image(path, pixels, channels=list("rgb")[: len(pixels)], mpp=0.5)
     for name, (plane, level) in labels.items():
         options = {"levels": 1, "first_level": level} if level else {}
         omezarr.write_labels(path / "labels" / name, plane.astype(np.uint32), mpp=0.5, name=name, **options)

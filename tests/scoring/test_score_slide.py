@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from making import blocks_of
 from skimage.filters import threshold_otsu
 
 from slideunet.geometry import blocks as blocks_module
@@ -27,12 +28,12 @@ def slide():
 
 @pytest.mark.parametrize("block", [7, 13, 61, 4096])
 @pytest.mark.parametrize("files", [False, True])
-def test_blocks_do_not_change_the_score(slide, block, files, monkeypatch, tmp_path):
+def test_blocks_do_not_change_the_score(slide, block, files, tmp_path):
     image, truth, probability, cells = slide
     whole = score_slide(*slide, threshold=0.5)
-    monkeypatch.setattr(blocks_module, "BLOCK", block)
     deal = on_disk(tmp_path, 3 * BLOCKS_PER_PART) if files else in_memory
-    score, examples = score_slide(*slide, threshold=0.5, deal=deal)
+    with blocks_of(block):
+        score, examples = score_slide(*slide, threshold=0.5, deal=deal)
     assert (score, examples) == whole
     assert [(e.kind, e.id, e.y, e.x) for e in examples] == [("missed", 2, 30, 40), ("false", 2, 55, 70)]
     grey = image.mean(axis=0, dtype=float)
@@ -80,7 +81,7 @@ class Blocks:
         return part
 
 
-def test_nothing_larger_than_a_block_is_read(slide, monkeypatch):
-    monkeypatch.setattr(blocks_module, "BLOCK", 16)
-    expected = score_slide(*slide, threshold=0.5)
-    assert score_slide(*map(Blocks, slide), threshold=0.5) == expected
+def test_nothing_larger_than_a_block_is_read(slide):
+    with blocks_of(16):
+        expected = score_slide(*slide, threshold=0.5)
+        assert score_slide(*map(Blocks, slide), threshold=0.5) == expected

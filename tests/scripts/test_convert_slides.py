@@ -4,6 +4,7 @@ import tifffile
 import convert_slides
 from slideunet import quarantine
 from slideunet.errors import InputError
+from slideunet.slides.convert import ConversionPlan
 from slideunet.stores import manifests, verified
 
 
@@ -20,17 +21,15 @@ def rows(tmp_path, draw_cells):
     return rows
 
 
-def run(rows, folder, required=("x", "y"), **options):
+def run(rows, folder, required=("x", "y"), **plan):
     convert_slides.main(
         rows=rows,
         slides_folder=folder / "slides",
         manifest=folder / "batch.json",
-        channels=None,
-        ome_zarr="0.5",
+        plan=ConversionPlan(**plan),
         required=required,
         quarantine_folder=folder / "aside",
         threads=2,
-        **{"mpp": None, "shrink_by": 1.0, "ignore_label": None} | options,
     )
     return manifests.read_manifest(folder / "batch.json")
 

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 import skimage.io
 import tifffile
+from making import write_image
 
 from slideunet.errors import InputError
 from slideunet.readers.tiff import decoding
 from slideunet.slides import convert as convert_module
-from slideunet.slides.convert import Slide, convert, read_slide
+from slideunet.slides.convert import ConversionPlan, Slide, convert, read_slide
 from slideunet.slides.statistics import survey
 from slideunet.stores import manifests, omezarr, verified
 from slideunet.stores.resumable import Building
@@ -23,7 +24,7 @@ def manifest(tmp_path):
 def save(path, pixels):
     """Save pixels (c, y, x) in the format of the name."""
     if path.suffix == ".zarr":
-        omezarr.write_image(path, pixels, channels=[f"c{i}" for i in range(len(pixels))], mpp=0.5)
+        write_image(path, pixels, channels=[f"c{i}" for i in range(len(pixels))], mpp=0.5)
     elif path.suffix == ".png":
         skimage.io.imsave(
             path, pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1), check_contrast=False
@@ -34,9 +35,8 @@ def save(path, pixels):
     return path
 
 
-def run(manifest, image, labels=None, mpp=None, channels=None, version="0.5", threads=1):
-    slide = Slide("S1", image, labels, mpp)
-    return convert(slide, manifest, channels=channels, version=version, threads=threads)
+def run(manifest, image, labels=None, mpp=None, threads=1, **plan):
+    return convert(Slide("S1", image, labels, mpp), ConversionPlan(**plan), manifest, threads)
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])

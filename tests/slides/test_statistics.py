@@ -5,8 +5,8 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from making import blocks_of
 
-from slideunet.geometry import blocks as blocks_module
 from slideunet.slides import statistics
 from slideunet.slides.statistics import content, pooled, survey, survey_block
 
@@ -43,8 +43,7 @@ def test_percentiles_of_small_float_slides_are_numpys():
 def test_the_size_of_blocks_does_not_change_the_statistics(shape, dtype, side):
     pixels = np.random.default_rng(sum(shape)).uniform(0, 250, (2, *shape)).astype(dtype)
     whole, _ = survey(pixels)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks_module, "BLOCK", side)
+    with blocks_of(side):
         parts, _ = survey(pixels)
     for one, other in zip(parts, whole, strict=True):
         exact = {"rel": 1e-9, "abs": 1e-9} if dtype == "float32" else {"rel": 0, "abs": 0}

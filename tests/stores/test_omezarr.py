@@ -8,11 +8,12 @@ import pytest
 import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from making import write_image, write_label_image
 from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
 from skimage.measure import block_reduce
 
-from slideunet.geometry.blocks import block_at, block_count, blocks
+from slideunet.geometry.blocks import BlockGrid
 from slideunet.stores import omezarr
 
 VERSIONS = ["0.4", "0.5"]
@@ -32,9 +33,9 @@ def version(request):
 def image(tmp_path, version):
     path = tmp_path / "S1.zarr"
     pixels = draw()
-    assert omezarr.write_image(path, pixels, channels=["r", "g", "b"], mpp=0.25, version=version) == 4
+    assert write_image(path, pixels, channels=["r", "g", "b"], mpp=0.25, version=version) == 4
     labels = (draw(shape=SHAPE[1:]) // 3).astype(np.uint32)
-    omezarr.write_label_image(path, "truth", labels, mpp=0.25, version=version)
+    write_label_image(path, "truth", labels, mpp=0.25, version=version)
     return path
 
 
@@ -71,7 +72,7 @@ def test_its_metadata_is_valid(image, version):
 
 
 def test_without_a_pixel_size_there_is_no_unit(tmp_path, version):
-    omezarr.write_image(tmp_path / "a.zarr", draw(), channels=["r", "g", "b"], mpp=None, version=version)
+    write_image(tmp_path / "a.zarr", draw(), channels=["r", "g", "b"], mpp=None, version=version)
     (multiscales,) = omezarr.metadata(tmp_path / "a.zarr")["multiscales"]
     assert not any("unit" in axis for axis in multiscales["axes"])
     assert multiscales["datasets"][1]["coordinateTransformations"] == [
@@ -84,7 +85,7 @@ def test_without_a_pixel_size_there_is_no_unit(tmp_path, version):
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_each_level_is_the_mean_of_the_one_before(tmp_path, dtype):
     pixels = draw(dtype, (1, 611, 531))
-    levels = omezarr.write_image(tmp_path / "a.zarr", pixels, channels=["grey"], mpp=None)
+    levels = write_image(tmp_path / "a.zarr", pixels, channels=["grey"], mpp=None)
     for level in range(1, levels):
         odd = [(0, 0), *((0, side % 2) for side in pixels.shape[1:])]
         pixels = block_reduce(np.pad(pixels.astype(float), odd, mode="edge"), (1, 2, 2), np.mean)
@@ -107,9 +108,7 @@ def test_labels_are_never_mixed(image):
 def test_dask_and_numpy_inputs_give_the_same_store(tmp_path, chunks, version):
     pixels = draw()
     for name, source in (("numpy", pixels), ("dask", da.from_array(pixels, chunks=chunks))):
-        omezarr.write_image(
-            tmp_path / f"{name}.zarr", source, channels=["r", "g", "b"], mpp=None, version=version
-        )
+        write_image(tmp_path / f"{name}.zarr", source, channels=["r", "g", "b"], mpp=None, version=version)
     for one, other in zip(
         *(omezarr.arrays(tmp_path / f"{name}.zarr").values() for name in ("numpy", "dask")), strict=True
     ):
@@ -126,7 +125,7 @@ def test_a_lazy_image_is_computed_once(tmp_path):
         return block
 
     source = da.zeros((1, 700, 900), chunks=(1, 300, 300), dtype=np.uint8).map_blocks(compute, dtype=np.uint8)
-    omezarr.write_image(tmp_path / "a.zarr", source, channels=["grey"], mpp=None)
+    write_image(tmp_path / "a.zarr", source, channels=["grey"], mpp=None)
     assert sorted(calls) == sorted(set(calls))
     assert len(calls) == 9
 
@@ -134,7 +133,7 @@ def test_a_lazy_image_is_computed_once(tmp_path):
 @pytest.mark.parametrize("height", [600, 4097])
 def test_black_chunks_are_written_too(tmp_path, height, version):
     black = np.zeros((1, height, 20), np.uint8)
-    omezarr.write_image(tmp_path / "a.zarr", black, channels=["grey"], mpp=None, version=version)
+    write_image(tmp_path / "a.zarr", black, channels=["grey"], mpp=None, version=version)
     for folder, array in omezarr.arrays(tmp_path / "a.zarr").items():
         assert set(omezarr.chunk_files(array)) == files_of(folder)
 
@@ -142,9 +141,7 @@ def test_black_chunks_are_written_too(tmp_path, height, version):
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 1, 300), (1, 257, 1)])
 def test_the_smallest_images(tmp_path, shape, version):
     pixels = draw("uint8", shape)
-    levels = omezarr.write_image(
-        tmp_path / "a.zarr", pixels, channels=["a"] * shape[0], mpp=1.0, version=version
-    )
+    levels = write_image(tmp_path / "a.zarr", pixels, channels=["a"] * shape[0], mpp=1.0, version=version)
     assert levels == (1 if max(shape) <= 256 else 2)
     np.testing.assert_array_equal(omezarr.open_level(tmp_path / "a.zarr", 0)[:], pixels)
 
@@ -170,9 +167,7 @@ def test_label_images_are_listed_without_unfinished_ones(image):
 
 
 def test_an_unfinished_store_bears_its_final_name(tmp_path, version):
-    omezarr.write_image(
-        tmp_path / "S1.zarr.partial", draw(), channels=["r", "g", "b"], mpp=None, version=version
-    )
+    write_image(tmp_path / "S1.zarr.partial", draw(), channels=["r", "g", "b"], mpp=None, version=version)
     assert omezarr.metadata(tmp_path / "S1.zarr.partial")["multiscales"][0]["name"] == "S1"
     omezarr.write_labels(
         tmp_path / ".cells.partial", np.ones((4, 4), np.uint32), mpp=None, version=version, name="cells"
@@ -217,7 +212,7 @@ def test_a_slide_of_several_blocks_is_what_one_block_would_be(tmp_path, shape, v
     pixels = np.random.default_rng(1).integers(0, 255, shape).astype(np.uint8)
     path = tmp_path / "S1.zarr"
     channels = ["r", "g", "b"][: shape[0]]
-    levels = omezarr.write_image(path, pixels, channels=channels, mpp=0.25, version=version)
+    levels = write_image(path, pixels, channels=channels, mpp=0.25, version=version)
     check_large(path, pixels)
     (image, *_) = Reader(parse_url(path))()
     assert len(image.data) == levels
@@ -250,9 +245,9 @@ def test_blocks_may_be_written_in_any_order_and_twice(tmp_path, small_blocks, sh
     path = tmp_path / f"{len(list(tmp_path.iterdir()))}.zarr"
     omezarr.create_image(path, pixels.shape, pixels.dtype, channels=["a", "b"], mpp=None, version=version)
     levels = omezarr.open_levels(path, "r+")
-    order = list(range(block_count(shape)))
+    order = list(range(len(BlockGrid(shape))))
     for index in [*random.sample(order, len(order)), random.choice(order)]:
-        region = block_at(shape, index)
+        region = BlockGrid(shape)[index]
         omezarr.write_block(levels, region, pixels[(..., *region)])
     omezarr.finish_levels(path)
     found = omezarr.arrays(path)
@@ -266,7 +261,7 @@ def test_writing_a_block_touches_no_file_of_another(tmp_path, small_blocks, vers
     path = tmp_path / "a.zarr"
     omezarr.create_image(path, shape, np.dtype("uint8"), channels=["a"], mpp=None, version=version)
     levels, owned = omezarr.open_levels(path, "r+"), {}
-    for index, region in blocks(shape):
+    for index, region in enumerate(BlockGrid(shape)):
         before = {file for file in path.rglob("*") if file.is_file()}
         omezarr.write_block(
             levels, region, np.full([1, *(part.stop - part.start for part in region)], 3, "u1")

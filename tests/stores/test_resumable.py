@@ -392,7 +392,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from slideunet.stores import omezarr
-from slideunet.geometry.blocks import block_at, block_count, digest
+from slideunet.geometry.blocks import BlockGrid, digest
 from slideunet.stores.resumable import building
 
 manifest, shape, seed = Path(sys.argv[1]), (1, 9000, 40), 7
@@ -403,9 +403,9 @@ print("ready", flush=True)
 sys.stdin.readline()
 with building(manifest, "0" * 64, create, part=number if parts > 1 else None) as store:
     levels = omezarr.open_levels(store.path, "r+")
-    count = block_count(shape)
+    count = len(BlockGrid(shape))
     for index in store.todo(range(count * number // parts, count * (number + 1) // parts)):
-        region = block_at(shape, index)
+        region = BlockGrid(shape)[index]
         omezarr.write_block(levels, region, pixels[(..., *region)])
         store.record(index, {"digest": digest(pixels[(..., *region)])})
         print(index, flush=True)
@@ -538,7 +538,7 @@ import subprocess, sys
 from pathlib import Path
 import numpy as np
 from slideunet.stores import omezarr, verified
-from slideunet.geometry.blocks import block_at, digest
+from slideunet.geometry.blocks import BlockGrid, digest
 from slideunet.stores.resumable import building
 from slideunet.logs import log_to
 
@@ -553,7 +553,7 @@ def build():
     with building(manifest, "0" * 64, create) as store:
         levels = omezarr.open_levels(store.path, "r+")
         for index in store.todo():
-            region = block_at(pixels.shape, index)
+            region = BlockGrid(pixels.shape)[index]
             omezarr.write_block(levels, region, pixels[(..., *region)])
             store.record(index, {"digest": digest(pixels[(..., *region)])})
             done.append(index)

@@ -10,6 +10,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from making import blocks_of
 from PIL import Image
 from scipy import ndimage
 from skimage.draw import disk
@@ -280,7 +281,8 @@ def test_labels_at_the_working_resolution(tmp_path, scale):
 def test_components_are_those_of_the_whole_image(ids, side):
     """Numbered in the same order, whatever squares they were found in."""
     expected, count = label(ids, connectivity=2, return_num=True)
-    components = find_components(ids, side)
+    with blocks_of(side):
+        components = find_components(ids)
     np.testing.assert_array_equal(components[:, :], expected)
     np.testing.assert_array_equal(components[3:17, 5:], expected[3:17, 5:])
     assert len(components.ids) == count
@@ -297,7 +299,8 @@ def test_a_spiral_through_all_squares_is_one_component():
         for _ in range(length):
             y, x = y + dy, x + dx
             spiral[y, x] = 1
-    assert len(find_components(spiral, 7).ids) == label(spiral, connectivity=2).max() == 1
+    with blocks_of(7):
+        assert len(find_components(spiral).ids) == label(spiral, connectivity=2).max() == 1
 
 
 @pytest.mark.parametrize("kind", ["labels", "mask", "gaps", "scattered"])
@@ -309,8 +312,8 @@ def test_labels_of_large_images_are_lazy_and_the_same(tmp_path, monkeypatch, kin
     shape = tuple(int(np.ceil(n / scale)) for n in SHAPE)
     whole = open_truth(path, SHAPE, scale=scale, working_shape=shape)
     monkeypatch.setattr(open_truth_module, "WHOLE", 0)
-    monkeypatch.setattr(open_truth_module, "BLOCK", 13)
-    lazy = open_truth(path, SHAPE, scale=scale, working_shape=shape)
+    with blocks_of(13):
+        lazy = open_truth(path, SHAPE, scale=scale, working_shape=shape)
     assert isinstance(whole.labels, np.ndarray)
     assert isinstance(lazy.labels, dask.array.Array)
     assert (lazy.warnings, lazy.count) == (whole.warnings, whole.count)
@@ -319,11 +322,13 @@ def test_labels_of_large_images_are_lazy_and_the_same(tmp_path, monkeypatch, kin
     np.testing.assert_array_equal(lazy.labels[5:19, 3:].compute(), whole.labels[5:19, 3:])
 
 
-def test_a_wrong_value_far_from_the_first_block_is_placed(tmp_path, monkeypatch):
-    monkeypatch.setattr(open_truth_module, "BLOCK", 16)
+def test_a_wrong_value_far_from_the_first_block_is_placed(tmp_path):
     labels = cells(1, 2, dtype="int16")
     labels[37, 51] = -5
-    with pytest.raises(InputError, match=r"1 values are negative.* the first is -5 at y 37, x 51"):
+    with (
+        blocks_of(16),
+        pytest.raises(InputError, match=r"1 values are negative.* the first is -5 at y 37, x 51"),
+    ):
         open_truth(save(tmp_path / "m.tif", labels), SHAPE)
 
 

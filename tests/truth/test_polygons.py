@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from making import blocks_of
 from matplotlib.path import Path as Outline
 from skimage.measure import find_contours
 
 from slideunet.errors import InputError
 from slideunet.truth import open_truth as open_truth_module
-from slideunet.truth import polygons
 from slideunet.truth.ignore_label import IGNORE_LABEL, cells_alone
 from slideunet.truth.open_truth import open_truth
 
@@ -165,9 +165,7 @@ def test_polygons_of_large_images_are_drawn_square_by_square(tmp_path_factory, s
     path = write(tmp_path_factory.mktemp("star") / "c.geojson", [polygon(ring) for ring in rings])
     shape = int(SHAPE[0] / scale), int(SHAPE[1] / scale)
     whole = open_truth(path, SHAPE, scale=scale, working_shape=shape)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(polygons, "BLOCK", side)
-        patch.setattr(open_truth_module, "BLOCK", side)
+    with pytest.MonkeyPatch.context() as patch, blocks_of(side):
         patch.setattr(open_truth_module, "WHOLE", 0)
         lazy = open_truth(path, SHAPE, scale=scale, working_shape=shape)
     assert (lazy.warnings, lazy.count) == (whole.warnings, whole.count)

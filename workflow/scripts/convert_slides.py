@@ -9,8 +9,7 @@ from slideunet import quarantine
 from slideunet.batch import each_slide, finish_batch
 from slideunet.errors import DamagedDataError, InputError
 from slideunet.logs import log_to
-from slideunet.slides.convert import Channels, convert, read_slide
-from slideunet.stores.ngff_metadata import Version
+from slideunet.slides.convert import ConversionPlan, convert, read_slide
 
 
 def main(
@@ -18,11 +17,7 @@ def main(
     rows: Sequence[Mapping[str, Any]],
     slides_folder: Path,
     manifest: Path,
-    channels: Channels,
-    mpp: float | None,
-    shrink_by: float,
-    ignore_label: int | None,
-    ome_zarr: Version,
+    plan: ConversionPlan,
     required: Collection[str],
     quarantine_folder: Path,
     threads: int = 1,
@@ -35,16 +30,7 @@ def main(
 
     def convert_one(slide: str, row: Mapping[str, Any]) -> bool:
         try:
-            return convert(
-                read_slide(row),
-                slides_folder / f"{slide}.json",
-                channels=channels,
-                version=ome_zarr,
-                mpp=mpp,
-                shrink_by=shrink_by,
-                ignore_label=ignore_label,
-                threads=threads,
-            )
+            return convert(read_slide(row), plan, slides_folder / f"{slide}.json", threads)
         except (InputError, DamagedDataError) as error:
             if slide in required:
                 raise
@@ -68,11 +54,13 @@ if __name__ == "__main__":
             rows=snakemake.params.rows,
             slides_folder=Path(snakemake.params.slides_folder),
             manifest=Path(snakemake.output.manifest),
-            channels=snakemake.params.channels,
-            mpp=snakemake.params.mpp,
-            shrink_by=snakemake.params.shrink_by,
-            ignore_label=snakemake.params.ignore_label,
-            ome_zarr=snakemake.params.ome_zarr,
+            plan=ConversionPlan(
+                channels=snakemake.params.channels,
+                mpp=snakemake.params.mpp,
+                shrink_by=snakemake.params.shrink_by,
+                ignore_label=snakemake.params.ignore_label,
+                version=snakemake.params.ome_zarr,
+            ),
             required=snakemake.params.required,
             quarantine_folder=Path(snakemake.params.quarantine_folder),
             threads=snakemake.threads,

@@ -3,7 +3,8 @@
 import logging
 from pathlib import Path
 
-from slideunet.demo.cohort import read_drawings, write_drawing
+from slideunet.demo.cohort import read_drawings
+from slideunet.demo.write_files import write_slide
 from slideunet.logs import log_to
 
 
@@ -17,7 +18,7 @@ def main(*, sheet: Path) -> None:
     """
     drawings = read_drawings(sheet)
     for drawing in drawings:
-        write_drawing(drawing)
+        write_slide(drawing.scene, drawing.image, drawing.labels)
     logging.info(f"Drew {len(drawings)} slides of {sheet}.")
 
 

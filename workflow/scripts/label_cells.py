@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ from slideunet.cells.separation.label_slide import cells_fingerprint, label_slid
 from slideunet.clusters import Workers
 from slideunet.logs import log_to
 from slideunet.model_json import read_model_facts
-from slideunet.stores.manifests import read_manifest
+from slideunet.stores.manifests import is_current, read_fingerprint, read_manifest
 from slideunet.stores.ngff_metadata import Version
 
 
@@ -54,17 +55,12 @@ def main(
     with Workers(dask, threads, memory_mb) as workers:
 
         def label(slide: str, prediction: Path) -> bool:
-            known = read_manifest(prediction)
-            wanted = cells_fingerprint(known, decoding, ome_zarr)
-            if known.get("cells", {}).get("fingerprint") == wanted:
+            facts = read_manifest(prediction)
+            wanted = cells_fingerprint(facts, decoding, ome_zarr)
+            if is_current(prediction, wanted, partial(read_fingerprint, name="cells")):
                 return False
-            label_slide(
-                prediction,
-                wanted,
-                decoding=decoding,
-                version=ome_zarr,
-                client=workers.client_for(known["shape"]),
-            )
+            client = workers.client_for(facts["shape"])
+            label_slide(prediction, wanted, decoding=decoding, version=ome_zarr, client=client)
             return True
 
         done = each_slide({slide: predictions_folder / f"{slide}.json" for slide in slides}, label)

@@ -10,7 +10,7 @@ from slideunet.cells.export.export_slide import export_cells, export_fingerprint
 from slideunet.cells.export.parquet import table_fingerprint
 from slideunet.clusters import Workers
 from slideunet.logs import log_to
-from slideunet.stores.manifests import read_manifest, write_manifest
+from slideunet.stores.manifests import is_current, read_manifest, write_manifest
 
 
 def main(
@@ -47,7 +47,7 @@ def main(
             image, prediction = slides_folder / f"{slide}.json", predictions_folder / f"{slide}.json"
             polygons = table.with_suffix(".geojson.gz")
             wanted = export_fingerprint(image, prediction)
-            if polygons.is_file() and table_fingerprint(table) == wanted:
+            if is_current(table, wanted, table_fingerprint, beside=[polygons]):
                 return False
             client = workers.client_for(read_manifest(image)["shape"])
             export_cells(image, prediction, table, polygons, wanted, client)

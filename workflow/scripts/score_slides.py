@@ -1,7 +1,6 @@
 """Compare the predicted cells of every labelled slide of a batch with its truth."""
 
 import contextlib
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,14 +8,14 @@ from typing import Any
 
 from slideunet import __version__
 from slideunet.batch import each_slide, finish_batch, read_batch
-from slideunet.geometry.blocks import block_count
+from slideunet.geometry.blocks import BlockGrid
 from slideunet.logs import log_to
 from slideunet.scoring.error_examples import Example
 from slideunet.scoring.external_grouping import in_memory, on_disk
 from slideunet.scoring.otsu_baseline import Polarity
 from slideunet.scoring.score_slide import METRICS_VERSION, Score, score_slide
 from slideunet.stores.fingerprint import fingerprint
-from slideunet.stores.manifests import read_manifest, write_manifest
+from slideunet.stores.manifests import is_current, read_manifest, write_manifest
 from slideunet.stores.verified import open_image_store, open_label_store
 
 
@@ -74,7 +73,7 @@ def score_once(slide: str, truth: Path, prediction: Path, target: Path, polarity
 def score(slide: Path, prediction: Path, polarity: Polarity, folder: Path) -> tuple[Score, list[Example]]:
     """Score one slide, given the manifests of its image and of its prediction, and a folder for its files."""
     truth = open_label_store(slide, "truth")
-    n_blocks = block_count(truth.shape)
+    n_blocks = len(BlockGrid(truth.shape))
     return score_slide(
         open_image_store(slide),
         truth,
@@ -106,14 +105,6 @@ def fingerprint_of(slide: dict[str, Any], prediction: dict[str, Any], polarity: 
         polarity=polarity,
         code=[__version__, METRICS_VERSION],
     )
-
-
-def is_current(path: Path, known: str) -> bool:
-    """Whether the scores at `path` are whole and carry the fingerprint `known`."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8")).get("fingerprint") == known
-    except (FileNotFoundError, ValueError):
-        return False
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slideunet.batch import each_slide, read_batch
-from slideunet.cells.export.ome_tiff import read_fingerprint, write_ome_tiff
+from slideunet.cells.export.ome_tiff import image_fingerprint, write_ome_tiff
 from slideunet.logs import log_to
-from slideunet.stores.manifests import read_manifest, write_manifest
+from slideunet.stores.manifests import is_current, read_manifest, write_manifest
 
 
 def main(*, slides: Sequence[str], predictions_folder: Path, cells_folder: Path, manifest: Path) -> None:
@@ -27,14 +27,14 @@ def main(*, slides: Sequence[str], predictions_folder: Path, cells_folder: Path,
 
     def share(slide: str, path: Path) -> bool:
         prediction = predictions_folder / f"{slide}.json"
-        if read_fingerprint(path) == read_manifest(prediction)["cells"]["fingerprint"]:
+        if is_current(path, read_manifest(prediction)["cells"]["fingerprint"], image_fingerprint):
             return False
         write_ome_tiff(prediction, path)
         return True
 
     done = each_slide({slide: cells_folder / f"{slide}.ome.tif" for slide in slides}, share)
     logging.info(f"Label images written: {sum(done.values())} of {len(done)}, the others were up to date")
-    write_manifest(manifest, {slide: read_fingerprint(cells_folder / f"{slide}.ome.tif") for slide in done})
+    write_manifest(manifest, {slide: image_fingerprint(cells_folder / f"{slide}.ome.tif") for slide in done})
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pandas as pd
 
 from slideunet.logs import log_to
 from slideunet.model_json import encoder_source, read_model_facts, training_fingerprint
+from slideunet.stores.manifests import is_current
 
 
 def main(
@@ -45,7 +46,7 @@ def main(
     finished = [
         state / path.name for path in (history, curves, patches, facts.with_name("model.safetensors"), facts)
     ]
-    if all(path.is_file() for path in finished):
+    if is_current(state, known[:16], lambda folder: folder.name, beside=finished):
         logging.info(f"This training is finished already: {state}")
     else:
         from slideunet.network.training.train import train_model

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from slideunet.cells.export.ome_tiff import read_fingerprint, write_ome_tiff
+from slideunet.cells.export.ome_tiff import image_fingerprint, write_ome_tiff
 from slideunet.errors import DamagedDataError
 from slideunet.readers.open_source import open_image
 from slideunet.stores import manifests, omezarr
@@ -51,13 +51,13 @@ def test_a_reader_finds_the_pixel_size(predicted, tmp_path):
 
 def test_it_says_what_it_was_made_from(predicted, tmp_path):
     path = tmp_path / "S1.ome.tif"
-    assert read_fingerprint(path) is None
+    assert image_fingerprint(path) is None
     write_ome_tiff(predicted((90, 70)), path)
-    assert read_fingerprint(path) == "f" * 64
+    assert image_fingerprint(path) == "f" * 64
     tifffile.imwrite(path, np.zeros((3, 3), np.uint8), software="another")
-    assert read_fingerprint(path) is None
+    assert image_fingerprint(path) is None
     path.write_bytes(b"no TIFF")
-    assert read_fingerprint(path) is None
+    assert image_fingerprint(path) is None
 
 
 def test_a_damaged_store_leaves_no_file(predicted, tmp_path):

@@ -1,11 +1,9 @@
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from slideunet.cells.measurement.neighbours import blocks_around, count_neighbours, radius
-from slideunet.geometry import blocks as blocks_module
+from slideunet.cells.measurement.neighbours import count_neighbours, radius
 
 # Many pairs at exactly the distance that is asked for: 3-4-5 triangles.
 points = hnp.arrays(np.float64, st.tuples(st.integers(0, 25), st.just(2)), elements=st.integers(0, 40))
@@ -35,19 +33,3 @@ def test_neither_cuts_nor_places_change_the_count(centres, cut, shift):
 def test_the_radius_is_in_micrometres_where_they_are_known():
     assert radius(0.25) == 100.0
     assert radius(0.5) == radius(None) == 50.0
-
-
-@pytest.mark.parametrize("reach", [1.0, 512.0, 513.0, 2000.0])
-def test_no_block_within_reach_is_missed(small_blocks, reach):
-    shape = (2000, 1100)
-    for index, (rows, columns) in blocks_module.blocks(shape):
-        near = set()
-        for other, (other_rows, other_columns) in blocks_module.blocks(shape):
-            apart = [
-                max(a.start - b.stop, b.start - a.stop, 0)
-                for a, b in ((rows, other_rows), (columns, other_columns))
-            ]
-            if other != index and np.hypot(*apart) < reach:
-                near.add(other)
-        assert near <= set(blocks_around(shape, index, reach))
-        assert index not in blocks_around(shape, index, reach)

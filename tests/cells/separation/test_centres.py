@@ -58,10 +58,10 @@ def test_a_part_with_enough_around_it_is_divided_as_the_whole(true_maps, touchin
     maps = true_maps(np.rot90(touching_cells(seed, (420, 330), 160), turns), noise, seed)
     foreground = maps["foreground"] >= 128
     others = [maps[name] for name in HEADS["centres"]]
-    whole = centres.divide(foreground, *others, (7, 9))
+    whole = centres.separate_by_centres(foreground, *others, (7, 9))
     window = (slice(40, 330), slice(30, 300))
     inner = (slice(130, 170), slice(120, 160))
-    part = centres.divide(foreground[window], *(other[window] for other in others), (47, 39))
+    part = centres.separate_by_centres(foreground[window], *(other[window] for other in others), (47, 39))
     zones = [
         (slice(0, centres.ZONE), slice(None)), (slice(-centres.ZONE, None), slice(None)),
         (slice(None), slice(0, centres.ZONE)), (slice(None), slice(-centres.ZONE, None)),
@@ -79,7 +79,7 @@ def test_what_reaches_into_the_zone_makes_a_part_unsure(true_maps):
     labels = np.zeros((300, 300), np.int32)
     labels[disk((150, 150), 20, shape=labels.shape)] = 1
     maps = true_maps(labels)
-    division = centres.divide(labels > 0, maps["centre"], maps["dy"], maps["dx"], (0, 0))
+    division = centres.separate_by_centres(labels > 0, maps["centre"], maps["dy"], maps["dx"], (0, 0))
     inner = (slice(140, 160), slice(140, 160))
     assert division.unsure(inner, [(slice(0, 100), slice(None))]) == 0
     assert division.unsure(inner, [(slice(0, 132), slice(None))]) == 1
@@ -91,7 +91,7 @@ def test_a_foreground_without_any_centre_is_one_cell_per_component():
     foreground = np.zeros((60, 60), bool)
     foreground[5:15, 5:30] = foreground[30:50, 8:12] = True
     nothing = np.zeros((60, 60), np.uint8)
-    labels = centres.divide(foreground, nothing, nothing, nothing, (0, 0)).labels
+    labels = centres.separate_by_centres(foreground, nothing, nothing, nothing, (0, 0)).labels
     assert partition(labels) == partition(ndi.label(foreground)[0])
 
 

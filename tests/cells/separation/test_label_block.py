@@ -2,23 +2,24 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from making import blocks_of
+from oracles import number_by_blocks
 from scipy import ndimage as ndi
 
 from slideunet.cells.separation import label_block as label_block_module
 from slideunet.cells.separation.decoding import Decoding
-from slideunet.cells.separation.numbering import number_by_blocks
 from slideunet.cells.separation.separate import separate
-from slideunet.geometry import blocks as blocks_module
+from slideunet.geometry.blocks import BlockGrid
 
 SIDE = 64
 
 
 @pytest.fixture(autouse=True)
 def tiny_blocks(monkeypatch):
-    for module in (blocks_module, label_block_module):
-        monkeypatch.setattr(module, "BLOCK", SIDE)
     monkeypatch.setattr(label_block_module, "MARGIN", 16)
     monkeypatch.setattr(label_block_module, "LARGEST_MARGIN", 64)
+    with blocks_of(SIDE):
+        yield
 
 
 def draw(shape, seed, sigma):
@@ -45,19 +46,17 @@ def label_all(maps, order=None, method="watershed", **options):
     maps = maps if isinstance(maps, dict) else {"foreground": maps}
     decoding = Decoding(0.5, method, **options)
     shape = maps["foreground"].shape
-    places = range(blocks_module.block_count(shape))
+    grid = BlockGrid(shape)
+    places = range(len(grid))
     found = {i: label_block_module.label_block(InMemory(maps), i, decoding) for i in order or places}
     ordered = {
-        i: label_block_module.keys_of_block(
-            [found[j].keys for j in label_block_module.neighbours(shape, i)], i
-        )
-        for i in places
+        i: label_block_module.keys_of_block([found[j].keys for j in grid.neighbours(i)], i) for i in places
     }
     first = np.cumsum([1, *(len(ordered[i]) for i in places)])[:-1]
     labels = np.zeros(shape, np.uint32)
     for i in places:
         ids = label_block_module.ids_of_cells(found[i].keys, ordered, first)
-        labels[blocks_module.block_at(shape, i)] = np.concatenate([[0], ids])[found[i].labels]
+        labels[grid[i]] = np.concatenate([[0], ids])[found[i].labels]
     return labels, found
 
 
@@ -109,7 +108,7 @@ def test_wild_maps_are_separated_alike_or_said_to_be_unfinished(true_maps, touch
 
 def test_the_order_of_the_blocks_does_not_matter():
     probability = draw((200, 190), 3, 2.0)
-    order = np.random.default_rng(0).permutation(blocks_module.block_count(probability.shape)).tolist()
+    order = np.random.default_rng(0).permutation(len(BlockGrid(probability.shape))).tolist()
     np.testing.assert_array_equal(label_all(probability, order)[0], label_all(probability)[0])
 
 
@@ -150,28 +149,15 @@ def test_empty_and_full_slides(value):
     assert set(np.unique(labels)) == ({0} if value == 0 else set(range(1, int(labels.max()) + 1)))
 
 
-def test_boxes_are_those_of_the_cells_in_the_slide():
-    probability = draw((150, 180), 5, 2.0)
-    labels, found = label_all(probability)
-    places = ndi.find_objects(labels.astype(np.int32))
-    for index, block in found.items():
-        for number, box in enumerate(block.boxes, start=1):
-            region = labels[blocks_module.block_at(labels.shape, index)]
-            (cell,) = np.unique(region[block.labels == number])
-            rows, columns = places[cell - 1]
-            assert box.tolist() == [rows.start, columns.start, rows.stop, columns.stop]
-
-
-@given(st.integers(1, 300), st.integers(1, 300))
-@settings(max_examples=50, deadline=None)
-def test_neighbours_are_the_blocks_that_touch(height, width):
-    count = blocks_module.block_count((height, width))
-    for index in range(count):
-        rows, columns = blocks_module.block_at((height, width), index)
-        touching = [
-            other
-            for other, (r, c) in blocks_module.blocks((height, width))
-            if r.start <= rows.stop and r.stop >= rows.start
-            and c.start <= columns.stop and c.stop >= columns.start
-        ]  # fmt: skip
-        assert label_block_module.neighbours((height, width), index) == touching
+def test_the_reach_of_a_block_is_how_far_its_own_cells_extend_beyond_it():
+    labels, found = label_all(draw((150, 180), 5, 2.0))
+    boxes = ndi.find_objects(labels.astype(np.int32))
+    centres = ndi.center_of_mass(labels > 0, labels, range(1, len(boxes) + 1))
+    beyond = dict.fromkeys(found, 0)
+    grid = BlockGrid(labels.shape)
+    for box, centre in zip(boxes, np.floor(np.array(centres) + 1e-9).astype(int), strict=True):
+        (index,) = grid.touching(tuple(slice(place, place + 1) for place in centre))
+        for part, own in zip(box, grid[index], strict=True):
+            beyond[index] = max(beyond[index], own.start - part.start, part.stop - own.stop)
+    assert {index: block.reach for index, block in found.items()} == beyond
+    assert max(beyond.values()) > 5

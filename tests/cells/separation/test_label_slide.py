@@ -1,12 +1,11 @@
 import numpy as np
 import pytest
+from oracles import number_by_blocks
 from scipy import ndimage as ndi
 
-from slideunet.cells.separation import label_block as label_block_module
 from slideunet.cells.separation import label_slide as label_slide_module
 from slideunet.cells.separation.decoding import Decoding
-from slideunet.cells.separation.label_slide import cells_fingerprint, label_slide
-from slideunet.cells.separation.numbering import number_by_blocks
+from slideunet.cells.separation.label_slide import cells_fingerprint, check_count, label_slide
 from slideunet.cells.separation.separate import separate
 from slideunet.errors import DamagedDataError, MachineError
 from slideunet.stores import locks, manifests, omezarr, verified
@@ -15,8 +14,7 @@ SIDE = 512
 
 
 @pytest.fixture
-def prediction(tmp_path, write_store, small_blocks, monkeypatch):
-    monkeypatch.setattr(label_block_module, "BLOCK", small_blocks)
+def prediction(tmp_path, write_store, small_blocks):
     noise = ndi.gaussian_filter(np.random.default_rng(0).normal(size=(700, 1100)), 3)
     probability = (127 + 127 * noise / abs(noise).max()).astype(np.uint8)
     return write_store(tmp_path / "S1.json", probability[None], fingerprint="p", mpp=0.5)
@@ -156,3 +154,9 @@ def test_the_fingerprint_depends_on_prediction_and_parameters():
     others += [known(version="0.4"), known(merge_ratio=0.8), known(min_probability=0.7)]
     assert len({known(), *others}) == 8
     assert known() == known()
+
+
+def test_more_cells_than_can_be_numbered_are_refused():
+    check_count(2**32 - 1)
+    with pytest.raises(OverflowError, match="4294967296"):
+        check_count(2**32)

@@ -40,7 +40,7 @@ def partition(labels):
 @given(st.tuples(st.integers(1, 40), st.integers(1, 40)), st.integers(0, 10**6), st.sampled_from([0, 1, 3]))
 def test_without_joining_the_cells_are_the_basins_of_a_flood(shape, seed, sigma):
     foreground, height = rough(shape, seed, sigma)
-    assert partition(watershed_module.divide(foreground, height, 1.1, (0, 0)).labels) == partition(
+    assert partition(watershed_module.flood(foreground, height, 1.1, (0, 0)).labels) == partition(
         flooded(foreground, height)
     )
 
@@ -49,7 +49,7 @@ def test_without_joining_the_cells_are_the_basins_of_a_flood(shape, seed, sigma)
 @given(st.tuples(st.integers(1, 60), st.integers(1, 60)), st.integers(0, 10**6))
 def test_when_everything_is_joined_the_cells_are_the_components(shape, seed):
     foreground, height = rough(shape, seed)
-    division = watershed_module.divide(foreground, height, 0.0, (0, 0))
+    division = watershed_module.flood(foreground, height, 0.0, (0, 0))
     assert partition(division.labels) == partition(ndi.label(foreground)[0])
     assert len(set(division.components)) == len(division.components)
 
@@ -77,7 +77,7 @@ def test_two_cells_of_a_component_have_a_valley_between_them(seed, ratio):
         if lower != higher and (saddle >> 32) >= ratio * (top[lower] >> 32):
             cell = {b: higher if own == lower else own for b, own in cell.items()}
     joined = np.vectorize({0: 0, **cell}.__getitem__)(basins)
-    assert partition(watershed_module.divide(foreground, height, ratio, (0, 0)).labels) == partition(joined)
+    assert partition(watershed_module.flood(foreground, height, ratio, (0, 0)).labels) == partition(joined)
 
 
 @given(st.integers(0, 10**6), st.tuples(st.integers(0, 2**31), st.integers(0, 2**31)))
@@ -85,8 +85,8 @@ def test_two_cells_of_a_component_have_a_valley_between_them(seed, ratio):
 def test_plateaus_are_divided_alike_wherever_the_window_begins(seed, origin):
     foreground, _ = rough((50, 60), seed)
     flat = np.full((50, 60), 7, np.uint16)
-    whole = watershed_module.divide(foreground, flat, 1.1, origin).labels
-    part = watershed_module.divide(foreground[5:], flat[5:], 1.1, (origin[0] + 5, origin[1])).labels
+    whole = watershed_module.flood(foreground, flat, 1.1, origin).labels
+    part = watershed_module.flood(foreground[5:], flat[5:], 1.1, (origin[0] + 5, origin[1])).labels
     # A pixel climbs to a peak; where that path stays away from the cut, it is the same.
     cut = np.unique(whole[:6])
     inside = ~np.isin(whole[5:], cut)
@@ -106,6 +106,6 @@ def test_smoothing_is_that_of_scipy(dtype):
 @pytest.mark.parametrize("shape", [(0, 5), (1, 1), (3, 1)])
 def test_tiny_and_empty_images(shape):
     for value in (False, True):
-        division = watershed_module.divide(np.full(shape, value), np.zeros(shape, np.uint16), 0.9, (0, 0))
+        division = watershed_module.flood(np.full(shape, value), np.zeros(shape, np.uint16), 0.9, (0, 0))
         assert division.labels.shape == shape
         assert division.labels.max(initial=0) == int(value and shape[0] > 0)

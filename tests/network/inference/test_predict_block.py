@@ -8,7 +8,7 @@ import distributed
 import numpy as np
 import pytest
 
-from slideunet.geometry.blocks import block_at, digest
+from slideunet.geometry.blocks import BlockGrid, digest
 from slideunet.network.inference import predict_block as predict_block_module
 from slideunet.network.inference.predict_block import Task, measure_halo, predict_block
 from slideunet.slides.statistics import survey
@@ -56,7 +56,7 @@ def opened(monkeypatch):
 
 def test_a_block_is_written_into_all_its_levels_and_into_no_other(task):
     facts = predict_block(task, 1)
-    rows, columns = block_at(SHAPE, 1)
+    rows, columns = BlockGrid(SHAPE)[1]
     levels = omezarr.open_levels(task.store)
     found = levels[0][:]
     assert facts["digest"] == digest(found[:, rows, columns])
@@ -96,7 +96,7 @@ def test_a_short_halo_is_compared_with_the_exact_one(task, index):
     found = measure_halo(replace(task, halo=0), 0.5, index)
     assert 0 < found["largest"] <= 255
     assert 0 <= found["crossing"] <= 1
-    exact = block_at(SHAPE, index)
+    exact = BlockGrid(SHAPE)[index]
     parts = []
     for halo in (None, 0):
         predict_block(replace(task, halo=halo), index)

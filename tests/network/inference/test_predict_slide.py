@@ -12,7 +12,7 @@ import zarr
 
 from slideunet.clusters import ClusterSpec, open_client
 from slideunet.errors import DamagedDataError
-from slideunet.geometry.blocks import block_at, blocks
+from slideunet.geometry.blocks import BlockGrid
 from slideunet.network.inference import predict_slide as predict_slide_module
 from slideunet.network.inference.engines import open_engine
 from slideunet.network.inference.plan import Plan
@@ -274,7 +274,7 @@ def test_a_short_halo_is_measured_and_told(slide, model, manifest, caplog, halo)
     told = manifests.read_manifest(manifest)
     assert told["halo"] == halo
     exact, found = in_one_piece(slide, model)[:1], verified.open_image_store(manifest)[:]
-    rows, columns = block_at(SHAPE, 3)
+    rows, columns = BlockGrid(SHAPE)[3]
     differ = np.abs(exact[:, rows, columns].astype(int) - found[:, rows, columns])
     assert told["halo_deviation"]["largest"] == differ.max()
     assert told["halo_deviation"]["largest"] > 0
@@ -310,7 +310,7 @@ def test_bare_glass_is_zero_and_costs_nothing(
     assert told["skipped"] == pytest.approx(1 - wanted.mean(), abs=1e-6)
     expected = np.where(wanted, in_one_piece(slide, model)[:1], 0)
     np.testing.assert_array_equal(verified.open_image_store(manifest)[:], expected)
-    bare = [index for index, region in blocks(SHAPE) if not wanted[region].any()]
+    bare = [index for index, region in enumerate(BlockGrid(SHAPE)) if not wanted[region].any()]
     assert len(bare) >= 3
     other = replace(plan, tile=64)
     predict_slide(slide, model, manifest.with_name("again.json"), other, part=(1, 3))

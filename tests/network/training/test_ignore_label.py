@@ -9,7 +9,7 @@ from slideunet.network.patches.dataset import PatchDataset
 from slideunet.network.training.diameters import diameters
 from slideunet.network.training.validation import validate
 from slideunet.scoring.score_slide import score_slide
-from slideunet.slides.convert import Slide, convert
+from slideunet.slides.convert import ConversionPlan, Slide, convert
 from slideunet.stores.manifests import read_manifest
 from slideunet.stores.verified import open_image_store, open_label_store
 from slideunet.truth.ignore_label import IGNORE_LABEL, cells_alone
@@ -28,7 +28,7 @@ def slide(tmp_path, draw_cells, labelled_slide):
     files = [tmp_path / "image.tif", tmp_path / "labels.tif"]
     tifffile.imwrite(files[0], image.squeeze(), photometric="minisblack")
     tifffile.imwrite(files[1], labels)
-    convert(Slide("S1", *files, None), tmp_path / "S1.json", channels=None, version="0.5", ignore_label=999)
+    convert(Slide("S1", *files, None), ConversionPlan(ignore_label=999), tmp_path / "S1.json")
     return labelled_slide(tmp_path / "S1.json")
 
 

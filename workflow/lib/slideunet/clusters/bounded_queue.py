@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
@@ -13,6 +13,8 @@ from distributed.protocol.pickle import dumps, loads
 from distributed.scheduler import NoValidWorkerError
 
 from slideunet.errors import MachineError
+from slideunet.logs import progress_line
+from slideunet.stores.resumable import Facts, Work
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -89,6 +91,20 @@ def work_through(
     finally:
         with suppress(CommClosedError, CancelledError, TimeoutError):
             client.cancel([future for _, future in flying.values()])
+
+
+def record_blocks(
+    work: Work, client: Client | None, todo: Collection[int], do: Callable[[int], Facts], *, slide: str
+) -> None:
+    """Do something with every block of a slide that is to do, and record the facts that it returns."""
+
+    def name(index: int) -> str:
+        return f"slide {slide}, block {index}"
+
+    with progress_line(len(todo), unit="block", label=slide) as bar:
+        for index, facts in work_through(client, todo, do, name=name):
+            work.record(index, facts)
+            bar.update()
 
 
 def _room(client: Client, window: int | None) -> Callable[[], int]:

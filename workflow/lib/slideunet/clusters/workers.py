@@ -9,7 +9,7 @@ from distributed import Client
 
 from slideunet.clusters.client import open_client
 from slideunet.clusters.spec import ClusterSpec
-from slideunet.geometry.blocks import block_count
+from slideunet.geometry.blocks import BlockGrid
 
 
 class Workers:
@@ -47,7 +47,7 @@ class Workers:
     def client_for(self, shape: tuple[int, ...]) -> Client | None:
         """Return the client for a slide (..., y, x); None when this process is as fast without workers."""
         alone = self._spec.kind == "local" and self.count == 1 and self._tasks == 1
-        if alone or block_count(shape) == 1:
+        if alone or len(BlockGrid(shape)) == 1:
             return None
         if self._client is None:
             self._client = self._held.enter_context(

@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from slideunet.demo.donors import Population
 from slideunet.demo.randomness import Stream, place_generator
-from slideunet.demo.scene import LATTICE, SLOTS, Region, Scene
+from slideunet.demo.scene import LATTICE, SLOTS, Rectangle, Scene
 
 Habitat = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.bool_]]
 
@@ -40,7 +40,7 @@ CELL = np.dtype(
 )
 
 
-def cells_near(region: Region, scene: Scene, population: Population, habitat: Habitat) -> NDArray[np.void]:
+def cells_near(region: Rectangle, scene: Scene, population: Population, habitat: Habitat) -> NDArray[np.void]:
     """Return the cells and debris that may touch a region, from the lowest to the uppermost.
 
     Candidates are drawn for each lattice cell from its own generator: lone cells and clusters
@@ -49,7 +49,7 @@ def cells_near(region: Region, scene: Scene, population: Population, habitat: Ha
 
     Parameters
     ----------
-    region : Region
+    region : Rectangle
         A rectangle, which may reach beyond the slide.
     scene : Scene
         The slide.
@@ -73,7 +73,7 @@ def cells_near(region: Region, scene: Scene, population: Population, habitat: Ha
     return kept[np.lexsort((kept["x"], kept["y"], kept["priority"]))]
 
 
-def _candidates_around(region: Region, scene: Scene, population: Population) -> NDArray[np.void]:
+def _candidates_around(region: Rectangle, scene: Scene, population: Population) -> NDArray[np.void]:
     reach = region.grown(int(MAX_CLUSTER_SPREAD))
     rows, columns = scene.lattice_shape
     iys = range(max(-1, reach.top // LATTICE), min(rows - 2, reach.bottom // LATTICE) + 1)

@@ -8,7 +8,7 @@ from slideunet.demo.cell_positions import CONDENSED, DEBRIS, Habitat
 from slideunet.demo.donors import FluorescenceDonor
 from slideunet.demo.nucleus_shapes import Stamps, add_stamps, chromatin
 from slideunet.demo.randomness import SmoothField, Stream
-from slideunet.demo.scene import Region, Scene
+from slideunet.demo.scene import Rectangle, Scene
 
 MARGIN = 8
 _WHITE_LEVEL = 4095
@@ -21,13 +21,13 @@ def habitat(scene: Scene) -> Habitat:
 
 
 def draw_image(
-    region: Region, scene: Scene, donor: FluorescenceDonor, stamps: list[Stamps], rng: np.random.Generator
+    region: Rectangle, scene: Scene, donor: FluorescenceDonor, stamps: list[Stamps], rng: np.random.Generator
 ) -> NDArray[np.uint16]:
     """Draw a region: light of the cells, haze, optics, illumination, shot noise and read noise.
 
     Parameters
     ----------
-    region : Region
+    region : Rectangle
         What to draw; the optics look `MARGIN` pixels further.
     scene, donor : Scene, FluorescenceDonor
         The slide and its donor.

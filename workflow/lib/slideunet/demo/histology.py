@@ -8,7 +8,7 @@ from slideunet.demo.cell_positions import CONDENSED, DEBRIS, Habitat
 from slideunet.demo.donors import HistologyDonor, histology_donor
 from slideunet.demo.nucleus_shapes import Stamps, add_stamps, chromatin
 from slideunet.demo.randomness import SmoothField, Stream
-from slideunet.demo.scene import Region, Scene
+from slideunet.demo.scene import Rectangle, Scene
 
 MARGIN = 24
 _CYTOPLASM_SIGMA = 4.5
@@ -30,13 +30,13 @@ def _fields(scene: Scene) -> tuple[SmoothField, SmoothField, SmoothField]:
 
 
 def draw_image(
-    region: Region, scene: Scene, donor: HistologyDonor, stamps: list[Stamps], rng: np.random.Generator
+    region: Rectangle, scene: Scene, donor: HistologyDonor, stamps: list[Stamps], rng: np.random.Generator
 ) -> NDArray[np.uint8]:
     """Draw a region: stain of nuclei, cytoplasm and fibres, optics and camera noise.
 
     Parameters
     ----------
-    region : Region
+    region : Rectangle
         What to draw; cytoplasm and optics look `MARGIN` pixels further.
     scene, donor : Scene, HistologyDonor
         The slide and its donor.
@@ -88,7 +88,7 @@ def _absorption(
 
 
 def _eosin(
-    wide: Region, scene: Scene, donor: HistologyDonor, nuclei: NDArray[np.float32]
+    wide: Rectangle, scene: Scene, donor: HistologyDonor, nuclei: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Return the eosin of stroma and cytoplasm, float32 (y, x); 0 where there is no tissue."""
     rows, columns = wide.rows, wide.columns
@@ -106,7 +106,7 @@ def _eosin(
     return (np.maximum(stroma, 0.05) + donor.cytoplasm * 2 * np.minimum(around, 0.6)) * tissue
 
 
-def _tissue(wide: Region, scene: Scene, donor: HistologyDonor) -> NDArray[np.float32]:
+def _tissue(wide: Rectangle, scene: Scene, donor: HistologyDonor) -> NDArray[np.float32]:
     coarse, border, lumen = (field.grid(wide.rows, wide.columns) for field in _fields(scene))
     inside = (coarse + np.float32(0.25) * border + np.float32(donor.tissue)) / np.float32(0.02)
     filled = (np.float32(1.9) - lumen) / np.float32(0.03)

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from slideunet.demo.cell_positions import DEBRIS, MAX_EXTENT, SOFT_EDGE, bounds
 from slideunet.demo.randomness import Stream
-from slideunet.demo.scene import Region
+from slideunet.demo.scene import Rectangle
 
 # Half sizes of the windows in which cells are computed together; a cell takes the smallest that holds it.
 _WINDOWS = (14, 20, 28, MAX_EXTENT)
@@ -101,18 +101,20 @@ def _level(cells: NDArray[np.void], dy: NDArray[np.float32], dx: NDArray[np.floa
     return radius / outline
 
 
-def windows(stamps: Stamps, region: Region) -> Iterator[tuple[int, tuple[slice, slice], tuple[slice, slice]]]:
+def windows(
+    stamps: Stamps, region: Rectangle
+) -> Iterator[tuple[int, tuple[slice, slice], tuple[slice, slice]]]:
     """Yield for each cell that meets a region: its index, its place in the region, and in its window."""
     side = stamps.level.shape[1]
     tops, lefts = stamps.top.tolist(), stamps.left.tolist()
     for i, (top, left) in enumerate(zip(tops, lefts, strict=True)):
-        window = Region(top, left, top + side, left + side)
+        window = Rectangle(top, left, top + side, left + side)
         part = window.cut(region)
         if part.top < part.bottom and part.left < part.right:
             yield i, part.inside(region), part.inside(window)
 
 
-def paint_labels(stamps: list[Stamps], region: Region) -> NDArray[np.uint32]:
+def paint_labels(stamps: list[Stamps], region: Rectangle) -> NDArray[np.uint32]:
     """Return the ids of the cells on a region, uint32 (y, x), 0 = background.
 
     A pixel belongs to a cell when its centre lies inside the outline; where cells overlap, the upper
@@ -131,7 +133,7 @@ def paint_labels(stamps: list[Stamps], region: Region) -> NDArray[np.uint32]:
 
 
 def add_stamps(
-    canvas: NDArray[np.float32], values: NDArray[np.float32], stamps: Stamps, region: Region
+    canvas: NDArray[np.float32], values: NDArray[np.float32], stamps: Stamps, region: Rectangle
 ) -> None:
     """Add values in the cells' windows, (n, side, side), to a canvas that covers `region`, (y, x)."""
     for i, place, part in windows(stamps, region):

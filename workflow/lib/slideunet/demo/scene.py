@@ -1,10 +1,7 @@
 """What is to be drawn: a scene (one slide) and a region (a rectangle of it)."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
-
-from slideunet.errors import InputError
+from typing import Literal, NamedTuple
 
 Look = Literal["fluorescence", "histology"]
 
@@ -14,7 +11,7 @@ LATTICE = 128
 SLOTS = 128
 
 
-class Region(NamedTuple):
+class Rectangle(NamedTuple):
     """A rectangle of a slide in pixels: rows `top` to `bottom`, columns `left` to `right` (exclusive)."""
 
     top: int
@@ -37,20 +34,20 @@ class Region(NamedTuple):
         """The x of its pixels."""
         return range(self.left, self.right)
 
-    def grown(self, margin: int) -> "Region":
+    def grown(self, margin: int) -> "Rectangle":
         """Return it with `margin` pixels more on every side."""
-        return Region(self.top - margin, self.left - margin, self.bottom + margin, self.right + margin)
+        return Rectangle(self.top - margin, self.left - margin, self.bottom + margin, self.right + margin)
 
-    def cut(self, other: "Region") -> "Region":
+    def cut(self, other: "Rectangle") -> "Rectangle":
         """Return the part that it shares with `other` (which must touch it)."""
-        return Region(
+        return Rectangle(
             max(self.top, other.top),
             max(self.left, other.left),
             min(self.bottom, other.bottom),
             min(self.right, other.right),
         )
 
-    def inside(self, outer: "Region") -> tuple[slice, slice]:
+    def inside(self, outer: "Rectangle") -> tuple[slice, slice]:
         """Return the slices (y, x) that select it from an array that covers `outer`."""
         return (
             slice(self.top - outer.top, self.bottom - outer.top),
@@ -84,16 +81,6 @@ class Scene:
     density: float = 1.0
     mpp: float = 0.5
 
-    def __post_init__(self) -> None:
-        problems = list(_problems(self))
-        if problems:
-            raise InputError(problems)
-
-    @property
-    def region(self) -> Region:
-        """The whole slide."""
-        return Region(0, 0, self.height, self.width)
-
     @property
     def channels(self) -> int:
         """Number of channels."""
@@ -108,32 +95,3 @@ class Scene:
     def lattice_shape(self) -> tuple[int, int]:
         """Lattice cells (y, x), with one beyond each border, so that cells cut by the border exist."""
         return -(-self.height // LATTICE) + 2, -(-self.width // LATTICE) + 2
-
-
-def _problems(scene: Scene) -> Iterator[str]:
-    if scene.look not in get_args(Look):
-        yield (
-            f"demo slide: look is {scene.look!r}. Only {' and '.join(get_args(Look))} can be drawn. "
-            "Correct the column look of the sheet."
-        )
-    if min(scene.height, scene.width) < 1:
-        yield (
-            f"demo slide: size is {scene.height} x {scene.width} (y x x). A slide has at least one pixel. "
-            "Correct the columns height and width."
-        )
-    elif scene.lattice_shape[0] * scene.lattice_shape[1] * SLOTS >= 2**32:
-        yield (
-            f"demo slide: {scene.height} x {scene.width} (y x x) pixels are too many. Cell ids would not fit "
-            "into uint32. Draw at most 700,000 x 700,000."
-        )
-    if min(scene.seed, scene.donor_seed) < 0 or not 0 <= scene.density <= 10 or not scene.mpp > 0:
-        yield (
-            f"demo slide: seed {scene.seed}, donor_seed {scene.donor_seed}, density {scene.density}, mpp "
-            f"{scene.mpp}. Seeds are not negative, density lies in 0 to 10, mpp is positive. Correct "
-            "the sheet."
-        )
-
-
-def large_scene(look: Look, height: int, width: int, seed: int = 0) -> Scene:
-    """Return a slide of any size for benchmarks: usual density, one donor, everything from one seed."""
-    return Scene(look=look, seed=seed, donor_seed=seed, height=height, width=width)

@@ -5,8 +5,10 @@ It holds whole shards of every level that is made inside it, so no two tasks eve
 """
 
 import hashlib
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,25 +18,77 @@ LEVELS = 3  # Levels that are made inside a block: below them a block has less t
 Region = tuple[slice, slice]
 
 
-def block_count(shape: tuple[int, ...]) -> int:
-    """Return how many blocks a plane (..., y, x) has."""
-    return math.prod(-(-side // BLOCK) for side in shape[-2:])
+@dataclass(frozen=True)
+class BlockGrid:
+    """The squares of a plane in raster order, as regions (rows, columns); those at the far borders are cut.
 
+    Attributes
+    ----------
+    shape : tuple of int
+        (..., y, x) of the plane.
+    side : int
+        Of a square, in pixels; that of a block when not given.
 
-def block_at(shape: tuple[int, ...], index: int) -> Region:
-    """Return the rows and columns of one block of a plane (..., y, x), in pixels; edge blocks are smaller.
-
-    Raises
-    ------
-    IndexError
-        When the plane has no such block.
+    Examples
+    --------
+    >>> list(BlockGrid((5, 8), side=4))[2]
+    (slice(4, 5, None), slice(0, 4, None))
     """
-    if not 0 <= index < block_count(shape):
-        raise IndexError(f"block {index} of {block_count(shape)}")
-    height, width = shape[-2:]
-    row, column = divmod(index, -(-width // BLOCK))
-    top, left = row * BLOCK, column * BLOCK
-    return slice(top, min(top + BLOCK, height)), slice(left, min(left + BLOCK, width))
+
+    shape: tuple[int, ...]
+    side: int = field(default_factory=lambda: BLOCK)
+
+    @property
+    def across(self) -> int:
+        """Number of squares in a row."""
+        return -(-self.shape[-1] // self.side)
+
+    def __len__(self) -> int:
+        """Return the number of squares."""
+        return math.prod(-(-length // self.side) for length in self.shape[-2:])
+
+    def __getitem__(self, index: int) -> Region:
+        """Return the rows and columns of one square; IndexError when there is no such square."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"block {index} of {len(self)}")
+        starts = (place * self.side for place in divmod(index, self.across))
+        rows, columns = (
+            slice(start, min(start + self.side, length))
+            for start, length in zip(starts, self.shape[-2:], strict=True)
+        )
+        return rows, columns
+
+    def __iter__(self) -> Iterator[Region]:
+        """Yield the region of every square."""
+        return map(self.__getitem__, range(len(self)))
+
+    def inside(self, window: Region) -> list[int]:
+        """Return the squares that lie wholly inside a window of the plane."""
+        # A cut square ends with the plane, not at a multiple of the side.
+        stops = (
+            part.stop if part.stop < length else part.stop + self.side - 1
+            for part, length in zip(window, self.shape[-2:], strict=True)
+        )
+        return self._numbers(
+            range(-(-part.start // self.side), stop // self.side)
+            for part, stop in zip(window, stops, strict=True)
+        )
+
+    def touching(self, window: Region) -> list[int]:
+        """Return the squares that have pixels in a window of the plane."""
+        return self._numbers(range(part.start // self.side, -(-part.stop // self.side)) for part in window)
+
+    def neighbours(self, index: int, reach: float = 1) -> list[int]:
+        """Return a square and all others that have places at most `reach` pixels from it."""
+        return self.touching(grown(self[index], self.shape[-2:], math.ceil(reach)))
+
+    def _numbers(self, spans: Iterable[range]) -> list[int]:
+        return [row * self.across + column for row, column in itertools.product(*spans)]
+
+
+def cuts(part: slice, side: int) -> list[slice]:
+    """Cut a part of an axis into slices of `side` pixels, the last one of what is left."""
+    return [slice(start, min(start + side, part.stop)) for start in range(part.start, part.stop, side)]
 
 
 def grown(region: Region, shape: tuple[int, ...], margin: int) -> Region:
@@ -46,22 +100,13 @@ def grown(region: Region, shape: tuple[int, ...], margin: int) -> Region:
     return rows, columns
 
 
-def blocks(shape: tuple[int, ...]) -> Iterator[tuple[int, Region]]:
-    """Yield the number and the region of every block of a plane (..., y, x), in raster order."""
-    for index in range(block_count(shape)):
-        yield index, block_at(shape, index)
-
-
-def blocks_inside(shape: tuple[int, ...], rows: tuple[int, int], columns: tuple[int, int]) -> list[int]:
-    """Return the blocks of a plane that lie wholly inside a window of half-open rows and columns."""
-    across = -(-shape[-1] // BLOCK)
-    inside = [_inside(*span, side) for span, side in zip((rows, columns), shape[-2:], strict=True)]
-    return [row * across + column for row in inside[0] for column in inside[1]]
-
-
-def _inside(start: int, stop: int, side: int) -> range:
-    last = -(-side // BLOCK) if stop >= side else stop // BLOCK
-    return range(-(-start // BLOCK), last)
+def within(region: Region, window: Region) -> Region:
+    """Return where a region of a plane lies in an array that begins at the first pixel of a window."""
+    rows, columns = (
+        slice(part.start - whole.start, part.stop - whole.start)
+        for part, whole in zip(region, window, strict=True)
+    )
+    return rows, columns
 
 
 def digest(pixels: np.ndarray) -> str:

@@ -1,14 +1,13 @@
 """Pyramid levels: each halves the one before, by the mean for images and by nearest neighbour for labels."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
-from slideunet.geometry.blocks import Region
+from slideunet.geometry.blocks import BlockGrid
 from slideunet.geometry.pixels import Pixels, WritablePixels
 
 SMALLEST_LEVEL = 256
-_REGION = 2048
 
 Halve = Callable[[np.ndarray], np.ndarray]
 
@@ -61,19 +60,8 @@ def halved_labels(labels: np.ndarray) -> np.ndarray:
     return labels[::2, ::2]
 
 
-def halve(source: Pixels, target: WritablePixels, halved: Halve) -> None:
-    """Fill a level from the one above it, in memory that does not grow with the slide."""
-    for rows, columns in regions(target.shape[-2:], _REGION):
-        target[..., rows, columns] = halved(np.asarray(source[..., _double(rows), _double(columns)]))
-
-
-def regions(shape: tuple[int, ...], side: int) -> Iterator[Region]:
-    """Cut a plane (y, x) into squares in raster order, the last ones smaller."""
-    height, width = shape
-    for top in range(0, height, side):
-        for left in range(0, width, side):
-            yield slice(top, min(top + side, height)), slice(left, min(left + side, width))
-
-
-def _double(part: slice) -> slice:
-    return slice(2 * part.start, 2 * part.stop)
+def halve(source: Pixels, target: WritablePixels, halved: Halve, side: int = 2048) -> None:
+    """Fill a level from the one above it, in memory that does not grow with the slide: squares of `side`."""
+    for region in BlockGrid(target.shape, side):
+        double = (slice(2 * part.start, 2 * part.stop) for part in region)
+        target[..., *region] = halved(np.asarray(source[..., *double]))

@@ -75,14 +75,6 @@ def tile_grid(shape: tuple[int, int], size: int, halo: int, multiple: int) -> It
             yield Tile((core_y, core_x), (read_y, read_x))
 
 
-def tile_at(shape: tuple[int, int], index: tuple[int, int], size: int, halo: int, multiple: int) -> Tile:
-    """Return one tile of the grid by its (row, column)."""
-    rows, columns = (
-        tile_spans(length, size, halo, multiple)[i] for length, i in zip(shape, index, strict=True)
-    )
-    return Tile((rows[0], columns[0]), (rows[1], columns[1]))
-
-
 def mirrored(start: int, stop: int, length: int) -> np.ndarray:
     """Return the indices (int64) of [start, stop) in a line of `length` pixels, mirrored at both ends.
 

@@ -15,6 +15,7 @@ from slideunet.sources.lazy_pixels import Box, FilePixels, describe_place, enlar
 from slideunet.sources.levels import pyramid_levels
 from slideunet.sources.pixel_size import square_pixel, to_micrometres
 from slideunet.sources.source import Stored, check_decode, check_size
+from slideunet.stores import omezarr
 
 VERSIONS = ("0.4", "0.5")
 METADATA_FILES = ("zarr.json", ".zgroup", ".zarray")
@@ -34,9 +35,7 @@ def read_metadata(path: Path) -> Mapping[str, Any]:
         The folder is no readable Zarr group.
     """
     with explain_damage(path, "the OME-Zarr metadata cannot be read"):
-        attributes = dict(zarr.open_group(path, mode="r").attrs)
-    ome = attributes.get("ome", attributes)
-    return ome if isinstance(ome, dict) else {}
+        return omezarr.metadata(path)
 
 
 def open_ngff(path: Path, max_pixels: int, level: int = 0) -> Stored:

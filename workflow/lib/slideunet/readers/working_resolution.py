@@ -7,7 +7,6 @@ is one in pixels of the full resolution.
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -78,29 +77,6 @@ def open_at(
         scale, pixels = wanted, shrink(source.pixels, levels[0].shape, level, wanted)
     own = mpp and mpp * scale
     return Source(pixels, source.channels, own, warnings, levels[0].shape), scale
-
-
-def resample_labels(labels: npt.NDArray[Any], shape: tuple[int, int], scale: float) -> npt.NDArray[Any]:
-    """Take for every working pixel the label at its centre: ids are never mixed.
-
-    Parameters
-    ----------
-    labels : numpy.ndarray
-        (y, x) at full resolution.
-    shape : tuple[int, int]
-        (y, x) of the image at the working resolution.
-    scale : float
-        Pixels of the full resolution per working pixel.
-
-    Returns
-    -------
-    numpy.ndarray
-        `shape`, in the dtype of `labels`. Labels of few pixels may be lost.
-    """
-    rows, columns = (
-        centres(0, side, scale, length) for side, length in zip(shape, labels.shape, strict=True)
-    )
-    return labels[rows[:, None], columns]
 
 
 def centres(start: int, stop: int, scale: float, length: int) -> npt.NDArray[np.int64]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slideunet.cells.separation.separate import foreground_cut
-from slideunet.geometry.blocks import Region, blocks
+from slideunet.geometry.blocks import BlockGrid
 from slideunet.geometry.pixels import Pixels
 from slideunet.scoring.error_examples import Example, draw, find_examples
 from slideunet.scoring.external_grouping import Deal, in_memory
@@ -135,7 +135,7 @@ def score_slide(
     """
     cut, dark = _otsu(image, polarity)
     pixel, semantic, otsu = PixelCounts(), PixelCounts(), PixelCounts()
-    for region in _regions(truth):
+    for region in BlockGrid(truth.shape):
         true, valid = foreground_and_valid(truth[region])
         true = true[valid]
         pixel += count_pixels(true, cells[region][valid] > 0)
@@ -144,7 +144,7 @@ def score_slide(
     width = truth.shape[1]
     tables = (
         count_overlaps(truth[rows, columns], cells[rows, columns], (rows.start, columns.start), width)
-        for rows, columns in _regions(truth)
+        for rows, columns in BlockGrid(truth.shape)
     )
     instances, examples = compare_instances(tables, width, deal)
     return Score(pixel, semantic, otsu, instances), examples
@@ -162,10 +162,6 @@ def compare_instances(
     return counts, examples
 
 
-def _regions(pixels: Pixels) -> Iterator[Region]:
-    return (region for _, region in blocks(pixels.shape))
-
-
 def _otsu(image: Pixels, polarity: Polarity) -> tuple[float, bool]:
     extremes = [(block.min(), block.max()) for block in _grey_blocks(image)]
     low, high = (float(f(values)) for f, values in zip((min, max), zip(*extremes, strict=True), strict=True))
@@ -175,4 +171,4 @@ def _otsu(image: Pixels, polarity: Polarity) -> tuple[float, bool]:
 
 
 def _grey_blocks(image: Pixels) -> Iterator[NDArray[np.float64]]:
-    return (grey(image[(..., *region)]) for region in _regions(image))
+    return (grey(image[..., *region]) for region in BlockGrid(image.shape))

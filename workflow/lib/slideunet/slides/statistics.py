@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from slideunet.geometry.blocks import blocks, digest
+from slideunet.geometry.blocks import BlockGrid, digest
 from slideunet.geometry.pixels import Pixels
 
 LOW, HIGH = 1.0, 99.8
@@ -29,7 +29,7 @@ def survey(pixels: Pixels) -> tuple[list[dict[str, float]], str]:
     -------
     As `pooled` and `content`.
     """
-    read = (np.ascontiguousarray(pixels[(..., *region)]) for _, region in blocks(pixels.shape))
+    read = (np.ascontiguousarray(pixels[..., *region]) for region in BlockGrid(pixels.shape))
     found = [(survey_block(block), digest(block)) for block in read]
     digests = [of_block for _, of_block in found]
     return pooled([of_block for of_block, _ in found]), content(pixels.dtype, pixels.shape, digests)

@@ -6,6 +6,7 @@ new pixel depends on its own place and on nothing else: sums are formed tap by t
 part of the result has the same bits as the same part of the whole.
 """
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import dask.array as da
 import numpy as np
 import numpy.typing as npt
 
+from slideunet.geometry.blocks import Region, cuts, within
 from slideunet.sources.lazy_pixels import CHUNK, Box, Index, bounding_box, pick
 from slideunet.sources.levels import Level
 
@@ -159,11 +161,8 @@ class Shrunk:
         """Make the region `index`, piece by piece."""
         box, picks = bounding_box(index, self.shape)
         region = np.empty([part.stop - part.start for part in box], self.dtype)
-        for rows, columns in self._pieces(box):
-            part = region[:, rows.start - box[1].start : rows.stop - box[1].start]
-            part[..., columns.start - box[2].start : columns.stop - box[2].start] = self._make(
-                box[0], rows, columns
-            )
+        for piece in self._pieces(box):
+            region[:, *within(piece, (box[1], box[2]))] = self._make(box[0], *piece)
         return pick(region, picks)
 
     def _make(self, channels: slice, rows: slice, columns: slice) -> npt.NDArray[Any]:
@@ -175,15 +174,10 @@ class Shrunk:
         old = self.pixels[channels, down.needed, across.needed].compute(scheduler="synchronous")
         return average(old, down, across)
 
-    def _pieces(self, box: Box) -> Iterator[tuple[slice, slice]]:
+    def _pieces(self, box: Box) -> Iterator[Region]:
         """Cut a region so that about `PIECE` values of the level are held at once, in its chunks' shape."""
         _, height, width = self.pixels.chunksize
         columns = min(self.pixels.shape[2], max(width, 2 * CHUNK))
         rows = max(height, PIECE // (columns * self.shape[0]))
         sides = (max(int(rows / self.step[0]), 1), max(int(columns / self.step[1]), 1))
-        for top in range(box[1].start, box[1].stop, sides[0]):
-            for left in range(box[2].start, box[2].stop, sides[1]):
-                yield (
-                    slice(top, min(top + sides[0], box[1].stop)),
-                    slice(left, min(left + sides[1], box[2].stop)),
-                )
+        return itertools.product(cuts(box[1], sides[0]), cuts(box[2], sides[1]))

@@ -5,6 +5,7 @@ A reader opens a store through its manifest, so a store that a killed job left b
 
 import json
 import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +45,40 @@ def read_manifest(path: Path) -> dict[str, Any]:
     )
 
 
-def is_current(manifest: Path, fingerprint: str) -> bool:
-    """Tell whether a complete store with this fingerprint exists, so that its work can be skipped."""
-    if not (manifest.is_file() and store_path(manifest).is_dir()):
-        return False
+def is_current(
+    result: Path,
+    fingerprint: str,
+    read: Callable[[Path], str | None] | None = None,
+    beside: Iterable[Path] = (),
+) -> bool:
+    """Tell whether a result depends on just this and is complete, so that its work can be skipped.
+
+    Parameters
+    ----------
+    result : Path
+        A manifest or another JSON, a table, an image: a file that is written last.
+    fingerprint : str
+        Of all that the result should depend on.
+    read : callable, optional
+        Returns the fingerprint that a file carries, None without one; `read_fingerprint` when not given.
+    beside : iterable of Path
+        What else belongs to the result.
+    """
+    return (read or read_fingerprint)(result) == fingerprint and all(path.exists() for path in beside)
+
+
+def read_fingerprint(path: Path, name: str | None = None) -> str | None:
+    """Return the fingerprint in a JSON, or that of what it describes under `name`.
+
+    None when there is no such thing, and when the store is gone whose blocks the JSON lists.
+    """
     try:
-        return read_manifest(manifest).get("fingerprint") == fingerprint
+        facts = read_manifest(path)
     except DamagedDataError:
-        return False
+        return None
+    if "blocks" in facts and not store_path(path).is_dir():
+        return None
+    return (facts if name is None else facts.get(name, {})).get("fingerprint")
 
 
 def discard_store(manifest: Path) -> None:

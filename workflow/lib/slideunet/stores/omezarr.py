@@ -17,14 +17,13 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.errors import ContainsGroupError
 
-from slideunet.geometry.blocks import BLOCK, LEVELS, Region, block_count, blocks
+from slideunet.geometry.blocks import LEVELS, BlockGrid, Region
 from slideunet.geometry.pyramid import Halve, halve, halved_image, halved_labels, level_shapes
 from slideunet.stores.ngff_metadata import Version, image_metadata, label_metadata
 
 if TYPE_CHECKING:
     import dask.array as da  # Half a second of every job, most of which have no lazy pixels.
 
-CHUNK = 512
 MAPS = "maps"  # Folder of an image beside a foreground: what else the network tells.
 
 
@@ -96,7 +95,7 @@ def write_block(levels: Sequence[zarr.Array], region: Region, pixels: np.ndarray
     levels : sequence of zarr.Array
         From `open_levels(path, "r+")`.
     region : (rows, columns)
-        From `blocks.block_at`.
+        Of the block.
     pixels : ndarray (c, h, w), or labels (h, w)
     """
     rows, columns = region
@@ -114,44 +113,13 @@ def finish_levels(path: Path) -> None:
         halve(source, target, _halved(target))
 
 
-def write_image(
-    path: Path,
-    pixels: da.Array | np.ndarray,
-    *,
-    channels: Sequence[str],
-    mpp: float | None,
-    version: Version = "0.5",
-) -> int:
-    """Write an image pyramid block by block and return the number of levels; see `create_image`."""
-    create_image(path, pixels.shape, pixels.dtype, channels=channels, mpp=mpp, version=version)
-    return _fill(path, pixels)
-
-
-def write_labels(
-    path: Path,
-    labels: da.Array | np.ndarray,
-    *,
-    mpp: float | None,
-    version: Version = "0.5",
-    name: str | None = None,
-    levels: int | None = None,
-    first_level: int = 0,
-) -> int:
-    """Write a label pyramid (y, x) of uint32, by nearest neighbour, and return its number of levels."""
-    create_labels(
-        path, labels.shape, mpp=mpp, version=version, name=name, levels=levels, first_level=first_level
-    )
-    return _fill(path, labels)
-
-
-def write_label_image(
-    image: Path, name: str, labels: da.Array | np.ndarray, *, mpp: float | None, version: Version
-) -> None:
-    """Write a label pyramid into an image, as `labels/<name>`, and list it there."""
-    folder = image / "labels"
-    folder.mkdir(exist_ok=True)
-    write_labels(folder / name, labels, mpp=mpp, version=version)
-    list_labels(folder)
+def write_labels(path: Path, labels: da.Array | np.ndarray, **options: Any) -> None:  # noqa: ANN401
+    """Write a label pyramid (y, x) of uint32, by nearest neighbour, block by block; see `create_labels`."""
+    create_labels(path, labels.shape, **options)
+    arrays = open_levels(path, "r+")
+    for region in BlockGrid(labels.shape):
+        write_block(arrays, region, np.asarray(labels[region]))
+    finish_levels(path)
 
 
 def list_labels(folder: Path) -> None:
@@ -209,17 +177,10 @@ def chunk_files(array: zarr.Array) -> Iterator[str]:
 
 
 def metadata(path: Path) -> dict[str, Any]:
-    """Return the OME metadata of a group, whichever version it is written in."""
+    """Return the OME metadata of a group: the attribute "ome" in 0.5, all attributes in 0.4."""
     attributes = zarr.open_group(path, mode="r").attrs.asdict()
-    return attributes.get("ome", attributes)
-
-
-def _fill(path: Path, pixels: da.Array | np.ndarray) -> int:
-    levels = open_levels(path, "r+")
-    for _, region in blocks(pixels.shape):
-        write_block(levels, region, np.asarray(pixels[(..., *region)]))
-    finish_levels(path)
-    return len(levels)
+    ome = attributes.get("ome", attributes)
+    return ome if isinstance(ome, dict) else {}
 
 
 def _halved(array: zarr.Array) -> Halve:
@@ -232,28 +193,36 @@ def _create_levels(
     """Create the arrays of a pyramid and return how many there are."""
     group = zarr.create_group(path, zarr_format=_zarr_format(version))
     shapes = level_shapes(shape)[:levels]
+    blocks = BlockGrid(shape)
+    chunk = blocks.side >> LEVELS
     for level, level_shape in enumerate(shapes):
         # A slide of one block has few files as it is; elsewhere a block is one file on each level.
-        shard = BLOCK >> level if block_count(shape) > 1 and level <= LEVELS else CHUNK
-        _create_array(group, str(level), level_shape, dtype, version, shard)
+        shard = blocks.side >> level if len(blocks) > 1 and level <= LEVELS else chunk
+        _create_array(group, str(level), level_shape, dtype, version, chunk, shard)
     return len(shapes)
 
 
 def _create_array(
-    group: zarr.Group, name: str, shape: tuple[int, ...], dtype: np.dtype, version: Version, shard: int
-) -> zarr.Array:
+    group: zarr.Group,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    version: Version,
+    chunk: int,
+    shard: int,
+) -> None:
     """Create an array whose damaged chunks are noticed: zstd with a checksum."""
     compressors: Any = (ZstdCodec(level=1), Crc32cCodec())
     options: dict[str, Any] = {"dimension_names": ["c", "y", "x"][-len(shape) :]}
-    chunks = tuple(min(CHUNK, side) for side in shape[-2:])
+    chunks = tuple(min(chunk, side) for side in shape[-2:])
     if version == "0.4":
         compressors = numcodecs.Zstd(level=1, checksum=True)
         options = {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
-    elif shard > CHUNK:
+    elif shard > chunk:
         # Whole chunks are kept in the last shards too, so an array may be narrower than its chunks.
-        chunks = (CHUNK, CHUNK)
+        chunks = (chunk, chunk)
         options["shards"] = (*shape[:-2], shard, shard)
-    return group.create_array(
+    group.create_array(
         name,
         shape=shape,
         dtype=dtype,

@@ -1,16 +1,16 @@
-"""Making a store block by block, so that a kill at any instant costs the blocks in flight and nothing else.
+"""Work done block by block, so that a kill at any instant costs the blocks in flight and nothing else.
 
-    results/predictions/S1.zarr.3f2a….partial    being made; the name holds what it depends on
+    results/predictions/S1.zarr.3f2a….partial    in work; the name holds what the result depends on
         .journal/0.jsonl                          one line per finished block: its number, digest and facts
     results/predictions/S1.zarr + S1.json         complete: the manifest is written last
 
-A block counts as done when its line is in the journal, and the line is written after the block. A store of
+A block counts as done when its line is in the journal, and the line is written after the block. Work with
 another model, image or parameter has another name, so nothing of it is ever taken over.
 """
 
 import contextlib
+import functools
 import json
-import os
 import re
 import shutil
 import uuid
@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from slideunet.errors import DamagedDataError
-from slideunet.geometry.blocks import block_at, block_count, digest
+from slideunet.geometry.blocks import BlockGrid, digest
 from slideunet.stores import omezarr
+from slideunet.stores.files import flush
 from slideunet.stores.locks import locked
 from slideunet.stores.manifests import discard_store, store_path, write_manifest
 from slideunet.stores.verified import check_complete
@@ -35,25 +36,22 @@ Facts = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Building:
-    """A store in the making.
+class Work:
+    """A folder of unfinished work.
 
     Attributes
     ----------
-    manifest : Path
-        Written when it is complete.
     path : Path
-        Where it lies until then.
+        The folder.
     done : dict
-        Number of each finished block to its facts, "digest" among them.
+        Number of each finished block to its facts.
     part : int
-        Which of several processes that make it at once this is.
+        Which of several processes that do it at once this is.
     """
 
-    manifest: Path
     path: Path
     done: dict[int, Facts]
-    part: int = 0
+    part: int
 
     def record(self, index: int, facts: Facts) -> None:
         """Note a finished block."""
@@ -63,11 +61,21 @@ class Building:
             journal.write(f"\n{line}\n")
         self.done[index] = facts
 
-    def todo(self, wanted: range | None = None) -> list[int]:
-        """Return the blocks (of those that are wanted) that are not done."""
-        if wanted is None:  # A part of few blocks may have none: an empty range is not None.
-            wanted = range(self._count())
+    def todo(self, wanted: range) -> list[int]:
+        """Return the blocks of those that are wanted that are not done."""
         return [index for index in wanted if index not in self.done]
+
+
+@dataclass(frozen=True)
+class Building(Work):
+    """A store in the making, whose facts of each block include its "digest"; `manifest` is written last."""
+
+    manifest: Path
+
+    def todo(self, wanted: range | None = None) -> list[int]:
+        """Return the blocks, of all or of those that are wanted, that are not done."""
+        # A part of few blocks may have none: an empty range is not None.
+        return super().todo(range(len(self._grid())) if wanted is None else wanted)
 
     def finish(self, facts: Facts) -> None:
         """Check the store, move it to its final name and write its manifest with these facts.
@@ -81,30 +89,31 @@ class Building:
         omezarr.finish_levels(self.path)
         check_complete(self.path)
         self._read_back()
-        _tidy(self.path)
-        _flush(self.path)
+        # What kills in the middle of a write left: zarr writes a file under another name first.
+        for file in self.path.rglob("*.partial"):
+            file.unlink(missing_ok=True)
+        for place in (self.path, *self.path.rglob("*")):
+            flush(place)
         discard_store(self.manifest)
         final = store_path(self.manifest)
         self.path.rename(final)
         write_manifest(self.manifest, facts | {"blocks": digests(self.done)})
         shutil.rmtree(final / _JOURNAL)
 
-    def _count(self) -> int:
-        return block_count(omezarr.open_level(self.path, 0).shape)
+    def _grid(self) -> BlockGrid:
+        return BlockGrid(omezarr.open_level(self.path, 0).shape)
 
     def _check_done(self) -> None:
         if missing := self.todo():
             raise DamagedDataError(
-                f"{self.path}: {len(missing)} of {self._count()} blocks are missing, the first is "
+                f"{self.path}: {len(missing)} of {len(self._grid())} blocks are missing, the first is "
                 f"{missing[0]}. A part has not finished its blocks. Run the same command again."
             )
 
     def _read_back(self) -> None:
-        array = omezarr.open_level(self.path, 0)
-        count = block_count(array.shape)
-        for index in range(0, count, max(1, count // _SAMPLE)):
-            pixels = np.asarray(array[(..., *block_at(array.shape, index))])
-            if digest(pixels) != self.done[index]["digest"]:
+        array, grid = omezarr.open_level(self.path, 0), self._grid()
+        for index in range(0, len(grid), max(1, len(grid) // _SAMPLE)):
+            if digest(np.asarray(array[..., *grid[index]])) != self.done[index]["digest"]:
                 raise DamagedDataError(
                     f"{self.path}: block {index} is not what was written. The disk or a second writer is at "
                     "fault. Delete this folder and run the same command again."
@@ -120,31 +129,61 @@ def digests(done: dict[int, Facts], name: str = "digest") -> list[str]:
 def building(
     manifest: Path, fingerprint: str, create: Callable[[Path], None], *, part: int | None = None
 ) -> Iterator[Building]:
-    """Begin a store or go on with one that was interrupted, as the only writer.
+    """Begin a store or go on with one that was interrupted, as the only writer; see `working`."""
+    prepare = functools.partial(_take_back, manifest)
+    lock = manifest.with_name(f".{manifest.stem}.lock")
+    with working(store_path(manifest), fingerprint, create, lock=lock, part=part, prepare=prepare) as work:
+        yield Building(work.path, work.done, work.part, manifest)
+
+
+@contextlib.contextmanager
+def working(
+    result: Path,
+    fingerprint: str,
+    create: Callable[[Path], None],
+    *,
+    lock: Path,
+    part: int | None = None,
+    prepare: Callable[[Path], None] = lambda path: None,
+) -> Iterator[Work]:
+    """Begin work or go on with work that was interrupted, as the only process that does it.
 
     Parameters
     ----------
-    manifest : Path
+    result : Path
+        What it is for: beside it, under a name that begins with its name, lies the folder.
     fingerprint : str
-        Of all that its pixels depend on.
+        Of all that the result depends on; work with another one is removed.
     create : callable
-        Makes the empty pyramid at the path that it is given.
+        Makes at the path that it is given the folder of work that begins: of a store, the empty pyramid.
+    lock : Path
+        A file to hold meanwhile.
     part : int, optional
-        Number of this process among several that make one store at once, each with its own blocks.
+        Number of this process among several that do it at once, each with its own blocks.
+    prepare : callable
+        Is given the path of the folder before it is looked for.
 
     Raises
     ------
     MachineError
-        When another process is writing it.
+        When another process is doing it.
     """
-    lock = manifest.with_name(f".{manifest.stem}.lock")
+    path = result.with_name(f"{result.name}.{fingerprint[:16]}.partial")
     with contextlib.ExitStack() as held:
         held.enter_context(locked(lock, shared=part is not None))
         if part is not None:
             # Not a name that the lock of a slide may have: one slide is called "a", another one "a.0".
             held.enter_context(locked(lock.with_name(f"{lock.name}.{part}")))
-        path = _begin(manifest, fingerprint, create, alone=part is None)
-        yield Building(manifest, path, read_journal(path), part or 0)
+        # Beside other parts, what is being created may be theirs.
+        _sweep(result, keep=path, endings=(".partial", ".new") if part is None else (".partial",))
+        prepare(path)
+        if not path.is_dir():
+            new = unfinished(path)
+            create(new)
+            (new / _JOURNAL).mkdir(parents=True)
+            (new / _JOURNAL / "fingerprint").write_text(fingerprint)
+            move_unless_there(new, path)
+        yield Work(path, read_journal(path), part or 0)
 
 
 def read_journal(path: Path) -> dict[int, Facts]:
@@ -159,21 +198,6 @@ def read_journal(path: Path) -> dict[int, Facts]:
                 index, facts = json.loads(line)
                 done[index] = facts
     return done
-
-
-def _begin(manifest: Path, fingerprint: str, create: Callable[[Path], None], *, alone: bool) -> Path:
-    final = store_path(manifest)
-    path = final.with_name(f"{final.name}.{fingerprint[:16]}.partial")
-    # Beside other parts, what is being created may be theirs.
-    _sweep(final, keep=path, endings=(".partial", ".new") if alone else (".partial",))
-    _take_back(manifest, path)
-    if not path.is_dir():
-        new = unfinished(path)
-        create(new)
-        (new / _JOURNAL).mkdir()
-        (new / _JOURNAL / "fingerprint").write_text(fingerprint)
-        move_unless_there(new, path)
-    return path
 
 
 def unfinished(path: Path) -> Path:
@@ -194,10 +218,10 @@ def move_unless_there(new: Path, path: Path) -> None:
             raise
 
 
-def _sweep(final: Path, keep: Path, endings: tuple[str, ...]) -> None:
+def _sweep(result: Path, keep: Path, endings: tuple[str, ...]) -> None:
     """Remove what runs with other parameters left behind, and what a worker wrote that outlived its run."""
-    own = re.compile(rf"{re.escape(final.name)}\.[0-9a-f]{{16}}\.partial(\.[0-9a-f]{{32}}\.new)?")
-    for other in final.parent.glob(f"{final.name}.*"):
+    own = re.compile(rf"{re.escape(result.name)}\.[0-9a-f]{{16}}\.partial(\.[0-9a-f]{{32}}\.new)?")
+    for other in result.parent.glob(f"{result.name}.*"):
         if (other / _JOURNAL).is_dir() and other == keep:
             continue
         if own.fullmatch(other.name) and other.name.endswith(endings):
@@ -218,19 +242,3 @@ def _take_back(manifest: Path, path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         if not path.exists() and path.name.endswith(f".{told.read_text()[:16]}.partial"):
             final.rename(path)
-
-
-def _tidy(path: Path) -> None:
-    """Remove what kills in the middle of a write left: zarr writes a file under another name first."""
-    for file in path.rglob("*.partial"):
-        file.unlink(missing_ok=True)
-
-
-def _flush(path: Path) -> None:
-    """See that all files are on the disk before their manifest says so."""
-    for place in (path, *path.rglob("*")):
-        descriptor = os.open(place, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -14,7 +14,7 @@ import numpy as np
 import zarr
 
 from slideunet.errors import DamagedDataError
-from slideunet.geometry.blocks import block_at, block_count, blocks, blocks_inside, digest
+from slideunet.geometry.blocks import BlockGrid, Region, digest, within
 from slideunet.geometry.pixels import Pixels
 from slideunet.stores import omezarr
 from slideunet.stores.manifests import read_manifest, store_path, write_manifest
@@ -38,7 +38,7 @@ def check_complete(path: Path) -> None:
 
 def block_digests(pixels: Pixels) -> list[str]:
     """Return the digest of every block of pixels (..., y, x)."""
-    return [digest(np.asarray(pixels[(..., *region)])) for _, region in blocks(pixels.shape)]
+    return [digest(np.asarray(pixels[..., *region])) for region in BlockGrid(pixels.shape)]
 
 
 @dataclass(frozen=True)
@@ -90,22 +90,17 @@ class StoredPixels:
         window = _window(index, self.shape)
         if window is None:
             return
-        rows, columns = window
-        for block in blocks_inside(self.shape, rows, columns):
-            inner_rows, inner_columns = block_at(self.shape, block)
-            inside = pixels[
-                ...,
-                inner_rows.start - rows[0] : inner_rows.stop - rows[0],
-                inner_columns.start - columns[0] : inner_columns.stop - columns[0],
-            ]
-            if digest(inside) != self.digests[block]:
+        grid = BlockGrid(self.shape)
+        for block in grid.inside(window):
+            rows, columns = grid[block]
+            if digest(pixels[..., *within((rows, columns), window)]) != self.digests[block]:
                 raise DamagedDataError(
-                    f"{self.name}: block {block} (rows {inner_rows.start} to {inner_rows.stop}, columns "
-                    f"{inner_columns.start} to {inner_columns.stop}) is not what was written. {_REMEDY}"
+                    f"{self.name}: block {block} (rows {rows.start} to {rows.stop}, columns "
+                    f"{columns.start} to {columns.stop}) is not what was written. {_REMEDY}"
                 )
 
 
-def _window(index: Any, shape: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]] | None:  # noqa: ANN401
+def _window(index: Any, shape: tuple[int, ...]) -> Region | None:  # noqa: ANN401
     """Return the rows and columns that an index means, when it takes all channels and plain slices."""
     given = index if isinstance(index, tuple) else (index,)
     if Ellipsis in given:
@@ -116,8 +111,7 @@ def _window(index: Any, shape: tuple[int, ...]) -> tuple[tuple[int, int], tuple[
     whole = all(plane == slice(None) or n == 1 for plane, n in zip(planes, shape, strict=False))
     if not whole or not all(isinstance(part, slice) and part.step in (None, 1) for part in (rows, columns)):
         return None
-    spans = [part.indices(side)[:2] for part, side in zip((rows, columns), shape[-2:], strict=True)]
-    return spans[0], spans[1]
+    return slice(*rows.indices(shape[-2])[:2]), slice(*columns.indices(shape[-1])[:2])
 
 
 def open_image_store(manifest: Path, level: int = 0) -> StoredPixels:
@@ -152,7 +146,7 @@ def _open(path: Path, level: int, digests: Sequence[str]) -> StoredPixels:
         raise DamagedDataError(
             f"{path} cannot be opened ({error}) although its manifest exists. {_REMEDY}"
         ) from error
-    if level == 0 and len(digests) != (count := block_count(array.shape)):
+    if level == 0 and len(digests) != (count := len(BlockGrid(array.shape))):
         raise DamagedDataError(
             f"{path} has blocks: {count}, its manifest knows {len(digests)}: they do not belong together. "
             f"{_REMEDY}"

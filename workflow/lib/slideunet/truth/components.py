@@ -12,8 +12,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from skimage.measure import label
 
+from slideunet.geometry.blocks import BlockGrid
 from slideunet.geometry.pixels import Pixels
-from slideunet.truth.lazy_labels import Squares, squares
+from slideunet.truth.lazy_labels import Squares
 
 CONNECTIVITY = 2
 """Pixels that touch at a corner belong together; else single pixels at a slanted border become cells."""
@@ -29,8 +30,6 @@ class Components(Squares):
     ----------
     values : array-like (y, x)
         The image.
-    side : int
-        Of the squares.
     starts : dict
         (row, column) of the first pixel of a square to how many parts were found in squares before it.
     numbers : numpy.ndarray
@@ -55,21 +54,19 @@ class Components(Squares):
         return of_part[parts].astype(np.uint32)
 
 
-def find_components(values: Pixels, side: int) -> Components:
+def find_components(values: Pixels) -> Components:
     """Find the 8-connected components of equal values other than 0.
 
     Parameters
     ----------
     values : array-like (y, x)
-        Integers; read square by square, once here and once when the numbers are asked for.
-    side : int
-        Of the squares.
+        Integers; read block by block, once here and once when the numbers are asked for.
 
     Returns
     -------
     Components
     """
-    height, width = values.shape
+    grid, width = BlockGrid(values.shape), values.shape[1]
     starts: dict[tuple[int, int], int] = {}
     ids: list[npt.NDArray[Any]] = []
     firsts: list[npt.NDArray[np.int64]] = []
@@ -77,7 +74,7 @@ def find_components(values: Pixels, side: int) -> Components:
     count, background = 0, False
     above = top = bottom = _Edge.empty(width)
     left = _Edge.empty(0)
-    for rows, columns in squares((height, width), side):
+    for rows, columns in grid:
         block = np.asarray(values[rows, columns])
         parts, found = label(block, connectivity=CONNECTIVITY, return_num=True)
         starts[rows.start, columns.start] = count
@@ -99,7 +96,7 @@ def find_components(values: Pixels, side: int) -> Components:
             joins.append(_touching(above, top))
     numbers, order = _join(count, joins, firsts)
     return Components(
-        shape=(height, width), side=side, values=values, starts=starts, numbers=numbers,
+        grid=grid, values=values, starts=starts, numbers=numbers,
         ids=np.concatenate(ids)[order], background=background,
     )  # fmt: skip
 

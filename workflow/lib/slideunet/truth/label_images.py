@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from slideunet.errors import InputError
+from slideunet.geometry.blocks import BlockGrid
 from slideunet.geometry.pixels import Pixels
 from slideunet.readers.working_resolution import centres
 from slideunet.truth.ignore_label import IGNORE_LABEL, foreground_and_valid
-from slideunet.truth.lazy_labels import Squares, squares
+from slideunet.truth.lazy_labels import Squares
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def whole_numbers(path: Path, values: npt.NDArray[Any], corner: tuple[int, int])
 
 @dataclass(frozen=True)
 class AtCentres(Squares):
-    """Labels at the working resolution: those at the centres of its pixels (`resampling.resample_labels`).
+    """Labels at the working resolution: those at the centres of its pixels .
 
     Attributes
     ----------
@@ -128,11 +129,10 @@ class Renumbered(Squares):
         return numbers
 
 
-def present_ids(ids: Pixels, side: int) -> npt.NDArray[Any]:
-    """Return the sorted ids of cells that an image (y, x) has, square by square."""
-    height, width = ids.shape
+def present_ids(ids: Pixels) -> npt.NDArray[Any]:
+    """Return the sorted ids of cells that an image (y, x) has, block by block."""
     found: npt.NDArray[Any] = np.zeros(0, np.int64)
-    for rows, columns in squares((height, width), side):
-        block = np.asarray(ids[rows, columns])
+    for region in BlockGrid(ids.shape):
+        block = np.asarray(ids[region])
         found = np.union1d(found, np.unique(block[foreground_and_valid(block)[0]]))
     return found

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slideunet.errors import InputError
-from slideunet.geometry.blocks import BLOCK
+from slideunet.geometry.blocks import BlockGrid
 from slideunet.geometry.pixels import Pixels
 from slideunet.readers.omezarr_reader import is_zarr, read_metadata
 from slideunet.readers.open_source import open_stored
@@ -101,8 +101,9 @@ def open_truth(
         ]
     if working_shape != shape:
         # Squares that are small enough for the labels of a block of the full resolution.
-        ids = AtCentres(working_shape, max(int(BLOCK / scale), 1), ids, scale)
-        kept = present_ids(ids, BLOCK)
+        side = max(int(BlockGrid(shape).side / scale), 1)
+        ids = AtCentres(BlockGrid(working_shape, side), ids, scale)
+        kept = present_ids(ids)
         if len(kept) < len(present):
             lost = len(present) - len(kept)
             warnings.append(f"{lost} of {len(present)} cells are too small for the working resolution")
@@ -124,11 +125,12 @@ def _truth(
     elif int(present[-1]) != len(present):
         gaps = f"ids have gaps ({len(present)} ids up to {present[-1]}): renumbered 1 to {len(present)}"
         warnings = [*warnings, gaps]
-    lazy = Renumbered(shape, BLOCK, ids, present, ignore_label)
+    grid = BlockGrid(shape)
+    lazy = Renumbered(grid, ids, present, ignore_label)
     if shape[0] * shape[1] <= WHOLE:
         return Truth(lazy[:, :], tuple(warnings), len(present))
     empty = np.empty((0, 0), np.uint32)
-    return Truth(da.from_array(lazy, chunks=BLOCK, name=False, meta=empty), tuple(warnings), len(present))
+    return Truth(da.from_array(lazy, chunks=grid.side, name=False, meta=empty), tuple(warnings), len(present))
 
 
 def _read_ids(
@@ -182,7 +184,7 @@ def _check_form(path: Path, stored: Stored, shape: tuple[int, int]) -> None:
 
 def _interpret(path: Path, ids: StoredIds | Replaced) -> tuple[Pixels, npt.NDArray[np.integer], list[str]]:
     """Tell a mask from a label image, and return (y, x) ids, those that are there, and warnings."""
-    components = find_components(ids, BLOCK)
+    components = find_components(ids)
     present, places = np.unique(components.ids, return_counts=True)
     count = len(components.ids)
     if len(present) == 1 and not components.background:

@@ -13,10 +13,10 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.features import rasterize
 
 from slideunet.errors import InputError
-from slideunet.geometry.blocks import BLOCK
+from slideunet.geometry.blocks import BlockGrid
 from slideunet.truth.geojson_reader import IGNORE, REGION, Geometry, class_of, read_features, read_geometry
 from slideunet.truth.ignore_label import IGNORE_LABEL, foreground_and_valid
-from slideunet.truth.lazy_labels import Squares, squares
+from slideunet.truth.lazy_labels import Squares
 
 PLACES_SHOWN = 3
 
@@ -25,7 +25,7 @@ warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 
 @dataclass(frozen=True)
-class Drawing(Squares):
+class DrawnPolygons(Squares):
     """Polygons that are drawn when they are asked for; where they overlap, the later one is on top.
 
     Attributes
@@ -82,7 +82,7 @@ class Drawing(Squares):
 
 def open_polygons(
     path: Path, shape: tuple[int, int], scale: float = 1.0, working_shape: tuple[int, int] | None = None
-) -> tuple[Drawing, npt.NDArray[np.int64], list[str]]:
+) -> tuple[DrawnPolygons, npt.NDArray[np.int64], list[str]]:
     """Read the polygons of a GeoJSON file.
 
     Coordinates are (x, y) in pixels of the full-resolution image, its top left corner being (0, 0): pixel (0,
@@ -104,7 +104,7 @@ def open_polygons(
 
     Returns
     -------
-    labels : Drawing
+    labels : DrawnPolygons
         (y, x) uint32; id = place of the feature in the file, from 1.
     present : numpy.ndarray
         The ids that have a pixel, sorted.
@@ -139,7 +139,8 @@ def open_polygons(
             "Correct or delete them; coordinates are x, y in pixels of the full-resolution image."
         )
     table = np.array(boxes, np.float64).reshape(-1, 4)
-    drawing = Drawing(working_shape or shape, BLOCK, geometries, table, scale, areas[REGION], areas[IGNORE])
+    grid = BlockGrid(working_shape or shape)
+    drawing = DrawnPolygons(grid, geometries, table, scale, areas[REGION], areas[IGNORE])
     present, remarks = _look(drawing, len(features))
     crossing = (table[:, :2] < 0).any(axis=1) | (table[:, 2:] > shape).any(axis=1)
     if crossing.any():
@@ -147,11 +148,11 @@ def open_polygons(
     return drawing, present, remarks
 
 
-def _look(drawing: Drawing, n_features: int) -> tuple[npt.NDArray[np.int64], list[str]]:
-    """Draw everything once, square by square, and find what is hidden, shared or ignored."""
+def _look(drawing: DrawnPolygons, n_features: int) -> tuple[npt.NDArray[np.int64], list[str]]:
+    """Draw everything once, square by square, and find what is hidden, shared or not judged."""
     seen = np.zeros(n_features + 1, bool)
     shared = ignored = 0
-    for rows, columns in squares(drawing.shape, drawing.side):
+    for rows, columns in drawing.grid:
         drawn = drawing.make(rows, columns)
         cells, valid = foreground_and_valid(drawn)
         seen[np.unique(drawn[cells])] = True

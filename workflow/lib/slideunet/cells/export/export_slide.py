@@ -4,16 +4,16 @@ A cell belongs to the block of its centre. Ids go by these blocks, so a block's 
 the blocks' parts joined in their order are the table of the slide. Neighbours are counted when all blocks are
 measured: then the centres in the blocks around are known.
 
-.S1.parquet.3f2a….partial    being made; the name holds what it depends on
+.S1.parquet.3f2a….partial    unfinished work, see `stores.resumable`
 7.cells                      table and outlines of block 7, without its neighbours
-7.parquet, 7.deflate         its parts of the table and of the GeoJSON
+7.parquet, 7.gz              its parts of the table and of the GeoJSON
 """
 
-import functools
 import io
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,24 +26,29 @@ from slideunet.cells.export.geojson_writer import feature_lines, packed, write_g
 from slideunet.cells.export.outlines import OUTLINES_VERSION, outlines
 from slideunet.cells.export.parquet import join_tables
 from slideunet.cells.measurement.measure import MEASUREMENT_VERSION, measure_regions
-from slideunet.cells.measurement.neighbours import blocks_around, count_neighbours, radius
+from slideunet.cells.measurement.neighbours import count_neighbours, radius
 from slideunet.cells.measurement.regions import find_regions
-from slideunet.clusters import work_through
-from slideunet.geometry.blocks import block_at, block_count, grown
-from slideunet.logs import progress_line
+from slideunet.clusters import record_blocks
+from slideunet.geometry.blocks import BlockGrid, Region, grown
 from slideunet.stores import files, manifests, verified
 from slideunet.stores.fingerprint import fingerprint
+from slideunet.stores.resumable import working
 
 _GEOMETRY = "geometry"  # Of a block's cells, beside their measurements, until the GeoJSON is written.
+_FINISHED = {"finished": True}
 
 
 @dataclass(frozen=True)
-class Task:
+class ExportTask:
     """What a worker needs to measure a block: paths, and a folder for its part of the results."""
 
     image: Path
     prediction: Path
     folder: Path
+
+    def part(self, index: int, kind: str) -> Path:
+        """Return the file of a block: "cells", "parquet" or "gz"."""
+        return self.folder / f"{index}.{kind}"
 
 
 def export_fingerprint(image: Path, prediction: Path) -> str:
@@ -72,79 +77,87 @@ def export_cells(
         Whose workers do it; without one this process does.
     """
     facts = manifests.read_manifest(image)
-    folder = table.with_name(f".{table.name}.{known[:16]}.partial")
-    for other in table.parent.glob(f".{table.name}.*.partial"):
-        if other != folder:
-            shutil.rmtree(other)
-    folder.mkdir(parents=True, exist_ok=True)
-    count = block_count(facts["shape"])
-    # Workers may have another working directory.
-    task = Task(image.absolute(), prediction.absolute(), folder.absolute())
-    parts = [_part(task.folder, index) for index in range(count)]
-    for work, kept, unit in ((measure_block, _cells, "block"), (finish_block, _part, "part")):
-        todo = [index for index in range(count) if not kept(task.folder, index).is_file()]
-        with progress_line(len(todo), unit=unit, label=facts["slide"]) as bar:
-            for _ in work_through(client, todo, functools.partial(work, task)):
-                bar.update()
-    # The table carries the fingerprint, so it goes last: where it is, the polygons are.
-    table.unlink(missing_ok=True)
-    write_geojson(polygons, (_features(task.folder, index).read_bytes() for index in range(count)))
-    join_tables(table, parts, known)
-    shutil.rmtree(folder)
+    blocks = range(len(BlockGrid(facts["shape"])))
+    hidden = table.with_name(f".{table.name}")
+    create = partial(Path.mkdir, parents=True)
+    with working(hidden, known, create, lock=hidden.with_name(f"{hidden.name}.lock")) as work:
+        # Workers may have another working directory.
+        task = ExportTask(image.absolute(), prediction.absolute(), work.path.absolute())
+        record = partial(record_blocks, work, client, slide=facts["slide"])
+        record(work.todo(blocks), partial(measure_block, task))
+        record([block for block in blocks if work.done[block] != _FINISHED], partial(finish_block, task))
+        # The table carries the fingerprint, so it goes last: where it is, the polygons are.
+        table.unlink(missing_ok=True)
+        write_geojson(polygons, (task.part(block, "gz").read_bytes() for block in blocks))
+        join_tables(table, [task.part(block, "parquet") for block in blocks], known)
+        shutil.rmtree(work.path)
 
 
-def measure_block(task: Task, index: int) -> None:
+def measure_block(task: ExportTask, index: int) -> dict[str, bool]:
     """Measure and outline the cells whose centre lies in one block."""
-    slide = _open(task.image, task.prediction, task.folder)
+    slide = LabelledSlide.of(task)
     facts = slide.facts
     shape = tuple(facts["shape"][1:])
-    window = grown(block_at(shape, index), shape, slide.cells["reach"])
+    window = grown(BlockGrid(shape)[index], shape, slide.cells["reach"])
     window, labels = _cropped(window, _owned(slide.labels[window], slide.cells, index))
     origin = (window[0].start, window[1].start)
-    pixels, probability = slide.pixels[(slice(None), *window)], slide.probability[(slice(None), *window)][0]
     regions = find_regions(labels)
     rows = measure_regions(
-        regions, pixels, probability, facts["channels"], facts["mpp"], facts["scale"], origin, shape
+        regions,
+        slide.pixels[:, *window],
+        slide.probability[:, *window][0],
+        facts["channels"],
+        facts["mpp"],
+        facts["scale"],
+        origin,
+        shape,
     )
     rows[_GEOMETRY] = outlines(regions, facts["scale"], origin)
-    files.write_atomically(_cells(task.folder, index), _parquet(rows))
+    files.write_atomically(task.part(index, "cells"), _parquet(rows))
+    return {}
 
 
-def finish_block(task: Task, index: int) -> None:
+def finish_block(task: ExportTask, index: int) -> dict[str, bool]:
     """Count the neighbours of the cells of one block, and keep the block's parts of table and GeoJSON."""
-    facts = _open(task.image, task.prediction, task.folder).facts
+    facts = LabelledSlide.of(task).facts
     reach = radius(facts["mpp"])
-    around = [_centres(task.folder, block) for block in blocks_around(facts["shape"], index, reach)]
-    rows = pd.read_parquet(_cells(task.folder, index))
+    near = BlockGrid(facts["shape"]).neighbours(index, reach)
+    around = [
+        pd.read_parquet(task.part(block, "cells"), columns=["y", "x"]) for block in near if block != index
+    ]
+    rows = pd.read_parquet(task.part(index, "cells"))
     geometries = rows.pop(_GEOMETRY).tolist()
     centres = rows[["y", "x"]].to_numpy() / facts["scale"]
     others = np.concatenate([np.zeros((0, 2)), *around]) / facts["scale"]
     rows["neighbours"] = count_neighbours(centres, others, reach)
     lines = feature_lines(facts["slide"], geometries, rows)
     is_first = bool((rows["cell"] == 1).any())
-    files.write_atomically(_features(task.folder, index), packed(lines, is_first))
-    files.write_atomically(_part(task.folder, index), _parquet(rows))
+    files.write_atomically(task.part(index, "gz"), packed(lines, is_first))
+    files.write_atomically(task.part(index, "parquet"), _parquet(rows))
+    return _FINISHED
 
 
 @dataclass(frozen=True)
-class _Slide:
+class LabelledSlide:
+    """A slide with its prediction and its cells, open for reading."""
+
     facts: Mapping[str, Any]
     cells: Mapping[str, Any]
     pixels: verified.StoredPixels
     labels: verified.StoredPixels
     probability: verified.StoredPixels
 
-
-# Opening looks for every chunk: once per process and slide. The folder's name tells what is measured.
-@functools.lru_cache(maxsize=1)
-def _open(image: Path, prediction: Path, folder: Path) -> _Slide:
-    return _Slide(
-        manifests.read_manifest(image),
-        manifests.read_manifest(prediction)["cells"],
-        verified.open_image_store(image),
-        verified.open_label_store(prediction, "cells"),
-        verified.open_image_store(prediction),
-    )
+    @classmethod
+    @lru_cache(maxsize=1)
+    def of(cls, task: ExportTask) -> "LabelledSlide":
+        """Open what a task needs, once per process and slide: opening looks for every chunk."""
+        return cls(
+            manifests.read_manifest(task.image),
+            manifests.read_manifest(task.prediction)["cells"],
+            verified.open_image_store(task.image),
+            verified.open_label_store(task.prediction, "cells"),
+            verified.open_image_store(task.prediction),
+        )
 
 
 def _owned(labels: np.ndarray, cells: Mapping[str, Any], index: int) -> np.ndarray:
@@ -155,7 +168,7 @@ def _owned(labels: np.ndarray, cells: Mapping[str, Any], index: int) -> np.ndarr
     return np.multiply(labels, own, out=labels)
 
 
-def _cropped(window: tuple[slice, slice], labels: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray]:
+def _cropped(window: Region, labels: np.ndarray) -> tuple[Region, np.ndarray]:
     """Leave out the rows and columns around the cells; one pixel is left where there are none."""
     spans = [np.flatnonzero(labels.any(axis=axis)) for axis in (1, 0)]
     inner = tuple(slice(int(s[0]), int(s[-1]) + 1) if len(s) else slice(0, 1) for s in spans)
@@ -163,22 +176,6 @@ def _cropped(window: tuple[slice, slice], labels: np.ndarray) -> tuple[tuple[sli
         slice(part.start + own.start, part.start + own.stop) for part, own in zip(window, inner, strict=True)
     )
     return (rows, columns), labels[inner]
-
-
-def _cells(folder: Path, index: int) -> Path:
-    return folder / f"{index}.cells"
-
-
-def _part(folder: Path, index: int) -> Path:
-    return folder / f"{index}.parquet"
-
-
-def _features(folder: Path, index: int) -> Path:
-    return folder / f"{index}.deflate"
-
-
-def _centres(folder: Path, index: int) -> np.ndarray:
-    return pd.read_parquet(_cells(folder, index), columns=["y", "x"]).to_numpy()
 
 
 def _parquet(table: pd.DataFrame) -> bytes:

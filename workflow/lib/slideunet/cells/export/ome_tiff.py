@@ -1,6 +1,5 @@
 """The label image of the cells as a pyramidal OME-TIFF, for viewers that do not read OME-Zarr."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,9 @@ from typing import Any
 import numpy as np
 import tifffile
 
+from slideunet.geometry.blocks import BlockGrid
 from slideunet.stores import manifests, omezarr, verified
+from slideunet.stores.files import replacing
 
 _TILE = 512
 _SIGNED = "slideunet "  # Before the fingerprint, in the tag that names the software.
@@ -23,7 +24,7 @@ def write_ome_tiff(prediction: Path, path: Path) -> None:
         Manifest of a prediction whose cells are labelled.
     path : Path
         `.ome.tif`: (y, x) of uint32, deflate, the pixel size where it is known, the cells' fingerprint as
-        `read_fingerprint` finds it. It is whole or absent.
+        `image_fingerprint` finds it. It is whole or absent.
     """
     facts = manifests.read_manifest(prediction)
     levels = len(omezarr.level_paths(manifests.store_path(prediction) / "labels" / "cells"))
@@ -34,24 +35,15 @@ def write_ome_tiff(prediction: Path, path: Path) -> None:
         "photometric": "minisblack",
         "software": _SIGNED + facts["cells"]["fingerprint"],
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with tifffile.TiffWriter(partial, bigtiff=True, ome=True) as file:
-            for level in range(levels):
-                labels = verified.open_label_store(prediction, "cells", level)
-                kind = (
-                    {"subifds": levels - 1, "metadata": _metadata(facts)}
-                    if level == 0
-                    else {"subfiletype": 1}
-                )
-                file.write(_tiles(labels), shape=labels.shape, **kind, **options)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    largest = {"subifds": levels - 1, "metadata": _metadata(facts)}
+    with replacing(path) as partial, tifffile.TiffWriter(partial, bigtiff=True, ome=True) as file:
+        for level in range(levels):
+            labels = verified.open_label_store(prediction, "cells", level)
+            kind = {"subfiletype": 1} if level else largest
+            file.write(_tiles(labels), shape=labels.shape, **kind, **options)
 
 
-def read_fingerprint(path: Path) -> str | None:
+def image_fingerprint(path: Path) -> str | None:
     """Return what the cells of a file depend on; None when it is not there or not of this kind."""
     try:
         with tifffile.TiffFile(path) as file:
@@ -70,8 +62,6 @@ def _metadata(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tiles(labels: verified.StoredPixels) -> Iterator[np.ndarray]:
-    height, width = labels.shape
-    for y in range(0, height, _TILE):
-        for x in range(0, width, _TILE):
-            tile = labels[y : y + _TILE, x : x + _TILE]
-            yield np.pad(tile, [(0, _TILE - side) for side in tile.shape])
+    for region in BlockGrid(labels.shape, _TILE):
+        tile = labels[region]
+        yield np.pad(tile, [(0, _TILE - side) for side in tile.shape])

@@ -1,13 +1,14 @@
 """The table of cells as a Parquet file that says what it was made from."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-_KEY = b"slideunet.stores.fingerprint"
+from slideunet.stores.files import replacing
+
+_KEY = b"slideunet.fingerprint"
 
 
 def join_tables(path: Path, parts: Iterable[Path], fingerprint: str) -> None:
@@ -24,17 +25,11 @@ def join_tables(path: Path, parts: Iterable[Path], fingerprint: str) -> None:
     paths = list(parts)
     schema = pq.read_schema(paths[0])
     schema = schema.with_metadata({**(schema.metadata or {}), _KEY: fingerprint.encode()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-            for part in paths:
-                rows = pq.read_table(part)
-                if rows.num_rows or len(paths) == 1:
-                    writer.write_table(rows.replace_schema_metadata(schema.metadata))
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    with replacing(path) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+        for part in paths:
+            rows = pq.read_table(part)
+            if rows.num_rows or len(paths) == 1:
+                writer.write_table(rows.replace_schema_metadata(schema.metadata))
 
 
 def table_fingerprint(path: Path) -> str | None:

@@ -1,11 +1,7 @@
 """How many cells lie around each cell."""
 
-import math
-
 import numpy as np
 from scipy.spatial import KDTree
-
-from slideunet.geometry import blocks as blocks_module
 
 RADIUS_UM = 25.0
 """Micrometres between two centres up to which cells are neighbours: about three nuclei away."""
@@ -44,17 +40,3 @@ def count_neighbours(centres: np.ndarray, others: np.ndarray, reach: float) -> n
     origin = own.min(axis=0)
     tree = KDTree(np.concatenate([own, rest]) - origin)
     return tree.query_ball_point(own - origin, reach * _PER_PIXEL, return_length=True).astype(np.int64) - 1
-
-
-def blocks_around(shape: tuple[int, ...], index: int, reach: float) -> list[int]:
-    """Return the other blocks of a plane (..., y, x) with places at most so many pixels from this one."""
-    across = -(-shape[-1] // blocks_module.BLOCK)
-    down = blocks_module.block_count(shape) // across
-    row, column = divmod(index, across)
-    rings = math.ceil(reach / blocks_module.BLOCK)
-    return [
-        y * across + x
-        for y in range(max(row - rings, 0), min(row + rings + 1, down))
-        for x in range(max(column - rings, 0), min(column + rings + 1, across))
-        if (y, x) != (row, column)
-    ]

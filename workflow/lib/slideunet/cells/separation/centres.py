@@ -35,7 +35,7 @@ _NEIGHBOURS = ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1]))
 
 
 @dataclass(frozen=True)
-class Division:
+class CentreSeparation:
     """Cells, and what they were made of.
 
     Attributes
@@ -87,9 +87,9 @@ class Division:
         return int(np.count_nonzero(doubtful & needed))
 
 
-def divide(
+def separate_by_centres(
     foreground: np.ndarray, centre: np.ndarray, dy: np.ndarray, dx: np.ndarray, origin: tuple[int, int]
-) -> Division:
+) -> CentreSeparation:
     """Divide a foreground into cells.
 
     Parameters
@@ -106,7 +106,7 @@ def divide(
     sources = _sources(pieces, owners, len(peaks))
     contacts, borders = _contacts(pieces)
     cells = _cells(np.bincount(pieces.ravel()), sources, len(peaks), contacts, borders)
-    return Division(cells[pieces], pieces, sources, contacts, peaks)
+    return CentreSeparation(cells[pieces], pieces, sources, contacts, peaks)
 
 
 def find_peaks(foreground: np.ndarray, centre: np.ndarray, origin: tuple[int, int]) -> np.ndarray:

@@ -20,6 +20,7 @@ from scipy import ndimage as ndi
 from slideunet.cells.separation import centres, watershed
 from slideunet.cells.separation.decoding import Decoding
 from slideunet.cells.separation.methods import NEEDED, Method
+from slideunet.geometry.blocks import Region
 
 Maps = Mapping[str, np.ndarray]
 
@@ -41,7 +42,7 @@ _DISTANCE_UNIT = 64  # Per pixel, of the Euclidean distance.
 _DIAGONALS_TOO = np.ones((3, 3), dtype=bool)
 
 
-class Division(Protocol):
+class Separation(Protocol):
     """Cells of a part of a slide, and which of them may be others when more of the slide is seen."""
 
     @property
@@ -52,7 +53,7 @@ class Division(Protocol):
     def zone(self) -> int:
         """How far from the window's sides pixels may depend on what lies beyond them."""
 
-    def unsure(self, inner: tuple[slice, slice], sides: Iterable[tuple[slice, slice]]) -> int:
+    def unsure(self, inner: Region, sides: Iterable[Region]) -> int:
         """Count what is seen of the part `inner` and may depend on what lies beyond the zones `sides`."""
 
 
@@ -71,35 +72,46 @@ def separate(maps: Maps, decoding: Decoding, origin: tuple[int, int] = (0, 0)) -
     -------
     ndarray (y, x) of uint32
         0 = background. Every cell is connected through pixel sides, so that its outline is one polygon. The
-        ids are consecutive but in no particular order; see `slideunet.cells.separation.numbering`.
+        ids are consecutive but in no particular order; see `slideunet.cells.separation.label_slide`.
 
     Raises
     ------
     TypeError, ValueError
         When an argument is not as described.
     """
-    labels = divide(maps, decoding, origin).labels
+    return numbered(separate_window(maps, decoding, origin).labels, maps["foreground"], decoding)
+
+
+def numbered(
+    labels: np.ndarray,
+    probability: np.ndarray,
+    decoding: Decoding,
+    inner: Region = (slice(None), slice(None)),
+) -> np.ndarray:
+    """Number the cells 1..n (uint32) that are large and probable enough and have pixels in a part `inner`."""
     pixels = np.flatnonzero(labels)
     cells = labels.ravel()[pixels]
-    kept = kept_cells(cells, maps["foreground"].ravel()[pixels], int(labels.max(initial=0)) + 1, decoding)
+    inside = np.zeros(int(labels.max(initial=0)) + 1, bool)
+    inside[labels[inner]] = True
+    kept = inside & kept_cells(cells, probability.ravel()[pixels], len(inside), decoding)
     result = np.zeros(labels.shape, np.uint32)
     result.ravel()[pixels] = (np.cumsum(kept) * kept)[cells]
     return result
 
 
-def divide(maps: Maps, decoding: Decoding, origin: tuple[int, int]) -> Division:
+def separate_window(maps: Maps, decoding: Decoding, origin: tuple[int, int]) -> Separation:
     """Do what `separate` does, but for dropping cells."""
     method = decoding.method
     _check(maps, method)
     foreground = fill_holes(maps["foreground"] >= foreground_cut(decoding.threshold), decoding.min_area)
     if method == "centres":
-        return centres.divide(foreground, maps["centre"], maps["dy"], maps["dx"], origin)
+        return centres.separate_by_centres(foreground, maps["centre"], maps["dy"], maps["dx"], origin)
     if method == "components":
         labels, count = ndi.label(foreground)
-        return watershed.Components(labels, np.arange(count + 1))
+        return watershed.ComponentSeparation(labels, np.arange(count + 1))
     distance = _distance(foreground) if method == "watershed" else maps["distance"] * foreground
     ratio = MERGE_RATIOS[method] if decoding.merge_ratio is None else decoding.merge_ratio
-    return watershed.divide(foreground, watershed.smoothed(distance), ratio, origin)
+    return watershed.flood(foreground, watershed.smoothed(distance), ratio, origin)
 
 
 def _check(maps: Maps, method: Method) -> None:

@@ -24,7 +24,7 @@ ZONE = 5
 
 
 @dataclass(frozen=True)
-class Components:
+class ComponentSeparation:
     """Cells, each of which depends on nothing but its own component of the foreground.
 
     Attributes
@@ -62,9 +62,9 @@ class Components:
         return int(np.count_nonzero(inside & outside))
 
 
-def divide(
+def flood(
     foreground: np.ndarray, height: np.ndarray, merge_ratio: float, origin: tuple[int, int]
-) -> Components:
+) -> ComponentSeparation:
     """Divide a foreground along the valleys of a height.
 
     Parameters
@@ -94,7 +94,7 @@ def divide(
     _, first, cells = np.unique(cells, return_index=True, return_inverse=True)
     labels = np.zeros(foreground.shape, np.int32)
     labels[rows, columns] = cells[basins] + 1
-    return Components(labels, np.concatenate([[0], components[first] + 1]))
+    return ComponentSeparation(labels, np.concatenate([[0], components[first] + 1]))
 
 
 def smoothed(distance: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import distributed
 import numpy as np
 import zarr
 
-from slideunet.geometry.blocks import block_at, digest
+from slideunet.geometry.blocks import BlockGrid, digest
 from slideunet.model_json import EngineName, Head, Precision, output_maps, read_model_facts
 from slideunet.network.inference.engines import Engine, open_engine
 from slideunet.network.inference.predict_region import halo_deviation, predict_core
@@ -71,7 +71,7 @@ def predict_block(task: Task, index: int) -> dict[str, Any]:
     """
     start = time.perf_counter()
     slide = _slide_of(task)
-    region = block_at(slide.pixels.shape, index)
+    region = BlockGrid(slide.pixels.shape)[index]
     found = _predicted(task, slide, region)
     foreground, others = found[:1], found[1:]
     omezarr.write_block(slide.levels, region, foreground)
@@ -93,7 +93,7 @@ def measure_halo(task: Task, threshold: float, index: int) -> dict[str, Any]:
     slide = _slide_of(task)
     core = tuple(
         (middle - min(middle - part.start, _TRIAL), middle + min(part.stop - middle, _TRIAL))
-        for part in block_at(slide.pixels.shape, index)
+        for part in BlockGrid(slide.pixels.shape)[index]
         for middle in ((part.start + part.stop) // 2,)
     )
     found = halo_deviation(

@@ -12,7 +12,7 @@ import numpy as np
 
 from slideunet import __version__
 from slideunet.clusters import work_through
-from slideunet.geometry.blocks import block_at, block_count
+from slideunet.geometry.blocks import BlockGrid
 from slideunet.logs import progress_line
 from slideunet.model_json import output_maps, read_model_facts
 from slideunet.network.inference.plan import Part, Plan, engine_version
@@ -89,7 +89,7 @@ def _work(
 ) -> None:
     """Do the blocks of a part that are not done, and tell speed and time left."""
     number, parts = part
-    count = block_count(slide["shape"])
+    count = len(BlockGrid(slide["shape"]))
     share = range(count * number // parts, count * (number + 1) // parts)
     todo = store.todo(share)
     if len(todo) < len(share):
@@ -112,7 +112,7 @@ def _judge_halo(
     """Tell what a halo that is not exact has changed, in the middle block; None for the exact one."""
     if task.halo is None:
         return None
-    middle = [block_count(slide["shape"]) // 2]
+    middle = [len(BlockGrid(slide["shape"])) // 2]
     ((_, found),) = work_through(client, middle, functools.partial(measure_halo, task, threshold))
     logging.warning(
         f"{slide['slide']}: halo {task.halo} changes the probability by up to {found['largest']} of 255, "
@@ -122,7 +122,7 @@ def _judge_halo(
 
 
 def _pixels(shape: tuple[int, ...], index: int) -> int:
-    rows, columns = block_at(shape, index)
+    rows, columns = BlockGrid(shape)[index]
     return (rows.stop - rows.start) * (columns.stop - columns.start)
 
 

@@ -1,14 +1,14 @@
 """Training slides as plain arrays that are mapped into memory: nothing is left to decompress."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from slideunet.geometry.blocks import blocks
+from slideunet.geometry.blocks import BlockGrid
 from slideunet.geometry.pixels import Pixels
+from slideunet.stores.files import replacing
 from slideunet.stores.verified import open_image_store, open_label_store
 
 # Of all slides together; those of larger cohorts are read from their stores.
@@ -45,12 +45,8 @@ def _stores(manifest: Path) -> tuple[Pixels, Pixels]:
 
 def _pack(pixels: Pixels, path: Path) -> None:
     """Write an array, block by block; at any instant the file is whole or not there."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with replacing(path) as partial:
         packed = open_memmap(partial, mode="w+", dtype=pixels.dtype, shape=pixels.shape)
-        for _, region in blocks(pixels.shape):
-            packed[(..., *region)] = pixels[(..., *region)]
+        for region in BlockGrid(pixels.shape):
+            packed[..., *region] = pixels[..., *region]
         packed.flush()
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from slideunet.errors import InputError
-from slideunet.geometry.blocks import blocks
+from slideunet.geometry.blocks import BlockGrid
 from slideunet.network.patches.dataset import LabelledSlide
 from slideunet.network.patches.targets import compact
 from slideunet.stores.verified import open_label_store
@@ -36,5 +36,5 @@ def diameters(slides: Sequence[LabelledSlide]) -> dict[str, float]:
 
 def _areas(slide: LabelledSlide) -> np.ndarray:
     truth = open_label_store(slide.manifest, "truth")
-    found = [compact(cells_alone(truth[region])) for _, region in blocks(slide.shape)]
+    found = [compact(cells_alone(truth[region])) for region in BlockGrid(slide.shape)]
     return np.concatenate([np.bincount(labels.ravel())[1:] for labels in found])

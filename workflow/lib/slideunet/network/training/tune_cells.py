@@ -10,7 +10,7 @@ import numpy as np
 from slideunet.cells.separation.decoding import Decoding
 from slideunet.cells.separation.methods import Method, fitting_methods
 from slideunet.cells.separation.separate import MERGE_RATIOS, kept_cells, separate
-from slideunet.geometry.blocks import block_at, block_count
+from slideunet.geometry.blocks import BlockGrid
 from slideunet.network.inference.engines import Engine
 from slideunet.network.inference.predict_region import predict_core
 from slideunet.network.patches.dataset import LabelledSlide
@@ -73,7 +73,8 @@ def _ratios(method: Method) -> tuple[float | None, ...]:
 
 def middle_block(engine: Engine, slide: LabelledSlide) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Return the truth and the predicted maps of a slide's middle block."""
-    rows, columns = block_at(slide.shape, block_count(slide.shape) // 2)
+    grid = BlockGrid(slide.shape)
+    rows, columns = grid[len(grid) // 2]
     truth = open_label_store(slide.manifest, "truth")[rows, columns]
     core = ((rows.start, rows.stop), (columns.start, columns.stop))
     planes = predict_core(engine, open_image_store(slide.manifest), slide.normalisation, core)

@@ -1,8 +1,8 @@
-"""Ids that depend on the cells alone: block by block over the slide, whatever found the cells."""
+"""What results are compared with: the contract, computed on whole images in memory."""
 
 import numpy as np
 
-BLOCK = 4096
+from slideunet.geometry.blocks import BLOCK
 
 
 def number_by_blocks(labels: np.ndarray, block: int = BLOCK) -> np.ndarray:
@@ -29,8 +29,6 @@ def number_by_blocks(labels: np.ndarray, block: int = BLOCK) -> np.ndarray:
     ------
     ValueError
         When an id is negative.
-    OverflowError
-        When there are more cells than uint32 can number.
     """
     pixels = np.flatnonzero(labels)
     result = np.zeros(labels.shape, dtype=np.uint32)
@@ -42,17 +40,10 @@ def number_by_blocks(labels: np.ndarray, block: int = BLOCK) -> np.ndarray:
     if old.max() > labels.size:  # tables indexed by id would be larger than the image
         old = np.unique(old, return_inverse=True)[1] + 1
     order = _order(old, pixels, labels.shape[1], block)
-    check_count(len(order))
     new = np.zeros(int(old.max()) + 1, dtype=np.uint32)
     new[order] = np.arange(1, len(order) + 1, dtype=np.uint32)
     result.ravel()[pixels] = new[old]
     return result
-
-
-def check_count(count: int) -> None:
-    """Raise OverflowError when `count` cells cannot be numbered in uint32."""
-    if count > np.iinfo(np.uint32).max:
-        raise OverflowError(f"{count} cells are more than uint32 can number (4294967295). Divide the slide.")
 
 
 def _order(ids: np.ndarray, pixels: np.ndarray, width: int, block: int) -> np.ndarray:
