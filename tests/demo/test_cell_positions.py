@@ -5,7 +5,7 @@ from scipy.spatial.distance import cdist
 from slideunet.demo import fluorescence
 from slideunet.demo.cell_positions import DEBRIS, MAX_EXTENT, SOFT_EDGE, bounds, cells_near
 from slideunet.demo.donors import fluorescence_donor
-from slideunet.demo.scene import Region, Scene
+from slideunet.demo.scene import Rectangle, Scene
 
 
 def everywhere(y, x):
@@ -39,9 +39,9 @@ def test_living_cells_keep_their_distance_and_touch():
 
 def test_a_part_sees_the_same_cells_as_the_whole():
     population, slide = fluorescence_donor(5).population, scene()
-    habitat = fluorescence.habitat(slide)
+    habitat = fluorescence.fluorescence_habitat(slide)
     whole = cells_near(slide.region, slide, population, habitat)
-    part = Region(311, 200, 402, 333)
+    part = Rectangle(311, 200, 402, 333)
     seen = cells_near(part, slide, population, habitat)
     reach = part.grown(MAX_EXTENT)
     inside = (whole["y"] >= reach.top) & (whole["y"] < reach.bottom)
@@ -73,7 +73,7 @@ def test_density_scales_the_number_of_cells_but_not_the_debris():
 @pytest.mark.parametrize("size", [(1, 1), (17, 300)])
 def test_tiny_slides_have_a_lattice(size):
     cells = cells_near(
-        Region(0, 0, *size),
+        Rectangle(0, 0, *size),
         scene(height=size[0], width=size[1]),
         fluorescence_donor(5).population,
         everywhere,

@@ -1,4 +1,4 @@
-"""The demo's sample sheet: each row says completely what its slide looks like."""
+"""The demo's sample sheet, whose rows hold all parameters of a slide."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -10,16 +10,13 @@ from slideunet.demo.scene import Scene
 from slideunet.demo.write_files import write_field, write_slide
 from slideunet.errors import InputError
 
-# The columns that make a row of a sample sheet drawable, beside the sheet's own.
-COLUMNS = ("look", "seed", "donor_seed", "height", "width", "density")
-
-# Slides up to this many pixels are drawn in memory, with their cells numbered without gaps.
-_FIELD_PIXELS = 4096**2
+SCENE_COLUMNS = ("look", "seed", "donor_seed", "height", "width", "density")
+_IN_MEMORY_PIXELS = 4096**2
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """A slide to draw and the files to write it to; `labels` is None for a slide without truth."""
+class DemoSlide:
+    """A slide to draw and its files; `labels` is None for a slide without ground truth."""
 
     slide: str
     scene: Scene
@@ -27,35 +24,28 @@ class Drawing:
     labels: Path | None
 
 
-def read_drawings(sheet: Path) -> list[Drawing]:
-    """Read the slides to draw from a sample sheet (TSV); paths are relative to the sheet.
+def read_demo_sheet(sheet: Path) -> list[DemoSlide]:
+    """Read the slides of a sample sheet (TSV) with the columns slide, image, labels, mpp and `SCENE_COLUMNS`.
 
-    Parameters
-    ----------
-    sheet : Path
-        Sample sheet with the columns slide, image, labels, mpp and those in `COLUMNS`.
-
-    Returns
-    -------
-    list[Drawing]
-        One for each row, in the order of the sheet.
+    Paths are relative to the sheet.
 
     Raises
     ------
     InputError
-        With one message for every row or column that cannot be used.
+        One message per unusable row or missing column.
     """
     table = pd.read_csv(sheet, sep="\t", dtype=str, keep_default_na=False)
-    missing = [name for name in ("slide", "image", "labels", "mpp", *COLUMNS) if name not in table.columns]
+    expected = ("slide", "image", "labels", "mpp", *SCENE_COLUMNS)
+    missing = [name for name in expected if name not in table.columns]
     if missing:
         raise InputError(
-            f"demo sheet {sheet}: columns missing: {', '.join(missing)}. Without them the slides cannot be "
-            "drawn. Use a sheet of resources/demo as the pattern."
+            f"demo sheet {sheet}: columns missing: {', '.join(missing)}. Slides cannot be drawn without "
+            "them. Use a sheet of resources/demo as a template."
         )
-    drawings, problems = [], []
+    slides, problems = [], []
     for row in table.to_dict("records"):
         try:
-            drawings.append(_drawing(row, sheet.parent))
+            slides.append(_parse_row(row, sheet.parent))
         except ValueError as error:
             problems.append(
                 f"demo sheet {sheet}: slide {row['slide']}: {error}. Sizes and seeds are whole numbers, "
@@ -65,12 +55,12 @@ def read_drawings(sheet: Path) -> list[Drawing]:
             problems.extend(f"slide {row['slide']}: {problem}" for problem in error.problems)
     if problems:
         raise InputError(problems)
-    return drawings
+    return slides
 
 
-def _drawing(row: Mapping[Hashable, str], folder: Path) -> Drawing:
+def _parse_row(row: Mapping[Hashable, str], folder: Path) -> DemoSlide:
     scene = Scene(
-        look=row["look"],  # type: ignore[arg-type]  # Scene itself refuses what it does not know.
+        look=row["look"],  # type: ignore[arg-type]  # Scene checks it.
         seed=int(row["seed"]),
         donor_seed=int(row["donor_seed"]),
         height=int(row["height"]),
@@ -78,13 +68,12 @@ def _drawing(row: Mapping[Hashable, str], folder: Path) -> Drawing:
         density=float(row["density"]),
         mpp=float(row["mpp"]),
     )
-    return Drawing(
-        row["slide"], scene, folder / row["image"], folder / row["labels"] if row["labels"] else None
-    )
+    labels = folder / row["labels"] if row["labels"] else None
+    return DemoSlide(row["slide"], scene, folder / row["image"], labels)
 
 
-def write_drawing(drawing: Drawing) -> None:
-    """Draw a slide into its files: in memory when it is small, tile by tile when it is large."""
-    small = drawing.scene.height * drawing.scene.width <= _FIELD_PIXELS
+def write_demo_slide(slide: DemoSlide) -> None:
+    """Draw a slide into its files: small ones in memory with consecutive ids, large ones tile by tile."""
+    small = slide.scene.height * slide.scene.width <= _IN_MEMORY_PIXELS
     write = write_field if small else write_slide
-    write(drawing.scene, drawing.image, drawing.labels)
+    write(slide.scene, slide.image, slide.labels)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from skimage.segmentation import relabel_sequential
 
 from slideunet.demo.drawing import draw, draw_image, draw_labels
-from slideunet.demo.scene import Region, Scene
+from slideunet.demo.scene import Rectangle, Scene
 
 TILE = 512
 
@@ -63,11 +63,11 @@ def write_slide(scene: Scene, image: Path, labels: Path | None = None, tile: int
             tifffile.imwrite(part, drawn, shape=shape[:2], dtype="uint32", **_label_options(scene), **options)
 
 
-def tiles(scene: Scene, size: int) -> Iterator[Region]:
+def tiles(scene: Scene, size: int) -> Iterator[Rectangle]:
     """Yield the tiles of a slide in raster order; those at the lower and right border are cut."""
     for top in range(0, scene.height, size):
         for left in range(0, scene.width, size):
-            yield Region(top, left, top + size, left + size).cut(scene.region)
+            yield Rectangle(top, left, top + size, left + size).cut(scene.region)
 
 
 def image_tiles(scene: Scene, size: int) -> Iterator[NDArray]:
