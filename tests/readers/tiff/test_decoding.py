@@ -109,7 +109,7 @@ def test_a_slice_of_a_tiled_slide_decodes_the_tiles_that_it_touches(tmp_path, de
 
 
 def test_one_huge_strip_is_decoded_once(tmp_path, decoded, monkeypatch):
-    monkeypatch.setattr(piece_cache, "LARGE", 10_000)
+    monkeypatch.setattr(piece_cache, "LARGE_PIECE", 10_000)
     array = random_pixels((3000, 300))
     tifffile.imwrite(tmp_path / "i.tif", array, compression="zlib", rowsperstrip=3000)
     pixels = open_image(tmp_path / "i.tif").pixels

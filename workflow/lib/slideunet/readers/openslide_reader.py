@@ -21,7 +21,7 @@ from slideunet.readers.tiff.open_tiff import lazy_level
 from slideunet.readers.tiff.segments import check_segments
 from slideunet.sources.decode_errors import explain_damage
 from slideunet.sources.levels import pyramid_levels
-from slideunet.sources.piece_cache import stamp
+from slideunet.sources.piece_cache import file_version
 from slideunet.sources.pixel_size import square_pixel
 from slideunet.sources.source import Stored, check_size
 
@@ -70,7 +70,7 @@ def open_slide(path: Path, max_pixels: int, level: int = 0) -> Stored:
         The slide is damaged, incomplete or of a variant that OpenSlide does not read; a declared size far
         beyond its files; absent or truncated tiles; pixels that are not square.
     """
-    identity = tuple(stamp(file) for file in files_of(path))
+    identity = tuple(file_version(file) for file in files_of(path))
     with explain_damage(path, "the slide cannot be opened"):
         sizes, properties = use_slide(path, identity, _describe)
     check_size(path, (*sizes[0], len(COLOURS)), 1, sum(size for size, _ in identity))

@@ -15,7 +15,7 @@ from PIL import ExifTags, Image
 from slideunet.errors import InputError
 from slideunet.sources.decode_errors import explain_damage
 from slideunet.sources.lazy_pixels import CHUNK, Box, FilePixels, lazy_array, turn_upright
-from slideunet.sources.piece_cache import LARGE, keep_large, stamp
+from slideunet.sources.piece_cache import LARGE_PIECE, decode_cached, file_version
 from slideunet.sources.pixel_size import from_resolution
 from slideunet.sources.source import Stored, check_decode, check_size, count_values
 
@@ -73,7 +73,7 @@ def open_raster(path: Path, max_pixels: int) -> Stored:
         lossy = image.format != "PNG"
     decode = _decode_deep_png if deep else partial(_decode, max_pixels=max_pixels)
     read = partial(_read, values=count_values(shape), decode=decode)
-    side = 2 * CHUNK if count_values(shape) >= LARGE else LARGE
+    side = 2 * CHUNK if count_values(shape) >= LARGE_PIECE else LARGE_PIECE
     chunks = (min(shape[0], side), min(shape[1], side), *shape[2:])
     array = lazy_array(FilePixels(path, shape, dtype, read), chunks)
     return Stored(
@@ -143,7 +143,7 @@ def _pillow(path: Path, max_pixels: int) -> Iterator[Image.Image]:
 
 
 def _read(path: Path, box: Box, values: int, decode: Callable[[Path], npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    return keep_large((path, stamp(path)), values, partial(decode, path))[box]
+    return decode_cached((path, file_version(path)), values, partial(decode, path))[box]
 
 
 def _decode(path: Path, max_pixels: int) -> npt.NDArray[Any]:

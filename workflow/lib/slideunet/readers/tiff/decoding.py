@@ -18,7 +18,7 @@ from slideunet.readers.tiff.metadata import main_series
 from slideunet.readers.tiff.segments import check_encoded_size
 from slideunet.sources.decode_errors import explain_damage
 from slideunet.sources.lazy_pixels import Box, describe_place
-from slideunet.sources.piece_cache import keep_large, stamp
+from slideunet.sources.piece_cache import decode_cached, file_version
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def layout_of(series: tifffile.TiffPageSeries, level: int) -> Layout:
 
 def read_segments(path: Path, box: Box, level: int) -> npt.NDArray[Any]:
     """Decode a region (c, y, x) of one level of the main series, in the dtype of the file."""
-    key = (path, stamp(path), level)
+    key = (path, file_version(path), level)
     layout = _parsed_layout(*key)
     region = np.empty([part.stop - part.start for part in box], layout.dtype)
     samples, (height, width) = layout.samples, layout.segment
@@ -177,7 +177,7 @@ def _segment(key: Hashable, layout: Layout, file: BinaryIO, place: tuple[int, in
     values = layout.segment[0] * layout.segment[1] * layout.samples
     with explain_damage(plane.file, where):
         decode = functools.partial(_decode, layout, plane, number, file)
-        pixels = keep_large((key, place), values, decode)
+        pixels = decode_cached((key, place), values, decode)
         if pixels.shape[0] < rows.stop - rows.start or pixels.shape[1] < columns.stop - columns.start:
             raise EOFError("incomplete tile")
     return np.moveaxis(pixels, -1, 0)
