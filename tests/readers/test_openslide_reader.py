@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from slideunet.errors import InputError
-from slideunet.readers import openslide_reader, openslide_rendering
+from slideunet.readers import openslide_reader
 from slideunet.readers.companion_files import files_of
 from slideunet.readers.open_source import check_pixels, open_image, open_stored
 
@@ -375,9 +375,9 @@ def test_aperio_is_rendered_by_openslide_where_tifffile_differs(tmp_path, monkey
     path = write_svs(tmp_path / "a.svs", tissue(300, 400), levels=2)
     exact = open_image(path).pixels.compute()
     monkeypatch.setattr(openslide_reader, "_agree", lambda *_: False)
-    read = openslide_rendering._read
+    read = openslide_reader._read
     asked = []
-    monkeypatch.setattr(openslide_rendering, "_read", lambda *a, **k: asked.append(1) or read(*a, **k))
+    monkeypatch.setattr(openslide_reader, "_read", lambda *a, **k: asked.append(1) or read(*a, **k))
     np.testing.assert_array_equal(open_image(path).pixels.compute(), exact)
     assert asked
 
@@ -505,9 +505,9 @@ def test_slides_can_be_read_in_other_processes(tmp_path):
 
 
 def test_few_slides_stay_open(tmp_path):
-    for number in range(2 * openslide_rendering.OPEN_SLIDES):
+    for number in range(2 * openslide_reader.OPEN_SLIDES):
         check_pixels(open_image(write_svs(tmp_path / f"{number}.svs", tissue(64, 64))))
-    assert openslide_rendering._opened.cache_info().currsize <= openslide_rendering.OPEN_SLIDES
+    assert openslide_reader._opened.cache_info().currsize <= openslide_reader.OPEN_SLIDES
 
 
 def test_a_file_that_is_replaced_is_opened_anew(tmp_path):

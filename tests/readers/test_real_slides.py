@@ -22,7 +22,7 @@ PART = 2000
 """Pixels along each side that OpenSlide is asked for: large slides of one colour are all alike."""
 FORMATS = ROOT / "docs" / "formats.md"
 ROW = re.compile(r"^\| `([^`]+)` \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
-READERS = {"open_slide": "OpenSlide", "open_tiff": "tifffile", "open_raster": "Pillow, imagecodecs"}
+READERS = {"open_vendor_slide": "OpenSlide", "open_tiff": "tifffile", "open_raster": "Pillow, imagecodecs"}
 
 pytestmark = pytest.mark.skipif(not WSI.is_dir(), reason="the folder of real slides is not there")
 FILES = sorted(p for p in WSI.glob("*/*") if p.is_file()) if WSI.is_dir() else []

@@ -113,8 +113,8 @@ def check_size(path: Path, shape: tuple[int, ...], itemsize: int, file_bytes: in
     if file_bytes is not None and declared > max(EXPANSION_FREE, MAX_EXPANSION * file_bytes):
         raise InputError(
             f"{path}: the header declares {_product(shape)} values, {declared:,} bytes, but the file "
-            f"has {file_bytes:,} bytes. More than {MAX_EXPANSION:,} times that looks like a decompression bomb. "
-            "If the image is genuine, save it uncompressed or as OME-Zarr."
+            f"has {file_bytes:,} bytes. More than {MAX_EXPANSION:,} times that looks like a decompression "
+            "bomb. If the image is genuine, save it uncompressed or as OME-Zarr."
         )
 
 
