@@ -168,7 +168,7 @@ def test_polygons_of_large_images_are_drawn_square_by_square(tmp_path_factory, s
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(polygons, "BLOCK", side)
         patch.setattr(open_truth_module, "BLOCK", side)
-        patch.setattr(open_truth_module, "WHOLE", 0)
+        patch.setattr(open_truth_module, "IN_MEMORY_PIXELS", 0)
         lazy = open_truth(path, SHAPE, scale=scale, working_shape=shape)
     assert (lazy.warnings, lazy.count) == (whole.warnings, whole.count)
     np.testing.assert_array_equal(lazy.labels.compute(), whole.labels)
@@ -185,7 +185,7 @@ def test_overlap_later_wins_and_is_counted(tmp_path):
     found = open_truth(write(tmp_path / "c.geojson", geometries), SHAPE)
     assert found.labels[5, 5] == 2 and found.labels[0, 0] == 1
     assert found.labels.max() == 3
-    assert any("8 pixels lie in more than one polygon" in w for w in found.warnings)
+    assert any("8 pixels are in more than one polygon" in w for w in found.warnings)
     assert any("1 of 4 polygons have no pixel" in w for w in found.warnings)
 
 
@@ -193,7 +193,7 @@ def test_cut_at_the_border_and_too_small(tmp_path):
     geometries = [polygon(square(48, 10)), polygon(square(5.6, 5.6, 0.3)), polygon(square(20, 20))]
     found = open_truth(write(tmp_path / "c.geojson", geometries), SHAPE)
     assert (found.labels == 1).sum() == 8
-    assert any("1 polygons reach beyond the image" in w for w in found.warnings)
+    assert any("1 polygons extend beyond the image" in w for w in found.warnings)
     assert any("1 of 3 polygons have no pixel" in w for w in found.warnings)
 
 
@@ -216,7 +216,7 @@ def test_all_faults_together(tmp_path):
             open_truth(write(tmp_path / "c.geojson", [polygon(square(1, 1)), fault]), SHAPE)
     with pytest.raises(
         InputError,
-        match=r"11 of 11 outlines cannot be used: feature 1: lies outside .*; feature 2: .*; feature 3",
+        match=r"11 of 11 outlines cannot be used: feature 1: is outside .*; feature 2: .*; feature 3",
     ):
         open_truth(write(tmp_path / "c.geojson", faults), SHAPE)
 
@@ -232,7 +232,7 @@ def test_regions_among_cells(tmp_path):
 
 def test_no_polygon_is_a_warning(tmp_path):
     found = open_truth(write(tmp_path / "c.geojson", []), SHAPE)
-    assert found.labels.shape == SHAPE and found.warnings == ("mask without a single cell",)
+    assert found.labels.shape == SHAPE and found.warnings == ("labels without a single cell",)
 
 
 @pytest.mark.parametrize("name", ["c.geojson", "c.geojson.gz"])
@@ -295,7 +295,7 @@ def test_outside_of_regions_and_in_what_is_ignored_nobody_has_judged(tmp_path, s
         expected[rows, columns] = number
     np.testing.assert_array_equal(cells_alone(found.labels), np.where(judged, expected, 0)[::step, ::step])
     assert found.count == 3
-    share = f"{1 - judged[::step, ::step].mean():.1%} of the pixels are not judged"
+    share = f"{1 - judged[::step, ::step].mean():.1%} of the pixels are ignored"
     assert any(share in warning for warning in found.warnings)
     assert any("1 of 4 polygons have no pixel" in warning for warning in found.warnings)
 
