@@ -6,7 +6,7 @@ from slideunet.stores.manifests import read_manifest, write_manifest
 
 
 def test_every_slide_has_its_turn_and_says_whether_there_was_something_to_do(caplog, monkeypatch):
-    monkeypatch.setattr("slideunet.batch._EVERY", 2)
+    monkeypatch.setattr("slideunet.batch._LOG_INTERVAL", 2)
     caplog.set_level("INFO")
     seen = []
     works = {"a": 1, "b": 2, "c": 3, "d": 4}

@@ -69,12 +69,12 @@ def test_a_new_run_forgets_the_last_one(log):
 @pytest.mark.parametrize(
     ("error", "remedy"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), "The disk is full. Nothing that was finished is"),
+        (OSError(errno.ENOSPC, "No space left on device"), "The disk is full. Finished work is kept"),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), "The disk is full."),
         (PermissionError(errno.EACCES, "Permission denied"), "Permission is missing."),
         (OSError(errno.EROFS, "Read-only file system"), "Permission is missing."),
-        (OSError(errno.EIO, "Input/output error"), "The machine refused it."),
-        (MemoryError("40 GB"), "The memory was not enough."),
+        (OSError(errno.EIO, "Input/output error"), "The operating system reported an error."),
+        (MemoryError("40 GB"), "Memory ran out."),
     ],
 )
 def test_what_the_machine_lacks_is_said_with_a_remedy(log, capfd, error, remedy):

@@ -16,12 +16,12 @@ def test_slides_are_set_aside_and_taken_back(tmp_path):
 
 def test_nobody_is_set_aside_where_there_is_no_folder(tmp_path):
     assert quarantine.read(tmp_path / "absent") == {}
-    assert quarantine.account({}) == (0, "")
+    assert quarantine.exit_summary({}) == (0, "")
 
 
 @pytest.mark.parametrize(("codes", "expected"), [([2], 2), ([2, 3, 2], 3)])
 def test_the_account_has_every_problem_and_the_gravest_code(codes, expected):
     aside = {f"S{i}": Quarantined((f"slide S{i}: is bad.",), code) for i, code in enumerate(codes)}
-    code, text = quarantine.account(aside)
+    code, text = quarantine.exit_summary(aside)
     assert code == expected
     assert all(f"  - slide {slide}: is bad." in text for slide in aside)

@@ -14,7 +14,7 @@ from slideunet.readers.openslide_reader import find_vendor, open_vendor_slide
 from slideunet.readers.png_jpeg import open_raster
 from slideunet.readers.tiff.open_tiff import open_tiff
 from slideunet.sources.pixel_values import to_source
-from slideunet.sources.source import MAX_PIXELS, RGB, Source, Stored
+from slideunet.sources.source import MAX_PIXELS, RGB_NAMES, Source, Stored
 
 __all__ = ["Source", "check_pixels", "choose_channels", "open_image", "open_stored"]
 
@@ -115,7 +115,7 @@ def choose_channels(source: Source, channels: str | Sequence[int] | None) -> Sou
         return source if count == 1 else replace(source, pixels=_mean(source.pixels), channels=("grey",))
     if channels == "rgb" and count in (1, 3):
         pixels = da.concatenate([source.pixels] * 3) if count == 1 else source.pixels
-        names = RGB if count == 1 else source.channels
+        names = RGB_NAMES if count == 1 else source.channels
         return replace(source, pixels=pixels, channels=names)
     present = ", ".join(f"{i} = {name}" for i, name in enumerate(source.channels))
     if isinstance(channels, str):

@@ -28,7 +28,7 @@ from slideunet.sources.lazy_pixels import Box, FilePixels, describe_place, enlar
 from slideunet.sources.levels import pyramid_levels
 from slideunet.sources.piece_cache import file_version
 from slideunet.sources.pixel_size import square_pixel
-from slideunet.sources.source import RGB, Stored, check_size
+from slideunet.sources.source import RGB_NAMES, Stored, check_size
 
 GENERIC = "generic-tiff"
 APERIO = "aperio"
@@ -83,14 +83,14 @@ def open_vendor_slide(path: Path, max_pixels: int, level: int = 0) -> Stored:
     identity = tuple(file_version(file) for file in files_of(path))
     with explain_damage(path, "the slide cannot be opened"):
         sizes, properties = _use_slide(path, identity, _describe)
-    check_size(path, (*sizes[0], len(RGB)), 1, sum(size for size, _ in identity))
+    check_size(path, (*sizes[0], len(RGB_NAMES)), 1, sum(size for size, _ in identity))
     pixels = None
     if properties[openslide.PROPERTY_NAME_VENDOR] == APERIO:
         pixels = _aperio_tiles(path, identity, sizes, level, max_pixels)
     mpp = (properties.get(name) for name in (openslide.PROPERTY_NAME_MPP_Y, openslide.PROPERTY_NAME_MPP_X))
     return Stored(
         pixels=_rendered(path, identity, sizes[level], properties, level) if pixels is None else pixels,
-        channels=RGB,
+        channels=RGB_NAMES,
         mpp=square_pixel(path, *(None if size is None else float(size) for size in mpp)),
         levels=pyramid_levels(sizes),
         magnification=properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER, ""),
@@ -158,13 +158,13 @@ def _rendered(
     """Lazy (c, y, x) pixels of a level as OpenSlide renders them, in chunks of whole tiles of the file."""
     sides = [int(properties.get(f"openslide.level[{level}].tile-{side}", 0)) for side in ("height", "width")]
     tile = [side if 0 < side <= length else UNKNOWN_TILE for side, length in zip(sides, size, strict=True)]
-    chunks = enlarge_chunks((len(RGB), *tile), (len(RGB), *size), "cyx")
+    chunks = enlarge_chunks((len(RGB_NAMES), *tile), (len(RGB_NAMES), *size), "cyx")
     read = partial(_read, identity=identity, level=level, size=size, chunk=chunks[1:])
-    return lazy_array(FilePixels(path, (len(RGB), *size), np.dtype(np.uint8), read), chunks)
+    return lazy_array(FilePixels(path, (len(RGB_NAMES), *size), np.dtype(np.uint8), read), chunks)
 
 
 def _read(
-    path: Path, box: Box, identity: Identity, level: int, size: tuple[int, int], chunk: tuple[int, int]
+    path: Path, box: Box, identity: Identity, level: int, size: tuple[int, int], chunk: tuple[int, ...]
 ) -> npt.NDArray[np.uint8]:
     """Read a region (c, y, x) of one chunk.
 

@@ -17,7 +17,7 @@ from slideunet.sources.decode_errors import explain_damage
 from slideunet.sources.lazy_pixels import CHUNK, Box, FilePixels, lazy_array, turn_upright
 from slideunet.sources.piece_cache import LARGE_PIECE, decode_cached, file_version
 from slideunet.sources.pixel_size import from_resolution
-from slideunet.sources.source import RGB, Stored, check_decode, check_size, count_values
+from slideunet.sources.source import RGB_NAMES, Stored, check_decode, check_size, count_values
 
 CHANNELS = {
     "1": ("grey",),
@@ -25,8 +25,8 @@ CHANNELS = {
     "P": ("palette index",),
     "I;16": ("grey",),
     "LA": ("grey", "alpha"),
-    "RGB": RGB,
-    "RGBA": (*RGB, "alpha"),
+    "RGB": RGB_NAMES,
+    "RGBA": (*RGB_NAMES, "alpha"),
 }
 PNG_DEPTH_OFFSET = 24
 _limit_lock = threading.Lock()

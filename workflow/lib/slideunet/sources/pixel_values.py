@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slideunet.errors import InputError
-from slideunet.sources.source import RGB, Source, Stored
+from slideunet.sources.source import RGB_NAMES, Source, Stored
 
 UNCHANGED = ("uint8", "uint16", "float32")
 TO_FLOAT = ("int8", "int16", "float16", "float64")
@@ -65,7 +65,7 @@ def _expand_palette(
     pixels: da.Array, palette: npt.NDArray[np.unsignedinteger]
 ) -> tuple[da.Array, tuple[str, ...]]:
     """Replace indices (1, y, x) by colours, in one channel if all colours are grey."""
-    names: tuple[str, ...] = (*RGB, "alpha")[: palette.shape[1]]
+    names: tuple[str, ...] = (*RGB_NAMES, "alpha")[: palette.shape[1]]
     if palette.shape[1] == 3 and (palette == palette[:, :1]).all():
         palette, names = palette[:, :1], ("grey",)
     chunks = ((len(names),), *pixels.chunks[1:])

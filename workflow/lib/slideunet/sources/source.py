@@ -21,7 +21,7 @@ tile takes 16 bytes.
 EXPANSION_FREE = 2**28
 """Bytes of pixels below which the ratio is not checked: empty masks compress very well."""
 
-RGB = ("red", "green", "blue")
+RGB_NAMES = ("red", "green", "blue")
 
 
 @dataclass(frozen=True)

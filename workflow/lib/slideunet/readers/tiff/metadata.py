@@ -9,7 +9,7 @@ import tifffile
 
 from slideunet.errors import InputError
 from slideunet.sources.pixel_size import from_resolution, square_pixel, to_micrometres
-from slideunet.sources.source import RGB
+from slideunet.sources.source import RGB_NAMES
 
 NEEDED_TAGS = {262, 266, 270, 274, 277, 282, 283, 284, 296, 317, 320, 338, 339, 347}
 """Tags that determine values, orientation, channels or pixel size."""
@@ -99,7 +99,7 @@ def pixel_size(path: Path, tif: tifffile.TiffFile, page: tifffile.TiffPage) -> f
 def _name_samples(page: tifffile.TiffPage, count: int) -> tuple[str, ...]:
     extra = tuple(page.extrasamples)
     in_colour = page.photometric in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR)
-    colours = RGB if in_colour else ("grey",)
+    colours = RGB_NAMES if in_colour else ("grey",)
     if count < len(colours):
         return tuple(f"channel {i}" for i in range(count))
     if count == len(colours) + 1 and len(extra) == 1 and extra[0] in ALPHA:

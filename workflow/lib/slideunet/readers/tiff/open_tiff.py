@@ -108,8 +108,8 @@ def lazy_level(path: Path, series: tifffile.TiffPageSeries, level: int, max_pixe
         return lazy_array(FilePixels(path, shape, dtype, read), chunks)
     layout = layout_of(series, level)
     check_decode(path, (*layout.segment, layout.samples), max_pixels)
-    chunks = enlarge_chunks((layout.samples, *layout.segment), shape, "cyx")
-    return lazy_array(FilePixels(path, shape, dtype, partial(read_segments, level=level)), chunks)
+    tiles = enlarge_chunks((layout.samples, *layout.segment), shape, "cyx")
+    return lazy_array(FilePixels(path, shape, dtype, partial(read_segments, level=level)), tiles)
 
 
 def _upright_shape(series: tifffile.TiffPageSeries, orientation: int) -> tuple[int, int]:
