@@ -47,7 +47,7 @@ def test_the_message_is_one_line_and_keeps_the_cause(tmp_path):
 
 
 def test_what_is_explained_already_stays(tmp_path):
-    for error in (InputError("told"), MemoryError()):
+    for error in (InputError("explained"), MemoryError()):
         with pytest.raises(type(error)) as caught, explain_damage(tmp_path, "it cannot be read"):
             raise error
         assert caught.value is error

@@ -1,4 +1,4 @@
-"""Levels are told from sizes whatever way they were rounded, and none is coarser than what is wanted."""
+"""Levels are derived from sizes with any rounding; the chosen level is never coarser than requested."""
 
 import pytest
 from hypothesis import given

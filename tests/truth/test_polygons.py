@@ -36,7 +36,7 @@ def write(path, geometries, kind="cell"):
 
 
 def inside(ring):
-    """Pixels (y, x) of which the centre lies in a ring: the independent drawing."""
+    """Pixels (y, x) whose centre is inside a ring: the independent rasterisation."""
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]] + 0.5
     return Outline(ring).contains_points(np.column_stack([x.ravel(), y.ravel()])).reshape(SHAPE)
 
@@ -63,7 +63,7 @@ def test_every_pixel_whose_centre_is_inside(tmp_path_factory, x, y, radii):
         assert "outside the image" in str(error)
         assert not inside(ring).any()
         return
-    # Pixels whose centre lies on the outline, within rounding, may go either way.
+    # Pixels whose centre is on the outline, within rounding, may go either way.
     sure = ~(distance_to(ring) < 1e-3)
     np.testing.assert_array_equal((labels > 0)[sure], inside(ring)[sure])
 
@@ -277,7 +277,7 @@ def test_outside_of_regions_and_in_what_is_ignored_nobody_has_judged(tmp_path, s
         classified("Region*", box(30, 0, 50, 40)),
         classified("Tumor", box(20, 10, 28, 16), "cell"),  # Reaches out of the region.
         classified("Ignore*", box(32, 20, 40, 36)),
-        classified(None, box(34, 22, 38, 26), "cell"),  # Lies in what is ignored.
+        classified(None, box(34, 22, 38, 26), "cell"),  # Inside an ignored area.
         classified(None, box(42, 2, 48, 8), "cell"),
     ]
     path = tmp_path / "c.geojson"

@@ -127,7 +127,7 @@ def test_uncompressed_pages_are_not_read_whole(tmp_path, decoded, scattered):
     array = random_pixels((3, 2000, 1000), "uint16")
     path = tmp_path / "i.ome.tif"
     tifffile.imwrite(path, array, photometric="minisblack", byteorder=">", metadata={"axes": "CYX"})
-    if scattered:  # the second page lies at the end
+    if scattered:  # the second page is at the end of the file
         end = path.stat().st_size
         with path.open("ab") as file:
             file.write(array[1].astype(">u2").tobytes())

@@ -71,7 +71,7 @@ def _mirax_files(path: Path) -> list[Path]:
 
 
 def _hamamatsu_files(path: Path) -> list[Path]:
-    """Return the files that a Hamamatsu VMS or VMU lists; none for other formats."""
+    """Return the files listed by a Hamamatsu VMS or VMU; none for other formats."""
     if path.suffix.lower() not in (".vms", ".vmu"):
         return []
     values = [

@@ -89,7 +89,7 @@ def open_tiff(path: Path, max_pixels: int, level: int = 0) -> Stored:
 def lazy_level(path: Path, series: tifffile.TiffPageSeries, level: int, max_pixels: int) -> da.Array:
     """Return one level of the main series of an open file as a lazy array (c, y, x), not yet upright.
 
-    Chunks are whole tiles or strips, of which none may have more than `max_pixels` values.
+    Chunks are whole tiles or strips, each with at most `max_pixels` values.
     """
     image = series.levels[level]
     dtype = np.dtype(image.dtype).newbyteorder("=")
