@@ -5,8 +5,8 @@ from slideunet.errors import DamagedDataError, InputError, MachineError, Slideun
 from slideunet.stores.manifests import read_manifest, write_manifest
 
 
-def test_every_slide_has_its_turn_and_says_whether_there_was_something_to_do(caplog, monkeypatch):
-    monkeypatch.setattr("slideunet.batch._EVERY", 2)
+def test_every_slide_is_processed_and_reports_whether_it_had_work(caplog, monkeypatch):
+    monkeypatch.setattr("slideunet.batch._LOG_INTERVAL", 2)
     caplog.set_level("INFO")
     seen = []
     works = {"a": 1, "b": 2, "c": 3, "d": 4}
@@ -25,7 +25,7 @@ def test_every_slide_has_its_turn_and_says_whether_there_was_something_to_do(cap
         ([InputError, SlideunetError, MachineError], SlideunetError),
     ],
 )
-def test_one_that_fails_does_not_keep_the_others_from_being_done(kinds, gravest):
+def test_a_failing_slide_does_not_stop_the_others(kinds, gravest):
     done = []
 
     def do(slide, work):
@@ -44,7 +44,7 @@ def test_one_that_fails_does_not_keep_the_others_from_being_done(kinds, gravest)
     )
 
 
-def test_a_bug_is_not_held_back():
+def test_a_bug_is_raised_at_once():
     done = []
     with pytest.raises(ZeroDivisionError):
         each_slide({"a": 1, "b": 0, "c": 1}, lambda slide, work: done.append(1 // work) or True)

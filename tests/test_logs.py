@@ -26,7 +26,7 @@ def log(tmp_path):
     return tmp_path / "logs" / "job.log"
 
 
-def test_what_is_said_goes_to_the_file_and_to_the_terminal(log, capfd):
+def test_messages_go_to_the_file_and_to_the_terminal(log, capfd):
     with log_to(str(log)):
         logging.info("3 of 4 µm")
         warnings.warn("careful", stacklevel=1)
@@ -37,7 +37,7 @@ def test_what_is_said_goes_to_the_file_and_to_the_terminal(log, capfd):
 
 
 @pytest.mark.parametrize(("kind", "code"), [(InputError, 2), (DamagedDataError, 3)])
-def test_an_error_of_the_user_shows_its_messages_only(log, capfd, kind, code):
+def test_a_user_error_shows_its_messages_only(log, capfd, kind, code):
     with pytest.raises(SystemExit) as end, log_to(log):
         raise kind(["slide A: wrong", "slide B: wrong"])
     assert end.value.code == code
@@ -57,7 +57,7 @@ def test_a_bug_leaves_its_traceback_in_the_log_only(log, capfd):
     assert terminal == f"KeyError: 'absent'. This is a bug; the traceback is in {log}.\n"
 
 
-def test_a_new_run_forgets_the_last_one(log):
+def test_a_new_run_replaces_the_last_log(log):
     with pytest.raises(SystemExit), log_to(log):
         raise InputError("old problem")
     with log_to(log):
@@ -69,15 +69,15 @@ def test_a_new_run_forgets_the_last_one(log):
 @pytest.mark.parametrize(
     ("error", "remedy"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), "The disk is full. Nothing that was finished is"),
+        (OSError(errno.ENOSPC, "No space left on device"), "The disk is full. Finished work is kept"),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), "The disk is full."),
         (PermissionError(errno.EACCES, "Permission denied"), "Permission is missing."),
         (OSError(errno.EROFS, "Read-only file system"), "Permission is missing."),
-        (OSError(errno.EIO, "Input/output error"), "The machine refused it."),
-        (MemoryError("40 GB"), "The memory was not enough."),
+        (OSError(errno.EIO, "Input/output error"), "The operating system reported an error."),
+        (MemoryError("40 GB"), "Memory ran out."),
     ],
 )
-def test_what_the_machine_lacks_is_said_with_a_remedy(log, capfd, error, remedy):
+def test_errors_of_the_operating_system_have_a_remedy(log, capfd, error, remedy):
     with pytest.raises(SystemExit) as end, log_to(log):
         raise error
     assert end.value.code == MachineError.exit_code == 4
@@ -88,9 +88,9 @@ def test_what_the_machine_lacks_is_said_with_a_remedy(log, capfd, error, remedy)
     assert len(terminal.splitlines()) == 1
 
 
-def test_progress_is_told_in_lines_that_start_with_its_name(log):
+def test_progress_is_logged_in_lines_that_start_with_its_label(log):
     with log_to(log), progress_line(3_000_000, unit="px", done=1_000_000, label="S1") as bar:
-        bar.start_t -= 20.0  # as if it had begun so long ago: short work says nothing
+        bar.start_t -= 20.0  # as if it had started earlier: short work logs nothing
         bar.update(500_000)
         bar.update(1_500_000)
     lines = [line.split(" INFO ")[1] for line in log.read_text().splitlines()]
@@ -99,7 +99,7 @@ def test_progress_is_told_in_lines_that_start_with_its_name(log):
     assert "\r" not in log.read_text()
 
 
-def test_short_work_tells_no_progress(log):
+def test_short_work_logs_no_progress(log):
     with log_to(log), progress_line(3, unit="block") as bar:
         bar.update(3)
     assert log.read_text() == ""

@@ -5,23 +5,25 @@ from slideunet.errors import DamagedDataError, InputError
 from slideunet.quarantine import Quarantined
 
 
-def test_slides_are_set_aside_and_taken_back(tmp_path):
+def test_slides_are_quarantined_and_released(tmp_path):
     quarantine.put(tmp_path, "S1", InputError(["is a text.", "is small."]))
     quarantine.put(tmp_path, "a.b", DamagedDataError("is torn."))
-    aside = quarantine.read(tmp_path)
-    assert aside == {"S1": Quarantined(("is a text.", "is small."), 2), "a.b": Quarantined(("is torn.",), 3)}
+    assert quarantine.read(tmp_path) == {
+        "S1": Quarantined(("is a text.", "is small."), 2),
+        "a.b": Quarantined(("is torn.",), 3),
+    }
     quarantine.release(tmp_path, ["S1", "never"])
     assert list(quarantine.read(tmp_path)) == ["a.b"]
 
 
-def test_nobody_is_set_aside_where_there_is_no_folder(tmp_path):
+def test_without_a_folder_no_slide_is_quarantined(tmp_path):
     assert quarantine.read(tmp_path / "absent") == {}
-    assert quarantine.account({}) == (0, "")
+    assert quarantine.exit_summary({}) == (0, "")
 
 
 @pytest.mark.parametrize(("codes", "expected"), [([2], 2), ([2, 3, 2], 3)])
-def test_the_account_has_every_problem_and_the_gravest_code(codes, expected):
-    aside = {f"S{i}": Quarantined((f"slide S{i}: is bad.",), code) for i, code in enumerate(codes)}
-    code, text = quarantine.account(aside)
+def test_the_summary_has_every_problem_and_the_highest_code(codes, expected):
+    quarantined = {f"S{i}": Quarantined((f"slide S{i}: is bad.",), code) for i, code in enumerate(codes)}
+    code, text = quarantine.exit_summary(quarantined)
     assert code == expected
-    assert all(f"  - slide {slide}: is bad." in text for slide in aside)
+    assert all(f"  - slide {slide}: is bad." in text for slide in quarantined)

@@ -18,21 +18,17 @@ def scene(**changes):
     )
 
 
-def all_of(slide):
-    return Rectangle(0, 0, slide.height, slide.width)
-
-
 def test_no_cell_reaches_farther_than_what_is_drawn_around_a_region():
     for donor_seed in range(12):
         population = fluorescence_donor(donor_seed).population
-        cells = cells_near(all_of(scene()), scene(seed=donor_seed), population, everywhere)
+        cells = cells_near(scene().region, scene(seed=donor_seed), population, everywhere)
         assert len(cells) > 50
         assert bounds(cells).max() <= MAX_EXTENT - SOFT_EDGE + 1e-9
 
 
 def test_living_cells_keep_their_distance_and_touch():
     population = fluorescence_donor(5).population
-    cells = cells_near(all_of(scene()), scene(density=2.0), population, everywhere)
+    cells = cells_near(scene().region, scene(density=2.0), population, everywhere)
     cells = cells[cells["kind"] != DEBRIS]
     points = np.column_stack([cells["y"], cells["x"]])
     apart = cdist(points, points) / (cells["radius"][:, None] + cells["radius"][None])
@@ -43,8 +39,8 @@ def test_living_cells_keep_their_distance_and_touch():
 
 def test_a_part_sees_the_same_cells_as_the_whole():
     population, slide = fluorescence_donor(5).population, scene()
-    habitat = fluorescence.habitat(slide)
-    whole = cells_near(all_of(slide), slide, population, habitat)
+    habitat = fluorescence.fluorescence_habitat(slide)
+    whole = cells_near(slide.region, slide, population, habitat)
     part = Rectangle(311, 200, 402, 333)
     seen = cells_near(part, slide, population, habitat)
     reach = part.grown(MAX_EXTENT)
@@ -55,7 +51,7 @@ def test_a_part_sees_the_same_cells_as_the_whole():
 
 
 def test_ids_are_unique_positive_and_belong_to_cells_only():
-    cells = cells_near(all_of(scene()), scene(), fluorescence_donor(5).population, everywhere)
+    cells = cells_near(scene().region, scene(), fluorescence_donor(5).population, everywhere)
     living = cells[cells["kind"] != DEBRIS]
     assert len(np.unique(living["id"])) == len(living)
     assert living["id"].min() > 0
@@ -65,10 +61,7 @@ def test_ids_are_unique_positive_and_belong_to_cells_only():
 def test_density_scales_the_number_of_cells_but_not_the_debris():
     def count(density):
         cells = cells_near(
-            all_of(scene()),
-            scene(density=density),
-            fluorescence_donor(5).population,
-            everywhere,
+            scene().region, scene(density=density), fluorescence_donor(5).population, everywhere
         )
         return int((cells["kind"] != DEBRIS).sum()), int((cells["kind"] == DEBRIS).sum())
 

@@ -350,8 +350,8 @@ def test_opening_a_png_does_not_decode_it(tmp_path):
 def test_a_large_png_is_decoded_once_and_read_in_parts(tmp_path, monkeypatch, dtype):
     import imagecodecs
 
-    monkeypatch.setattr(piece_cache, "LARGE", 10_000)
-    monkeypatch.setattr(png_jpeg, "LARGE", 10_000)
+    monkeypatch.setattr(piece_cache, "LARGE_PIECE", 10_000)
+    monkeypatch.setattr(png_jpeg, "LARGE_PIECE", 10_000)
     monkeypatch.setattr(png_jpeg, "CHUNK", 32)
     array = random_pixels((200, 150, 3), dtype)
     (tmp_path / "i.png").write_bytes(imagecodecs.png_encode(array))
@@ -425,7 +425,7 @@ def test_ome_zarr_names_channels(tmp_path):
         ("zyx", (3, 5, 6), None, r"axis z \(3 planes\)"),
         ("tcyx", (2, 1, 5, 6), None, r"axis t \(2 planes\)"),
         ("yx", (5, 6), [1.0, 2.0], "not square"),
-        ("yx", (5, 6), [0.0, 0.0], "is not a size"),
+        ("yx", (5, 6), [0.0, 0.0], "must be positive and finite"),
         ("xy", (5, 6), None, "axes"),
     ],
 )

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from slideunet.errors import InputError
-from slideunet.readers import openslide_reader, openslide_rendering
+from slideunet.readers import openslide_reader
 from slideunet.readers.companion_files import files_of
 from slideunet.readers.open_source import check_pixels, open_image, open_stored
 
@@ -228,7 +228,7 @@ def test_aperio_equals_tifffile_bit_by_bit(tmp_path):
 
 @pytest.mark.parametrize("compression", [33003, 33005])
 def test_both_kinds_of_jpeg_2000_of_aperio(tmp_path, compression):
-    """33003 holds YCbCr, though its tags say RGB: read as it is, tissue would be green."""
+    """Compression 33003 holds YCbCr though its tags say RGB: without conversion, tissue would be green."""
     pixels = tissue(128, 192)
     stored = np.asarray(Image.fromarray(pixels).convert("YCbCr")) if compression == 33003 else pixels
     tiles = [
@@ -269,7 +269,7 @@ def test_mirax_has_its_own_background_where_nothing_was_scanned(tmp_path):
 
 
 def test_label_and_macro_are_never_read(tmp_path):
-    """They can carry a patient's name. Their colour is nowhere in what is read of any level."""
+    """They can show a patient's name. Their colour must not occur in any level."""
     pixels = tissue(128, 192)
     paths = [
         write_svs(tmp_path / "a.svs", pixels, levels=2),
@@ -285,7 +285,7 @@ def test_label_and_macro_are_never_read(tmp_path):
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_a_slice_is_the_slice_of_the_whole_at_every_level(tmp_path_factory, data):
-    """Also at levels of which the step is no whole number, where OpenSlide interpolates."""
+    """Also at levels with a fractional step, where OpenSlide interpolates."""
     folder = tmp_path_factory.getbasetemp() / "slices"
     path = folder / "a.svs"
     if not path.exists():
@@ -375,9 +375,9 @@ def test_aperio_is_rendered_by_openslide_where_tifffile_differs(tmp_path, monkey
     path = write_svs(tmp_path / "a.svs", tissue(300, 400), levels=2)
     exact = open_image(path).pixels.compute()
     monkeypatch.setattr(openslide_reader, "_agree", lambda *_: False)
-    read = openslide_rendering._read
+    read = openslide_reader._read
     asked = []
-    monkeypatch.setattr(openslide_rendering, "_read", lambda *a, **k: asked.append(1) or read(*a, **k))
+    monkeypatch.setattr(openslide_reader, "_read", lambda *a, **k: asked.append(1) or read(*a, **k))
     np.testing.assert_array_equal(open_image(path).pixels.compute(), exact)
     assert asked
 
@@ -428,7 +428,7 @@ def test_truncated_slides_are_refused(tmp_path, name, keep):
 
 
 def write_shared_tiles(path, side, tile, encoded, description, compression=7):
-    """Write a TIFF of side x side pixels, RGB, of which all tiles are the same bytes of the file."""
+    """Write an RGB TIFF of side x side pixels whose tiles are all the same bytes of the file."""
     count = (-(-side // tile)) ** 2
     text = description.encode() + b"\0"
     start = 8 + 2 + 12 * 12 + 4
@@ -497,20 +497,20 @@ def test_fluorescence_of_a_maker_goes_to_tifffile(tmp_path):
     np.testing.assert_array_equal(source.pixels[0].compute(), pixels)
 
 
-def test_slides_can_be_read_in_other_processes(tmp_path):
+def test_slides_can_be_read_in_another_process(tmp_path):
     path = write_mrxs(tmp_path / "a.mrxs", {(0, 0): tissue(64, 64)})
     pixels = open_image(path).pixels
     restored = pickle.loads(pickle.dumps(pixels))
     np.testing.assert_array_equal(restored.compute(scheduler="synchronous"), pixels)
 
 
-def test_few_slides_stay_open(tmp_path):
-    for number in range(2 * openslide_rendering.OPEN_SLIDES):
+def test_the_number_of_open_slides_is_limited(tmp_path):
+    for number in range(2 * openslide_reader.OPEN_SLIDES):
         check_pixels(open_image(write_svs(tmp_path / f"{number}.svs", tissue(64, 64))))
-    assert openslide_rendering._opened.cache_info().currsize <= openslide_rendering.OPEN_SLIDES
+    assert openslide_reader._opened.cache_info().currsize <= openslide_reader.OPEN_SLIDES
 
 
-def test_a_file_that_is_replaced_is_opened_anew(tmp_path):
+def test_a_replaced_file_is_reopened(tmp_path):
     for seed in (1, 2):
         path = write_svs(tmp_path / "a.svs", tissue(128 * seed, 128, seed))
         expected = tifffile.imread(path, series=0, level=0)

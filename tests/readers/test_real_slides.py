@@ -19,10 +19,10 @@ from slideunet.readers.open_source import check_pixels, open_image, open_stored
 ROOT = Path(__file__).resolve().parents[2]
 WSI = ROOT.parent / "shared" / "data" / "wsi"
 PART = 2000
-"""Pixels along each side that OpenSlide is asked for: large slides of one colour are all alike."""
+"""Side in pixels of the region read through OpenSlide: large slides of one colour are all alike."""
 FORMATS = ROOT / "docs" / "formats.md"
 ROW = re.compile(r"^\| `([^`]+)` \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
-READERS = {"open_slide": "OpenSlide", "open_tiff": "tifffile", "open_raster": "Pillow, imagecodecs"}
+READERS = {"open_vendor_slide": "OpenSlide", "open_tiff": "tifffile", "open_raster": "Pillow, imagecodecs"}
 
 pytestmark = pytest.mark.skipif(not WSI.is_dir(), reason="the folder of real slides is not there")
 FILES = sorted(p for p in WSI.glob("*/*") if p.is_file()) if WSI.is_dir() else []
@@ -60,7 +60,7 @@ def by_first_frame(path):
 
 
 def by_strips(path):
-    """16-bit RGB that lies in the file as it is, strip after strip."""
+    """16-bit RGB, stored uncompressed strip after strip."""
     with tifffile.TiffFile(path) as tif:
         page = tif.pages[0]
         assert page.compression == 1

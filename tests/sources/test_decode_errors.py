@@ -16,7 +16,7 @@ from slideunet.sources.decode_errors import explain_damage, plain_reason
         (ValueError("Bogus marker length"), "its compressed data are damaged"),
         (RuntimeError("Couldn't get image flavor"), "the DICOM attribute ImageType"),
         (RuntimeError("Unsupported TIFF compression: 52479"), "its compression is not supported"),
-        (OSError("Couldn't open Data0003.dat: No such file or directory"), "a file that belongs to it"),
+        (OSError("Couldn't open Data0003.dat: No such file or directory"), "one of its files is missing"),
         (ZeroDivisionError("division by zero"), ""),
     ],
 )
@@ -47,7 +47,7 @@ def test_the_message_is_one_line_and_keeps_the_cause(tmp_path):
 
 
 def test_what_is_explained_already_stays(tmp_path):
-    for error in (InputError("told"), MemoryError()):
+    for error in (InputError("explained"), MemoryError()):
         with pytest.raises(type(error)) as caught, explain_damage(tmp_path, "it cannot be read"):
             raise error
         assert caught.value is error

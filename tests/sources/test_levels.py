@@ -1,10 +1,10 @@
-"""Levels are told from sizes whatever way they were rounded, and none is coarser than what is wanted."""
+"""Levels are derived from sizes with any rounding; the chosen level is never coarser than requested."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slideunet.sources.levels import AS_IT_IS, best_level, is_taken_as_it_is, pyramid_levels
+from slideunet.sources.levels import RESOLUTION_TOLERANCE, best_level, needs_no_resampling, pyramid_levels
 
 
 @given(
@@ -47,12 +47,14 @@ def test_steps(shapes, steps):
 
 @given(
     steps=st.lists(st.integers(2, 64), unique=True, max_size=5).map(sorted),
-    scale=st.floats(1 - AS_IT_IS / 2, 200),
+    scale=st.floats(1 - RESOLUTION_TOLERANCE / 2, 200),
 )
 def test_the_level_is_the_coarsest_that_is_not_too_coarse(steps, scale):
     levels = pyramid_levels([(2**20, 2**20), *((2**20 // step, 2**20 // step) for step in steps)])
     chosen = best_level(levels, scale)
-    assert max(chosen.step) <= scale * (1 + AS_IT_IS)
-    assert all(max(level.step) > scale * (1 + AS_IT_IS) for level in levels if level.index > chosen.index)
-    if is_taken_as_it_is(chosen, scale):
-        assert abs(scale / chosen.step[0] - 1) <= AS_IT_IS
+    assert max(chosen.step) <= scale * (1 + RESOLUTION_TOLERANCE)
+    assert all(
+        max(level.step) > scale * (1 + RESOLUTION_TOLERANCE) for level in levels if level.index > chosen.index
+    )
+    if needs_no_resampling(chosen, scale):
+        assert abs(scale / chosen.step[0] - 1) <= RESOLUTION_TOLERANCE

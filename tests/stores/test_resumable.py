@@ -587,7 +587,7 @@ def test_a_real_disk_that_is_full(tmp_path):
         text=True,
     )
     assert run.returncode == 0, run.stderr
-    assert "The disk is full. Nothing that was finished is lost" in (tmp_path / "job.log").read_text()
+    assert "The disk is full. Finished work is kept" in (tmp_path / "job.log").read_text()
 
 
 @pytest.fixture

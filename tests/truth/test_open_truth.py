@@ -150,13 +150,13 @@ def test_corner_neighbours_are_one_cell(tmp_path):
 def test_empty_mask_is_a_warning(tmp_path):
     found = open_truth(save(tmp_path / "m.png", cells()), SHAPE)
     assert found.labels.max() == 0
-    assert found.warnings == ("mask without a single cell",)
+    assert found.warnings == ("labels without a single cell",)
 
 
 def test_gaps_and_scattered_ids_are_warned_of(tmp_path):
     found = open_truth(save(tmp_path / "m.png", cells(3, 3, 9, 12)), SHAPE)
     assert found.labels.max() == 3
-    assert any("1 of 3 ids lie in several places (the first is 3)" in w for w in found.warnings)
+    assert any("1 of 3 ids occur in several places (the first is 3)" in w for w in found.warnings)
     assert any("gaps (3 ids up to 12)" in w for w in found.warnings)
 
 
@@ -185,7 +185,7 @@ def overflowing_bytes():
         (np.where(cells(1) > 0, np.nan, 0).astype("float32"), "not finite"),
         (np.where(cells(1) > 0, np.inf, 0).astype("float32"), "not finite"),
         (np.full(SHAPE, 7, "uint8"), "Inverted"),
-        (cells(7, 7, 7), "the one id 7 lies in 3 places"),
+        (cells(7, 7, 7), "the only id 7 occurs in 3 places"),
         (overflowing_bytes(), "all 255 ids of 8 bits"),
         (cells(1, 2).astype("complex64"), "not ids"),
     ],
@@ -311,7 +311,7 @@ def test_labels_of_large_images_are_lazy_and_the_same(tmp_path, monkeypatch, kin
     path = save(tmp_path / "m.tif", array, tile=(16, 16), compression="zlib")
     shape = tuple(int(np.ceil(n / scale)) for n in SHAPE)
     whole = open_truth(path, SHAPE, scale=scale, working_shape=shape)
-    monkeypatch.setattr(open_truth_module, "WHOLE", 0)
+    monkeypatch.setattr(open_truth_module, "IN_MEMORY_PIXELS", 0)
     with blocks_of(13):
         lazy = open_truth(path, SHAPE, scale=scale, working_shape=shape)
     assert isinstance(whole.labels, np.ndarray)
@@ -349,7 +349,7 @@ def test_a_value_stands_for_ignored_pixels(tmp_path_factory, labels, scale, lazy
     working = tuple(side // scale for side in labels.shape)
     with pytest.MonkeyPatch.context() as patch:
         if lazy:
-            patch.setattr(open_truth_module, "WHOLE", 0)
+            patch.setattr(open_truth_module, "IN_MEMORY_PIXELS", 0)
         found = open_truth(path, labels.shape, scale=scale, working_shape=working, ignore_label=200)
     taken = labels[scale // 2 :: scale, scale // 2 :: scale]
     present = [value for value in (3, 4, 9) if (taken == value).any()]

@@ -36,7 +36,7 @@ def write(path, geometries, kind="cell"):
 
 
 def inside(ring):
-    """Pixels (y, x) of which the centre lies in a ring: the independent drawing."""
+    """Pixels (y, x) whose centre is inside a ring: the independent rasterisation."""
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]] + 0.5
     return Outline(ring).contains_points(np.column_stack([x.ravel(), y.ravel()])).reshape(SHAPE)
 
@@ -63,7 +63,7 @@ def test_every_pixel_whose_centre_is_inside(tmp_path_factory, x, y, radii):
         assert "outside the image" in str(error)
         assert not inside(ring).any()
         return
-    # Pixels whose centre lies on the outline, within rounding, may go either way.
+    # Pixels whose centre is on the outline, within rounding, may go either way.
     sure = ~(distance_to(ring) < 1e-3)
     np.testing.assert_array_equal((labels > 0)[sure], inside(ring)[sure])
 
@@ -166,7 +166,7 @@ def test_polygons_of_large_images_are_drawn_square_by_square(tmp_path_factory, s
     shape = int(SHAPE[0] / scale), int(SHAPE[1] / scale)
     whole = open_truth(path, SHAPE, scale=scale, working_shape=shape)
     with pytest.MonkeyPatch.context() as patch, blocks_of(side):
-        patch.setattr(open_truth_module, "WHOLE", 0)
+        patch.setattr(open_truth_module, "IN_MEMORY_PIXELS", 0)
         lazy = open_truth(path, SHAPE, scale=scale, working_shape=shape)
     assert (lazy.warnings, lazy.count) == (whole.warnings, whole.count)
     np.testing.assert_array_equal(lazy.labels.compute(), whole.labels)
@@ -183,7 +183,7 @@ def test_overlap_later_wins_and_is_counted(tmp_path):
     found = open_truth(write(tmp_path / "c.geojson", geometries), SHAPE)
     assert found.labels[5, 5] == 2 and found.labels[0, 0] == 1
     assert found.labels.max() == 3
-    assert any("8 pixels lie in more than one polygon" in w for w in found.warnings)
+    assert any("8 pixels are in more than one polygon" in w for w in found.warnings)
     assert any("1 of 4 polygons have no pixel" in w for w in found.warnings)
 
 
@@ -191,7 +191,7 @@ def test_cut_at_the_border_and_too_small(tmp_path):
     geometries = [polygon(square(48, 10)), polygon(square(5.6, 5.6, 0.3)), polygon(square(20, 20))]
     found = open_truth(write(tmp_path / "c.geojson", geometries), SHAPE)
     assert (found.labels == 1).sum() == 8
-    assert any("1 polygons reach beyond the image" in w for w in found.warnings)
+    assert any("1 polygons extend beyond the image" in w for w in found.warnings)
     assert any("1 of 3 polygons have no pixel" in w for w in found.warnings)
 
 
@@ -214,7 +214,7 @@ def test_all_faults_together(tmp_path):
             open_truth(write(tmp_path / "c.geojson", [polygon(square(1, 1)), fault]), SHAPE)
     with pytest.raises(
         InputError,
-        match=r"11 of 11 outlines cannot be used: feature 1: lies outside .*; feature 2: .*; feature 3",
+        match=r"11 of 11 outlines cannot be used: feature 1: is outside .*; feature 2: .*; feature 3",
     ):
         open_truth(write(tmp_path / "c.geojson", faults), SHAPE)
 
@@ -230,7 +230,7 @@ def test_regions_among_cells(tmp_path):
 
 def test_no_polygon_is_a_warning(tmp_path):
     found = open_truth(write(tmp_path / "c.geojson", []), SHAPE)
-    assert found.labels.shape == SHAPE and found.warnings == ("mask without a single cell",)
+    assert found.labels.shape == SHAPE and found.warnings == ("labels without a single cell",)
 
 
 @pytest.mark.parametrize("name", ["c.geojson", "c.geojson.gz"])
@@ -275,7 +275,7 @@ def test_pixels_outside_of_regions_and_in_ignored_objects_are_ignored(tmp_path, 
         classified("Region*", box(30, 0, 50, 40)),
         classified("Tumor", box(20, 10, 28, 16), "cell"),  # Reaches out of the region.
         classified("Ignore*", box(32, 20, 40, 36)),
-        classified(None, box(34, 22, 38, 26), "cell"),  # Lies in what is ignored.
+        classified(None, box(34, 22, 38, 26), "cell"),  # Inside an ignored area.
         classified(None, box(42, 2, 48, 8), "cell"),
     ]
     path = tmp_path / "c.geojson"

@@ -93,7 +93,7 @@ def test_a_damaged_slide_is_set_aside_and_done_once_it_is_mended(
     config = sheet(tmp_path, rows) | {"model": {"weights": "model"}, "prediction": {"engine": "torch"}}
     result = snakemake(tmp_path, config=config)
     assert result.returncode == 2, result.stdout + result.stderr
-    account = result.stderr.split("1 slide could not be used")[1]
+    account = result.stderr.split("1 slide was skipped")[1]
     assert "slide b: " in account and "Traceback" not in account
     results = tmp_path / "results"
     assert sorted(path.stem for path in (results / "predictions").glob("[!.]*.json")) == ["a", "c"]

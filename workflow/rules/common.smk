@@ -122,7 +122,7 @@ def end_with_account():
     page = Path("results/report/report.html")
     if page.is_file():  # Not when a single file was asked for.
         print(f"\nThe report: {page.absolute()}")
-    code, account = quarantine.account(quarantine.read(Path("results/quarantine")))
+    code, account = quarantine.exit_summary(quarantine.read(Path("results/quarantine")))
     if code:
         print(f"\n{account}", file=sys.stderr, flush=True)
         workflow.persistence.unlock()

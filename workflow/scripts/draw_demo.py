@@ -3,8 +3,7 @@
 import logging
 from pathlib import Path
 
-from slideunet.demo.cohort import read_drawings
-from slideunet.demo.write_files import write_slide
+from slideunet.demo.cohort import read_demo_sheet, write_demo_slide
 from slideunet.logs import log_to
 
 
@@ -16,10 +15,10 @@ def main(*, sheet: Path) -> None:
     sheet : Path
         Sample sheet of a demo cohort; the files it names are written, relative to the sheet.
     """
-    drawings = read_drawings(sheet)
-    for drawing in drawings:
-        write_slide(drawing.scene, drawing.image, drawing.labels)
-    logging.info(f"Drew {len(drawings)} slides of {sheet}.")
+    slides = read_demo_sheet(sheet)
+    for slide in slides:
+        write_demo_slide(slide)
+    logging.info(f"Drew {len(slides)} slides of {sheet}.")
 
 
 if __name__ == "__main__":

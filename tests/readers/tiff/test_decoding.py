@@ -109,7 +109,7 @@ def test_a_slice_of_a_tiled_slide_decodes_the_tiles_that_it_touches(tmp_path, de
 
 
 def test_one_huge_strip_is_decoded_once(tmp_path, decoded, monkeypatch):
-    monkeypatch.setattr(piece_cache, "LARGE", 10_000)
+    monkeypatch.setattr(piece_cache, "LARGE_PIECE", 10_000)
     array = random_pixels((3000, 300))
     tifffile.imwrite(tmp_path / "i.tif", array, compression="zlib", rowsperstrip=3000)
     pixels = open_image(tmp_path / "i.tif").pixels
@@ -127,7 +127,7 @@ def test_uncompressed_pages_are_not_read_whole(tmp_path, decoded, scattered):
     array = random_pixels((3, 2000, 1000), "uint16")
     path = tmp_path / "i.ome.tif"
     tifffile.imwrite(path, array, photometric="minisblack", byteorder=">", metadata={"axes": "CYX"})
-    if scattered:  # the second page lies at the end
+    if scattered:  # the second page is at the end of the file
         end = path.stat().st_size
         with path.open("ab") as file:
             file.write(array[1].astype(">u2").tobytes())

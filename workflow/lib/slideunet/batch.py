@@ -1,4 +1,4 @@
-"""Working through the slides of a batch: one that fails does not keep the others from being done."""
+"""Processing the slides of a batch, in which a failing slide does not stop the others."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -8,30 +8,30 @@ from typing import TypeVar
 from slideunet.errors import SlideunetError
 from slideunet.stores.manifests import read_manifest, write_manifest
 
-_EVERY = 16  # How often to say how far the batch is.
+_LOG_INTERVAL = 16  # slides
 
 Work = TypeVar("Work")
 
 
 def each_slide(slides: Mapping[str, Work], do: Callable[[str, Work], bool]) -> dict[str, bool]:
-    """Do something with every slide and collect what fails.
+    """Process every slide and collect failures.
 
     Parameters
     ----------
     slides : mapping
-        Slide id to whatever `do` needs.
+        Slide id to the second argument of `do`.
     do : callable
         Returns whether there was anything to do.
 
     Returns
     -------
     dict
-        Slide id to what `do` returned.
+        Slide id to the result of `do`.
 
     Raises
     ------
     SlideunetError
-        Of the gravest kind that was met (by exit code), with the messages of all, after the last slide.
+        After the last slide: the type with the highest exit code, with the messages of all failures.
     """
     done: dict[str, bool] = {}
     failures: list[SlideunetError] = []
@@ -41,7 +41,7 @@ def each_slide(slides: Mapping[str, Work], do: Callable[[str, Work], bool]) -> d
         except SlideunetError as error:
             failures.append(error)
             continue
-        if done[slide] and number % _EVERY == 0:
+        if done[slide] and number % _LOG_INTERVAL == 0:
             logging.info(f"{number} of {len(slides)} slides")
     if failures:
         kind = max((type(failure) for failure in failures), key=lambda kind: kind.exit_code)
@@ -50,20 +50,13 @@ def each_slide(slides: Mapping[str, Work], do: Callable[[str, Work], bool]) -> d
 
 
 def read_batch(batch: Path) -> list[str]:
-    """Return the slides that an earlier stage has finished: those of the batch that are not set aside."""
+    """Return the slides that an earlier stage finished, without quarantined ones."""
     return list(read_manifest(batch))
 
 
 def finish_batch(batch: Path, folder: Path, slides: Iterable[str]) -> None:
-    """Write the manifest of a batch: the fingerprint of every slide in it.
+    """Write the manifest of a batch, which Snakemake waits for: the fingerprints of its slides.
 
-    Parameters
-    ----------
-    batch : Path
-        The file that Snakemake waits for.
-    folder : Path
-        Where the manifests of the slides are.
-    slides : iterable of str
-        The ids of the slides.
+    `folder` holds the manifests of the slides.
     """
     write_manifest(batch, {slide: read_manifest(folder / f"{slide}.json")["fingerprint"] for slide in slides})

@@ -1,19 +1,13 @@
-"""The kinds of failure a user can meet, each with its exit code.
+"""Errors for users, each with its exit code.
 
-A message says in one sentence each: what and where, why, what to do.
+A message has one sentence each on what and where, why, and what to do.
 """
 
 from collections.abc import Iterable
 
 
 class SlideunetError(Exception):
-    """A failure that is explained to the user by its message alone, without a traceback.
-
-    Attributes
-    ----------
-    problems : tuple[str, ...]
-        One message per problem; all that were found are kept together.
-    """
+    """A failure that its messages `problems` explain without a traceback."""
 
     exit_code = 5
 
@@ -23,18 +17,18 @@ class SlideunetError(Exception):
 
 
 class InputError(SlideunetError):
-    """The user's configuration, sheet, image or labels are at fault (exit code 2)."""
+    """Faulty configuration, sheet, image or labels of the user (exit code 2)."""
 
     exit_code = 2
 
 
 class DamagedDataError(SlideunetError):
-    """A file of this workflow is missing, truncated or altered (exit code 3)."""
+    """A missing, truncated or altered file of this workflow (exit code 3)."""
 
     exit_code = 3
 
 
 class MachineError(SlideunetError):
-    """Disk, memory, permission or a lock is at fault (exit code 4)."""
+    """A failure of disk, memory, permission or a lock (exit code 4)."""
 
     exit_code = 4

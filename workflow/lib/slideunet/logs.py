@@ -1,4 +1,4 @@
-"""What a job says: to its log file, to the terminal, and to Snakemake through its exit code."""
+"""Logging of a job to file and terminal, and its exit code."""
 
 import contextlib
 import errno
@@ -18,11 +18,11 @@ EXIT_CODE_BUG = 5
 
 @contextlib.contextmanager
 def log_to(path: str | Path) -> Iterator[None]:
-    """Log to a file and to the terminal, and end the process with the exit code of what went wrong.
+    """Log to a file and to the terminal, and exit with the code of the failure.
 
-    A `SlideunetError` prints its messages only. Anything else is a bug: its traceback goes to the log
-    file, the terminal gets one line that says where to look. The exit code is left in `<path>.exit`
-    too, because Snakemake itself does not pass on the exit code of a job.
+    A `SlideunetError` prints its messages only. Other exceptions write a traceback to the log file and one
+    line to the terminal. The exit code is also written to `<path>.exit`, because Snakemake does not report
+    the exit codes of its jobs.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,30 +34,30 @@ def log_to(path: str | Path) -> Iterator[None]:
     except SlideunetError as error:
         for problem in error.problems:
             logging.error(problem)
-        _leave(code_file, error.exit_code)
+        _exit(code_file, error.exit_code)
     except (MemoryError, OSError) as error:
-        _trace(path)
+        _append_traceback(path)
         logging.error(
             f"{type(error).__name__}: {error}. {_machine_remedy(error)} The traceback is in {path}."
         )
-        _leave(code_file, MachineError.exit_code)
+        _exit(code_file, MachineError.exit_code)
     except Exception as error:
-        _trace(path)
+        _append_traceback(path)
         logging.error(f"{type(error).__name__}: {error}. This is a bug; the traceback is in {path}.")
-        _leave(code_file, EXIT_CODE_BUG)
+        _exit(code_file, EXIT_CODE_BUG)
 
 
 def progress_line(total: int, *, unit: str, done: int = 0, label: str | None = None) -> tqdm:
-    """Return a progress bar that writes a line about amount, time left and speed every ten seconds.
+    """Return a progress bar that logs progress, remaining time and speed every ten seconds.
 
     Parameters
     ----------
     total, done : int
-        In units; `done` is what an earlier run has finished.
+        Units in total, and those finished by an earlier run.
     unit : str
         E.g. "step" or "px".
     label : str, optional
-        What it is about.
+        Start of each line.
     """
     return tqdm(
         total=total,
@@ -66,8 +66,7 @@ def progress_line(total: int, *, unit: str, done: int = 0, label: str | None = N
         unit=unit,
         unit_scale=unit == "px",
         mininterval=10.0,
-        # A batch of small slides says nothing of each.
-        delay=10.0,
+        delay=10.0,  # no lines for small slides
         file=_LogLines(),
         ncols=120,
         ascii=" =",
@@ -75,10 +74,7 @@ def progress_line(total: int, *, unit: str, done: int = 0, label: str | None = N
 
 
 class _LogLines(io.TextIOBase):
-    """A file that turns tqdm's line, which is written over and over, into lines of the log.
-
-    Snakemake passes on the output of a job line by line, so nothing else would be seen while it runs.
-    """
+    """A file that logs each state of tqdm's overwritten line, because Snakemake shows whole lines only."""
 
     def write(self, text: str) -> int:
         if text.strip():
@@ -88,7 +84,7 @@ class _LogLines(io.TextIOBase):
 
 def _configure(path: Path) -> None:
     path.unlink(missing_ok=True)
-    # Appending, because a traceback is appended beside it: "w" would write over it.
+    # Mode "w" would overwrite a traceback, which another handle appends.
     to_file = logging.FileHandler(path, mode="a", encoding="utf-8")
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     to_terminal = logging.StreamHandler(sys.stderr)
@@ -97,24 +93,22 @@ def _configure(path: Path) -> None:
     logging.captureWarnings(True)
 
 
-def _trace(path: Path) -> None:
+def _append_traceback(path: Path) -> None:
     with path.open("a", encoding="utf-8") as log:
         traceback.print_exc(file=log)
 
 
 def _machine_remedy(error: MemoryError | OSError) -> str:
-    """Say what to do about a machine that lacks something."""
+    """Suggest a remedy for an error of the operating system."""
     if isinstance(error, MemoryError):
-        return "The memory was not enough. Run with more, or with fewer jobs at once (--cores)."
+        return "Memory ran out. Run with more memory, or with fewer parallel jobs (--cores)."
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return (
-            "The disk is full. Nothing that was finished is lost: free space and run the same command again."
-        )
+        return "The disk is full. Finished work is kept: free space and rerun the same command."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return "Permission is missing. Correct it and run the same command again."
-    return "The machine refused it. Correct the cause and run the same command again."
+        return "Permission is missing. Grant it and rerun the same command."
+    return "The operating system reported an error. Fix it and rerun the same command."
 
 
-def _leave(code_file: Path, code: int) -> None:
+def _exit(code_file: Path, code: int) -> None:
     code_file.write_text(f"{code}\n")
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""Where the cells are: a marked cluster process with a soft core, decided place by place."""
+"""Cell positions and shapes: a marked cluster process with a soft core, computable for any region."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -13,8 +13,8 @@ from slideunet.demo.scene import LATTICE, SLOTS, Rectangle, Scene
 
 Habitat = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.bool_]]
 
-# Every length that decides how far one pixel looks; all are hard limits, not typical values. Around its
-# outline a cell needs room for the soft edge that it has when it is out of focus.
+# Hard limits of the distance at which a cell can influence a pixel. SOFT_EDGE is the blurred rim of cells
+# out of focus.
 MAX_EXTENT = 40
 SOFT_EDGE = 7
 MAX_RADIUS = 20.0
@@ -43,34 +43,34 @@ CELL = np.dtype(
 def cells_near(region: Rectangle, scene: Scene, population: Population, habitat: Habitat) -> NDArray[np.void]:
     """Return the cells and debris that may touch a region, from the lowest to the uppermost.
 
-    Candidates are drawn for each lattice cell from its own generator: lone cells and clusters
-    (a Neyman-Scott process). A candidate is dropped when one of higher priority is too near (Matern's
-    second thinning), which needs no more than its neighbours, so that every region decides alike.
+    Each lattice cell samples single cells and clusters (a Neyman-Scott process) from its own generator. A
+    candidate is dropped if one of higher priority is too near (Matern type II thinning). Because this
+    depends on neighbours alone, overlapping regions agree.
 
     Parameters
     ----------
     region : Rectangle
-        A rectangle, which may reach beyond the slide.
+        May extend beyond the slide.
     scene : Scene
         The slide.
     population : Population
-        The donor's cells.
+        Parameters of the donor's cells.
     habitat : callable
-        ``habitat(y, x) -> bool (n,)``: where cells can live.
+        ``habitat(y, x) -> bool (n,)``: where cells can grow.
 
     Returns
     -------
     numpy.ndarray
         (n,) of dtype `CELL`, sorted by priority. Debris has id 0.
     """
-    found = _candidates_around(region.grown(MAX_EXTENT + int(2 * MAX_RADIUS)), scene, population)
-    found = found[(found["kind"] == DEBRIS) | habitat(found["y"], found["x"])]
-    kept = found[~_crowded_out(found, population.contact)]
+    cells = _candidates_around(region.grown(MAX_EXTENT + int(2 * MAX_RADIUS)), scene, population)
+    cells = cells[(cells["kind"] == DEBRIS) | habitat(cells["y"], cells["x"])]
+    cells = cells[~_crowded_out(cells, population.contact)]
     reach = region.grown(MAX_EXTENT)
-    near = (kept["y"] >= reach.top) & (kept["y"] < reach.bottom)
-    near &= (kept["x"] >= reach.left) & (kept["x"] < reach.right)
-    kept = kept[near]
-    return kept[np.lexsort((kept["x"], kept["y"], kept["priority"]))]
+    near = (cells["y"] >= reach.top) & (cells["y"] < reach.bottom)
+    near &= (cells["x"] >= reach.left) & (cells["x"] < reach.right)
+    cells = cells[near]
+    return cells[np.lexsort((cells["x"], cells["y"], cells["priority"]))]
 
 
 def _candidates_around(region: Rectangle, scene: Scene, population: Population) -> NDArray[np.void]:
@@ -83,11 +83,11 @@ def _candidates_around(region: Rectangle, scene: Scene, population: Population) 
 
 def _crowded_out(cells: NDArray[np.void], contact: float) -> NDArray[np.bool_]:
     dropped = np.zeros(len(cells), bool)
-    living = np.flatnonzero(cells["kind"] != DEBRIS)
-    points = np.column_stack([cells["y"][living], cells["x"][living]])
+    nuclei = np.flatnonzero(cells["kind"] != DEBRIS)
+    points = np.column_stack([cells["y"][nuclei], cells["x"][nuclei]])
     if len(points) < 2:
         return dropped
-    pairs = living[cKDTree(points).query_pairs(2 * MAX_RADIUS, output_type="ndarray")]
+    pairs = nuclei[cKDTree(points).query_pairs(2 * MAX_RADIUS, output_type="ndarray")]
     first, second = cells[pairs[:, 0]], cells[pairs[:, 1]]
     squared = (first["y"] - second["y"]) ** 2 + (first["x"] - second["x"]) ** 2
     close = squared < (contact * (first["radius"] + second["radius"])) ** 2
@@ -116,12 +116,11 @@ def _candidates(scene: Scene, population: Population, iy: int, ix: int) -> NDArr
 def _positions(
     rng: np.random.Generator, population: Population, density: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    lone = rng.uniform(0, LATTICE, (rng.poisson(population.singles * density), 2))
-    points = [lone]
+    points = [rng.uniform(0, LATTICE, (rng.poisson(population.singles * density), 2))]
     for _ in range(rng.poisson(population.clusters * density)):
-        middle = rng.uniform(0, LATTICE, 2)
+        centre = rng.uniform(0, LATTICE, 2)
         spread = rng.normal(0, population.cluster_spread, (rng.poisson(population.cluster_size), 2))
-        points.append(middle + np.clip(spread, -MAX_CLUSTER_SPREAD, MAX_CLUSTER_SPREAD))
+        points.append(centre + np.clip(spread, -MAX_CLUSTER_SPREAD, MAX_CLUSTER_SPREAD))
     y, x = np.concatenate(points)[:SLOTS].T
     return y, x
 
@@ -136,19 +135,19 @@ def _shape(cells: NDArray[np.void], rng: np.random.Generator, population: Popula
     cells["elongation"] = np.minimum(1 + rng.gamma(2, population.elongation / 2, n), 3.2)
     cells["angle"] = rng.uniform(0, np.pi, n)
     wobble = rng.normal(0, population.wobble, (n, 3)) + 1j * rng.normal(0, population.wobble, (n, 3))
-    # Higher orders are weaker, as on real outlines, and no outline may fold onto itself.
+    # Higher orders are weaker, as in real outlines; the limit prevents outlines that cross themselves.
     cells["wobble"] = np.clip(wobble.real, -0.12, 0.12) + 1j * np.clip(wobble.imag, -0.12, 0.12)
     cells["wobble"] *= (1, 0.8, 0.5)
     cells["radius"] *= np.minimum(1, (MAX_EXTENT - SOFT_EDGE) / bounds(cells))
     cells["brightness"] = np.exp(np.clip(rng.normal(0, population.brightness_spread, n), -0.7, 0.9))
     cells["brightness"] *= np.where(condensed, 1.7, 1)
-    away = rng.uniform(0, 1, n) < population.defocused
-    cells["defocus"] = np.where(away, rng.uniform(1.0, 2.2, n), rng.uniform(0.3, 0.5, n))
+    defocused = rng.uniform(0, 1, n) < population.defocused
+    cells["defocus"] = np.where(defocused, rng.uniform(1.0, 2.2, n), rng.uniform(0.3, 0.5, n))
     cells["texture"] = rng.integers(0, 1 << 20, (n, 2))
 
 
 def bounds(cells: NDArray[np.void]) -> NDArray[np.float64]:
-    """Return for each cell the distance from its centre that its outline never exceeds, (n,), pixels."""
+    """Return an upper bound of the distance of each outline from its centre, (n,), pixels."""
     return cells["radius"] * np.sqrt(cells["elongation"]) * (1 + np.abs(cells["wobble"]).sum(axis=1))
 
 

@@ -1,4 +1,4 @@
-"""Donors: what differs between two people's slides and between two days at the microscope."""
+"""Donors: biological and technical variation between slides."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,28 +12,28 @@ from slideunet.demo.randomness import Stream
 
 @dataclass(frozen=True)
 class Population:
-    """How a donor's cells are spread and shaped; lengths in pixels, rates per lattice cell of 128 x 128 px.
+    """Spatial and shape parameters of a donor's cells; lengths in pixels, rates per 128 x 128 px.
 
     Attributes
     ----------
     singles, clusters, cluster_size, debris : float
-        Mean number of lone cells, of clusters, of cells in a cluster, and of things that are no cells.
+        Mean number of single cells, of clusters, of cells per cluster, and of debris particles.
     cluster_spread : float
-        Standard deviation of the cells of a cluster around its middle.
+        Standard deviation of cell positions around the cluster centre.
     radius, radius_spread : float
-        Median of the equivalent radius, and its standard deviation in logarithm.
+        Median equivalent radius, and the standard deviation of its logarithm.
     elongation : float
-        Mean of long axis over short axis, minus 1.
+        Mean of (long axis / short axis) - 1.
     wobble : float
-        Size of the low-order Fourier terms of the outline, relative to the radius.
+        Amplitude of the low-order Fourier terms of the outline, relative to the radius.
     contact : float
-        Two cells stay apart by at least this part of the sum of their radii; less than 1 overlaps.
+        Minimum distance of two cells relative to the sum of their radii; below 1 they may overlap.
     condensed : float
-        Share of small, dense nuclei (mitotic, lymphocytes); they are cells.
+        Fraction of small, dense nuclei (mitotic cells, lymphocytes).
     brightness_spread : float
-        Standard deviation of the logarithm of a cell's brightness.
+        Standard deviation of log brightness between cells.
     defocused : float
-        Share of cells that lie out of the focal plane.
+        Fraction of out-of-focus cells.
     """
 
     singles: float
@@ -53,7 +53,7 @@ class Population:
 
 @dataclass(frozen=True)
 class FluorescenceDonor:
-    """A donor under the fluorescence microscope; light in photo-electrons, lengths in pixels."""
+    """Imaging parameters of a fluorescence donor; light in photo-electrons, lengths in pixels."""
 
     population: Population
     signal: float
@@ -70,7 +70,7 @@ class FluorescenceDonor:
 
 @dataclass(frozen=True)
 class HistologyDonor:
-    """A donor on an H&E slide; stains as optical density per unit, (red, green, blue)."""
+    """Staining parameters of an H&E donor; stains as optical density per unit, (red, green, blue)."""
 
     population: Population
     haematoxylin: tuple[float, float, float]
@@ -89,7 +89,7 @@ class HistologyDonor:
 
 @lru_cache(maxsize=64)
 def fluorescence_donor(seed: int) -> FluorescenceDonor:
-    """Draw the donor of a seed for the fluorescence look."""
+    """Sample a fluorescence donor from a seed."""
     rng = np.random.default_rng([seed, int(Stream.DONOR), 0])
     population = Population(
         singles=rng.uniform(3, 8),
@@ -123,7 +123,7 @@ def fluorescence_donor(seed: int) -> FluorescenceDonor:
 
 @lru_cache(maxsize=64)
 def histology_donor(seed: int) -> HistologyDonor:
-    """Draw the donor of a seed for the H&E look."""
+    """Sample an H&E donor from a seed."""
     rng = np.random.default_rng([seed, int(Stream.DONOR), 1])
     population = Population(
         singles=rng.uniform(6, 16),

@@ -1,4 +1,4 @@
-"""The fluorescence look: nuclei that shine, seen through a microscope and a camera."""
+"""Fluorescence look: emission of stained nuclei, microscope optics and camera noise."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,17 +10,17 @@ from slideunet.demo.nucleus_shapes import Stamps, add_stamps, chromatin
 from slideunet.demo.randomness import SmoothField, Stream
 from slideunet.demo.scene import Rectangle, Scene
 
-MARGIN = 8
+OPTICS_MARGIN = 8
 _WHITE_LEVEL = 4095
 
 
-def habitat(scene: Scene) -> Habitat:
+def fluorescence_habitat(scene: Scene) -> Habitat:
     """Return where cells grow: nearly everywhere, with some bare patches."""
     field = SmoothField(scene.seed, Stream.HABITAT, 384)
     return lambda y, x: field.at(y, x) > -1.35
 
 
-def draw_image(
+def draw_fluorescence(
     region: Rectangle, scene: Scene, donor: FluorescenceDonor, stamps: list[Stamps], rng: np.random.Generator
 ) -> NDArray[np.uint16]:
     """Draw a region: light of the cells, haze, optics, illumination, shot noise and read noise.
@@ -28,25 +28,25 @@ def draw_image(
     Parameters
     ----------
     region : Rectangle
-        What to draw; the optics look `MARGIN` pixels further.
+        The result depends on the scene up to `OPTICS_MARGIN` pixels beyond it.
     scene, donor : Scene, FluorescenceDonor
         The slide and its donor.
     stamps : list[Stamps]
-        The cells that may touch the region with its margin.
+        The cells that may touch the region or its margin.
     rng : numpy.random.Generator
-        Source of the camera's noise, for this region alone.
+        Camera noise of this region.
 
     Returns
     -------
     numpy.ndarray
         (1, y, x) uint16 in 0 to 4095.
     """
-    wide = region.grown(MARGIN)
+    wide = region.grown(OPTICS_MARGIN)
     light = np.zeros(wide.shape, np.float32)
     for group in stamps:
         add_stamps(light, _emission(group, scene, donor), group, wide)
-    # Truncated below MARGIN, so that nothing beyond the drawn margin is ever missed.
-    light = ndimage.gaussian_filter(light, donor.blur, truncate=(MARGIN - 1) / donor.blur)
+    # Truncated inside the margin, because light beyond it is not drawn.
+    light = ndimage.gaussian_filter(light, donor.blur, truncate=(OPTICS_MARGIN - 1) / donor.blur)
     light = light[region.inside(wide)]
     haze = SmoothField(scene.seed, Stream.HAZE, 64).grid(region.rows, region.columns)
     light += donor.background * np.exp(donor.haze * haze)
@@ -62,10 +62,10 @@ def _emission(stamps: Stamps, scene: Scene, donor: FluorescenceDonor) -> NDArray
     defocus = stamps.spread("defocus")
     kind = stamps.cells["kind"][:, None, None]
     edge = 1 / (1 + np.exp(np.clip(-stamps.inwards / (0.6 * defocus), -30, 30)))
-    # A nucleus is thicker in its middle.
+    # Nuclei are thickest in the middle.
     thickness = np.sqrt(1 - 0.55 * np.minimum(stamps.level, 1) ** 2) * np.float32(1.15)
     contrast = donor.chromatin_contrast * np.select([kind == DEBRIS, kind == CONDENSED], [0.3, 0.5], 1)
-    # Out of focus, fine structure is lost before the outline is.
+    # Defocus removes fine structure before it blurs the outline.
     contrast = (contrast / (1 + 1.5 * np.maximum(defocus - 0.5, 0))).astype(np.float32)
     texture = 1 + contrast * chromatin(stamps, scene.donor_seed, donor.chromatin_grain)
     dimmed = stamps.spread("brightness") / (1 + 0.35 * np.maximum(defocus - 0.5, 0))

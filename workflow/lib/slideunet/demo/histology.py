@@ -1,4 +1,4 @@
-"""The H&E look: haematoxylin in nuclei, eosin around them, colours by the law of Beer and Lambert."""
+"""H&E look: haematoxylin in nuclei, eosin around them, colours by the Beer-Lambert law."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +10,12 @@ from slideunet.demo.nucleus_shapes import Stamps, add_stamps, chromatin
 from slideunet.demo.randomness import SmoothField, Stream
 from slideunet.demo.scene import Rectangle, Scene
 
-MARGIN = 24
+CYTOPLASM_MARGIN = 24
 _CYTOPLASM_SIGMA = 4.5
 
 
-def habitat(scene: Scene) -> Habitat:
-    """Return where cells live: in tissue, and not in its lumina."""
+def histology_habitat(scene: Scene) -> Habitat:
+    """Return where cells grow: in tissue outside its lumina."""
     tissue = histology_donor(scene.donor_seed).tissue
     coarse, border, lumen = _fields(scene)
     return lambda y, x: (coarse.at(y, x) + 0.25 * border.at(y, x) + tissue > 0.12) & (lumen.at(y, x) < 1.75)
@@ -29,28 +29,20 @@ def _fields(scene: Scene) -> tuple[SmoothField, SmoothField, SmoothField]:
     )
 
 
-def draw_image(
+def draw_histology(
     region: Rectangle, scene: Scene, donor: HistologyDonor, stamps: list[Stamps], rng: np.random.Generator
 ) -> NDArray[np.uint8]:
     """Draw a region: stain of nuclei, cytoplasm and fibres, optics and camera noise.
 
-    Parameters
-    ----------
-    region : Rectangle
-        What to draw; cytoplasm and optics look `MARGIN` pixels further.
-    scene, donor : Scene, HistologyDonor
-        The slide and its donor.
-    stamps : list[Stamps]
-        The cells that may touch the region with its margin.
-    rng : numpy.random.Generator
-        Source of the camera's noise, for this region alone.
+    Parameters as `fluorescence.draw_fluorescence`; the result depends on the scene up to `CYTOPLASM_MARGIN`
+    pixels beyond the region.
 
     Returns
     -------
     numpy.ndarray
         (3, y, x) uint8, red, green, blue.
     """
-    wide = region.grown(MARGIN)
+    wide = region.grown(CYTOPLASM_MARGIN)
     nuclei, blood = np.zeros(wide.shape, np.float32), np.zeros(wide.shape, np.float32)
     for group in stamps:
         stain, red = _absorption(group, scene, donor)
@@ -71,7 +63,7 @@ def draw_image(
 def _absorption(
     stamps: Stamps, scene: Scene, donor: HistologyDonor
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return haematoxylin of nuclei and eosin of reddish debris in their windows, (n, side, side) each."""
+    """Return haematoxylin of nuclei and eosin of reddish debris per window, (n, side, side) each."""
     kind = stamps.cells["kind"][:, None, None]
     level = stamps.level
     edge = 1 / (1 + np.exp(np.clip(-stamps.inwards / (0.7 * stamps.spread("defocus")), -30, 30)))
@@ -81,7 +73,7 @@ def _absorption(
     dense = 0.85 + 0.4 * donor.chromatin_contrast * texture
     stain = edge * np.maximum(np.where(kind == CONDENSED, dense, pale), 0.1) * stamps.spread("brightness")
     debris = (kind == DEBRIS).astype(np.float32)
-    # What is no cell: small dark pigment, or eosin-red fibres and fragments.
+    # Debris is small dark pigment, or eosin-red fibres and fragments.
     reddish = (stamps.cells["texture"][:, 0] % 2 == 0) | (stamps.cells["elongation"] > 4)
     red = debris * reddish.astype(np.float32)[:, None, None]
     return (stain * (1 - red)).astype(np.float32), (0.55 * edge * red).astype(np.float32)
@@ -96,8 +88,8 @@ def _eosin(
     detail = SmoothField(scene.seed, Stream.FIBRE_DETAIL, 10).grid(rows, columns)
     grain = SmoothField(scene.seed, Stream.GRAIN, 3).grid(rows, columns)
     bundles = SmoothField(scene.seed, Stream.BUNDLES, 40).grid(rows, columns)
-    # Level lines of a smooth field run side by side like collagen; noise in their phase breaks them up,
-    # and a second field lets bundles come and go.
+    # Level lines of a smooth field run in parallel like collagen; noise in their phase breaks them up, and
+    # a second field makes bundles appear and vanish.
     phase = np.float32(2 * np.pi * donor.fibre_waves) * course + 1.9 * detail + 1.5 * bundles
     fibres = np.sin(phase) * (0.17 * np.maximum(bundles + 0.3, 0))
     stroma = donor.stroma_stain * (1 + fibres + 0.1 * bundles + 0.15 * detail + 0.12 * grain)

@@ -1,4 +1,4 @@
-"""The outlines of cells on the pixel grid, and the chromatin inside them."""
+"""Rasterised cell outlines and the chromatin texture inside them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,25 +12,25 @@ from slideunet.demo.cell_positions import DEBRIS, MAX_EXTENT, SOFT_EDGE, bounds
 from slideunet.demo.randomness import Stream
 from slideunet.demo.scene import Rectangle
 
-# Half sizes of the windows in which cells are computed together; a cell takes the smallest that holds it.
+# Half sizes of windows; cells are computed together in the smallest window that holds them.
 _WINDOWS = (14, 20, 28, MAX_EXTENT)
 _ATLAS = 256
 
 
 @dataclass(frozen=True)
 class Stamps:
-    """Cells of about the same size, each in a square window of its own.
+    """Cells of similar size, each in its own square window.
 
     Attributes
     ----------
     cells : numpy.ndarray
         (n,) of dtype `CELL`.
     order : numpy.ndarray
-        (n,) place of each among all cells of the region, the uppermost last.
+        (n,) z-order among all cells of the region, the uppermost last.
     top, left : numpy.ndarray
         (n,) int64, the window's first row and column on the slide.
     level : numpy.ndarray
-        (n, side, side) float32: 0 in the middle of the cell, 1 on its outline, more outside.
+        (n, side, side) float32: 0 at the centre of the cell, 1 on its outline, larger outside.
     """
 
     cells: NDArray[np.void]
@@ -45,14 +45,14 @@ class Stamps:
         return (1 - self.level) * self.spread("radius")
 
     def spread(self, field: str) -> NDArray[np.float32]:
-        """Return a column of the cells as float32 (n, 1, 1), to be combined with windows."""
+        """Return a column of the cells as float32 (n, 1, 1), which broadcasts over windows."""
         return self.cells[field].astype(np.float32)[:, None, None]
 
 
-def stamp(cells: NDArray[np.void]) -> list[Stamps]:
+def stamp_cells(cells: NDArray[np.void]) -> list[Stamps]:
     """Compute the outlines of cells: ellipses whose radius is perturbed by Fourier terms of order 2 to 4.
 
-    The window of a cell depends on the cell only, never on the region that is drawn.
+    The window of a cell depends on the cell alone, not on the drawn region.
 
     Parameters
     ----------
@@ -62,13 +62,13 @@ def stamp(cells: NDArray[np.void]) -> list[Stamps]:
     Returns
     -------
     list[Stamps]
-        One entry for each window size in use.
+        One entry per window size.
     """
     size = np.minimum(np.searchsorted(_WINDOWS, bounds(cells) + SOFT_EDGE), len(_WINDOWS) - 1)
-    return [_stamp_alike(cells, np.flatnonzero(size == k), _WINDOWS[k]) for k in np.unique(size)]
+    return [_stamp_window_size(cells, np.flatnonzero(size == k), _WINDOWS[k]) for k in np.unique(size)]
 
 
-def _stamp_alike(cells: NDArray[np.void], order: NDArray[np.int64], half: int) -> Stamps:
+def _stamp_window_size(cells: NDArray[np.void], order: NDArray[np.int64], half: int) -> Stamps:
     chosen = cells[order]
     top = np.floor(chosen["y"]).astype(np.int64) - half
     left = np.floor(chosen["x"]).astype(np.int64) - half
@@ -91,7 +91,7 @@ def _level(cells: NDArray[np.void], dy: NDArray[np.float32], dx: NDArray[np.floa
     radius = np.sqrt(squared)
     unit = 1 / np.maximum(radius, np.float32(1e-6))
     u, v = u * unit, v * unit
-    # cos(k t) and sin(k t) by the recurrence of the powers of exp(i t): no trigonometry for each pixel.
+    # cos(k t) and sin(k t) as powers of exp(i t), which avoids trigonometry per pixel.
     outline = np.ones_like(radius)
     real, imaginary = u, v
     for k in range(3):
@@ -104,7 +104,7 @@ def _level(cells: NDArray[np.void], dy: NDArray[np.float32], dx: NDArray[np.floa
 def windows(
     stamps: Stamps, region: Rectangle
 ) -> Iterator[tuple[int, tuple[slice, slice], tuple[slice, slice]]]:
-    """Yield for each cell that meets a region: its index, its place in the region, and in its window."""
+    """Yield the index of each cell that overlaps a region, and their overlap in region and window."""
     side = stamps.level.shape[1]
     tops, lefts = stamps.top.tolist(), stamps.left.tolist()
     for i, (top, left) in enumerate(zip(tops, lefts, strict=True)):
@@ -117,8 +117,7 @@ def windows(
 def paint_labels(stamps: list[Stamps], region: Rectangle) -> NDArray[np.uint32]:
     """Return the ids of the cells on a region, uint32 (y, x), 0 = background.
 
-    A pixel belongs to a cell when its centre lies inside the outline; where cells overlap, the upper
-    one owns the pixel.
+    A pixel belongs to a cell if its centre is inside the outline; the uppermost cell owns an overlap.
     """
     labels = np.zeros(region.shape, np.uint32)
     visible = []
@@ -141,7 +140,7 @@ def add_stamps(
 
 
 def chromatin(stamps: Stamps, donor_seed: int, grain: float) -> NDArray[np.float32]:
-    """Return a texture for each cell's window, (n, side, side): mean 0, standard deviation about 1."""
+    """Return a texture per window, (n, side, side): mean 0, standard deviation about 1."""
     side = stamps.level.shape[1]
     patches = np.lib.stride_tricks.sliding_window_view(_chromatin_atlas(donor_seed, grain), (side, side))
     y, x = stamps.cells["texture"].T % _ATLAS

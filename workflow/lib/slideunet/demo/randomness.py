@@ -1,4 +1,4 @@
-"""Random numbers that belong to a place of the slide, so that they do not depend on who asks for them."""
+"""Random numbers bound to places of a slide, independent of the order in which places are drawn."""
 
 import enum
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-# Seeds must not be negative, lattice indices may be (one lattice cell outside the slide is drawn too).
+# Seeds must not be negative, but lattice indices start at -1, one lattice cell outside the slide.
 _ORIGIN = 1 << 20
 _NODES = 16
 
 
 class Stream(enum.IntEnum):
-    """Independent streams of random numbers of one seed; the values are part of every drawn slide."""
+    """Independent random streams of one seed; changing a value changes every drawn slide."""
 
     DONOR = 0
     CELLS = 1
@@ -31,7 +31,7 @@ class Stream(enum.IntEnum):
 
 
 def place_generator(seed: int, stream: Stream, iy: int, ix: int) -> np.random.Generator:
-    """Return the generator that belongs to one lattice place ``(iy, ix)`` of one stream."""
+    """Return the generator of the lattice place ``(iy, ix)`` of one stream."""
     return np.random.default_rng([seed, int(stream), iy + _ORIGIN, ix + _ORIGIN])
 
 
@@ -60,27 +60,21 @@ def _spline_weights(t: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
 
 @dataclass(frozen=True)
 class SmoothField:
-    """Smooth random field over the whole plane: normal values on a lattice, joined by a cubic B-spline.
+    """Smooth random field of the plane: normal values on a lattice, interpolated by a cubic B-spline.
 
-    Mean 0, standard deviation about 1. Any part of it can be computed without the rest.
-
-    Attributes
-    ----------
-    seed, stream : int, Stream
-        Which field it is.
-    spacing : int
-        Distance of the lattice nodes in pixels: the size of the field's features.
+    Mean 0, standard deviation about 1. Any part can be computed alone. `spacing` is the distance of the
+    lattice nodes in pixels, and so the size of the features.
     """
 
     seed: int
     stream: Stream
     spacing: int
 
-    # A cubic B-spline averages its nodes; this brings the standard deviation back to about 1.
+    # Restores a standard deviation of about 1, which the averaging B-spline reduces.
     _GAIN = 2.09
 
     def grid(self, y: range, x: range) -> NDArray[np.float32]:
-        """Return the field on the pixels of ``y`` times ``x``, float32 (len(y), len(x))."""
+        """Return the field on the grid ``y`` times ``x``, float32 (len(y), len(x))."""
         rows, row_weights = self._taps(np.asarray(y, np.float64))
         columns, column_weights = self._taps(np.asarray(x, np.float64))
         nodes = _nodes(self.seed, self.stream, _span(rows), _span(columns))

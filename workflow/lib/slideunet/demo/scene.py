@@ -1,12 +1,14 @@
-"""What is to be drawn: a scene (one slide) and a region (a rectangle of it)."""
+"""A scene (all parameters of one demo slide) and rectangles of it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
+
+from slideunet.errors import InputError
 
 Look = Literal["fluorescence", "histology"]
 
-# The lattice on which cells are placed. With 128 ids for each 128 x 128 px a uint32 reaches
-# 5 x 10^11 pixels, which is 740,000 x 740,000.
+# Lattice of cell positions. With 128 ids per 128 x 128 px, uint32 ids suffice for 740,000 x 740,000 px.
 LATTICE = 128
 SLOTS = 128
 
@@ -26,29 +28,25 @@ class Rectangle(NamedTuple):
 
     @property
     def rows(self) -> range:
-        """The y of its pixels."""
+        """Its y coordinates."""
         return range(self.top, self.bottom)
 
     @property
     def columns(self) -> range:
-        """The x of its pixels."""
+        """Its x coordinates."""
         return range(self.left, self.right)
 
     def grown(self, margin: int) -> "Rectangle":
-        """Return it with `margin` pixels more on every side."""
+        """Return the rectangle grown by `margin` pixels on every side."""
         return Rectangle(self.top - margin, self.left - margin, self.bottom + margin, self.right + margin)
 
-    def cut(self, other: "Rectangle") -> "Rectangle":
-        """Return the part that it shares with `other` (which must touch it)."""
-        return Rectangle(
-            max(self.top, other.top),
-            max(self.left, other.left),
-            min(self.bottom, other.bottom),
-            min(self.right, other.right),
-        )
+    def cut(self, window: "Rectangle") -> "Rectangle":
+        """Return the intersection with a rectangle that overlaps this one."""
+        top, left = max(self.top, window.top), max(self.left, window.left)
+        return Rectangle(top, left, min(self.bottom, window.bottom), min(self.right, window.right))
 
     def inside(self, outer: "Rectangle") -> tuple[slice, slice]:
-        """Return the slices (y, x) that select it from an array that covers `outer`."""
+        """Return the slices (y, x) that select this rectangle from an array covering `outer`."""
         return (
             slice(self.top - outer.top, self.bottom - outer.top),
             slice(self.left - outer.left, self.right - outer.left),
@@ -57,20 +55,20 @@ class Rectangle(NamedTuple):
 
 @dataclass(frozen=True)
 class Scene:
-    """One slide of the demo, complete: the same scene is always drawn as the same pixels.
+    """All parameters of one demo slide: equal scenes have equal pixels.
 
     Attributes
     ----------
     look : {"fluorescence", "histology"}
         One grey channel of stained nuclei (uint16, 12 bits used), or H&E-like RGB (uint8).
     seed, donor_seed : int
-        Where things lie on this slide; how this donor's cells, stain and microscope look.
+        Random seeds of the slide's layout and of the donor's cells, stain and microscope.
     height, width : int
         Size in pixels.
     density : float
-        Number of cells relative to what is usual for the donor; 0 draws none.
+        Cell density relative to the donor's usual one; 0 draws no cells.
     mpp : float
-        Micrometres per pixel, written into the files. It does not change the size of cells in pixels.
+        Micrometres per pixel, written into the files; cells keep their size in pixels.
     """
 
     look: Look
@@ -81,6 +79,16 @@ class Scene:
     density: float = 1.0
     mpp: float = 0.5
 
+    def __post_init__(self) -> None:
+        problems = list(_problems(self))
+        if problems:
+            raise InputError(problems)
+
+    @property
+    def region(self) -> Rectangle:
+        """The whole slide."""
+        return Rectangle(0, 0, self.height, self.width)
+
     @property
     def channels(self) -> int:
         """Number of channels."""
@@ -88,10 +96,33 @@ class Scene:
 
     @property
     def dtype(self) -> str:
-        """Type of a pixel of the image."""
+        """Pixel type of the image."""
         return "uint16" if self.look == "fluorescence" else "uint8"
 
     @property
     def lattice_shape(self) -> tuple[int, int]:
-        """Lattice cells (y, x), with one beyond each border, so that cells cut by the border exist."""
+        """Lattice cells (y, x), including one beyond each border for nuclei that the border cuts."""
         return -(-self.height // LATTICE) + 2, -(-self.width // LATTICE) + 2
+
+
+def _problems(scene: Scene) -> Iterator[str]:
+    if scene.look not in get_args(Look):
+        yield (
+            f"demo slide: look is {scene.look!r}, but only {' and '.join(get_args(Look))} can be drawn. "
+            "Correct the column look of the sheet."
+        )
+    if min(scene.height, scene.width) < 1:
+        yield (
+            f"demo slide: size is {scene.height} x {scene.width} (y x x), but must be at least 1 x 1. "
+            "Correct the columns height and width."
+        )
+    elif scene.lattice_shape[0] * scene.lattice_shape[1] * SLOTS >= 2**32:
+        yield (
+            f"demo slide: {scene.height} x {scene.width} (y x x) pixels are too many for uint32 cell ids. "
+            "Draw at most 700,000 x 700,000."
+        )
+    if min(scene.seed, scene.donor_seed) < 0 or not 0 <= scene.density <= 10 or not scene.mpp > 0:
+        yield (
+            f"demo slide: seed {scene.seed}, donor_seed {scene.donor_seed}, density {scene.density}, mpp "
+            f"{scene.mpp}. Seeds must be 0 or more, density 0 to 10, mpp positive. Correct the sheet."
+        )

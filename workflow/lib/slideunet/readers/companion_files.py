@@ -1,4 +1,4 @@
-"""Slides that are kept in several files: which files belong together, and whether they are all there."""
+"""Slides that consist of several files: which files belong together, and whether all are present."""
 
 import configparser
 from collections.abc import Iterable
@@ -6,63 +6,55 @@ from pathlib import Path
 
 from slideunet.errors import InputError
 
-DICOM_MARK = (128, b"DICM")
-SHOWN = 3
+DICOM_MAGIC = b"DICM"
+DICOM_OFFSET = 128
+NAMES_SHOWN = 3
 
 
 def files_of(path: Path) -> list[Path]:
-    """Return all files that a slide consists of, as far as they are there, the given one first.
+    """Return the existing files of a slide, the given one first.
 
-    Parameters
-    ----------
-    path : Path
-        MRXS: the folder of its name is added. VMS and VMU: what they list. DICOM: the other DICOM files of
-        the folder, as OpenSlide looks for the other levels there. Anything else, a folder too, is itself.
+    MRXS adds the folder of its name, VMS and VMU the files that they list, DICOM the other DICOM files of the
+    folder, where OpenSlide looks for further levels. Any other path stands for itself.
     """
     if not path.is_file():
         return [path]
     if is_dicom(path):
-        others = [file for file in sorted(path.parent.iterdir()) if file.is_file() and is_dicom(file)]
+        companions = [file for file in sorted(path.parent.iterdir()) if file.is_file() and is_dicom(file)]
     elif path.suffix.lower() == ".mrxs":
-        others = [file for file in sorted(path.with_suffix("").rglob("*")) if file.is_file()]
+        companions = sorted(path.with_suffix("").rglob("*"))
     else:
-        others = _listed(path)
-    return [path, *(file for file in others if file.is_file() and file != path)]
+        companions = _hamamatsu_files(path)
+    return [path, *(file for file in companions if file.is_file() and file != path)]
 
 
 def check_companions(path: Path) -> None:
-    """Refuse a slide of several files of which some are missing, and an Olympus VSI.
+    """Refuse a slide with missing files, and Olympus VSI, with an `InputError`.
 
-    Without its companions a slide is not recognised, or, worse, it is: the MRXS file itself is a picture of
-    the label, and a VSI holds pictures of label and slide beside the reference to its pixels.
-
-    Raises
-    ------
-    InputError
-        Names what is missing.
+    Without its companions a slide may be read as another image: an MRXS file alone is a picture of the
+    label, and a VSI contains pictures of label and slide beside the reference to its pixels.
     """
     if path.suffix.lower() == ".vsi":
         raise InputError(
-            f"{path}: Olympus VSI is not supported; its pixels lie in .ets files of another folder. "
+            f"{path}: Olympus VSI is not supported; its pixels are in .ets files of another folder. "
             "Convert it to OME-TIFF, for example with Bio-Formats (bfconvert) or QuPath."
         )
-    expected = _mirax_files(path) if path.suffix.lower() == ".mrxs" else _listed(path)
+    expected = _mirax_files(path) if path.suffix.lower() == ".mrxs" else _hamamatsu_files(path)
     missing = [file for file in expected if not file.exists()]
     if missing:
-        names = ", ".join(str(file.relative_to(path.parent)) for file in missing[:SHOWN])
+        names = ", ".join(str(file.relative_to(path.parent)) for file in missing[:NAMES_SHOWN])
         raise InputError(
             f"{path}: {len(missing)} of the files that belong to it are missing: "
-            f"{names}{', ...' if len(missing) > SHOWN else ''}. "
-            "The slide is in them. Copy them to the same place, or correct the path."
+            f"{names}{', ...' if len(missing) > NAMES_SHOWN else ''}. "
+            "They contain the pixels. Copy them to the same place, or correct the path."
         )
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file has the mark of DICOM."""
-    start, mark = DICOM_MARK
+    """Whether a file has the magic number of DICOM."""
     with path.open("rb") as file:
-        file.seek(start)
-        return file.read(len(mark)) == mark
+        file.seek(DICOM_OFFSET)
+        return file.read(len(DICOM_MAGIC)) == DICOM_MAGIC
 
 
 def _mirax_files(path: Path) -> list[Path]:
@@ -78,8 +70,8 @@ def _mirax_files(path: Path) -> list[Path]:
     return _beside(folder, names)
 
 
-def _listed(path: Path) -> list[Path]:
-    """Return the files that a VMS or VMU of Hamamatsu lists."""
+def _hamamatsu_files(path: Path) -> list[Path]:
+    """Return the files listed by a Hamamatsu VMS or VMU; none for other formats."""
     if path.suffix.lower() not in (".vms", ".vmu"):
         return []
     values = [
@@ -92,12 +84,12 @@ def _listed(path: Path) -> list[Path]:
 
 
 def _beside(folder: Path, names: Iterable[str]) -> list[Path]:
-    """Return paths in a folder; names that lead out of it are no names of companions."""
+    """Return paths in a folder; names that lead out of it are ignored."""
     return [folder / name for name in names if name and Path(name).name == name]
 
 
 def _parse(path: Path) -> configparser.ConfigParser:
-    """Parse an ini file as far as it goes."""
+    """Parse an ini file; a damaged one counts as empty."""
     parser = configparser.ConfigParser(interpolation=None, strict=False, allow_no_value=True)
     try:
         parser.read_string(path.read_text(encoding="utf-8-sig", errors="replace"))

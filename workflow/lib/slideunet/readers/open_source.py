@@ -1,4 +1,4 @@
-"""Open any supported image as a lazy (c, y, x) array, choose its channels, check that it decodes."""
+"""Open any supported image as a lazy (c, y, x) array, select channels, check that it decodes."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,24 +10,24 @@ import numpy as np
 from slideunet.errors import InputError, MachineError
 from slideunet.readers.companion_files import check_companions
 from slideunet.readers.omezarr_reader import is_zarr, open_ngff
-from slideunet.readers.openslide_reader import find_maker, open_slide
+from slideunet.readers.openslide_reader import find_vendor, open_vendor_slide
 from slideunet.readers.png_jpeg import open_raster
 from slideunet.readers.tiff.open_tiff import open_tiff
 from slideunet.sources.pixel_values import to_source
-from slideunet.sources.source import MAX_PIXELS, Source, Stored
+from slideunet.sources.source import MAX_PIXELS, RGB_NAMES, Source, Stored
 
 __all__ = ["Source", "check_pixels", "choose_channels", "open_image", "open_stored"]
 
 RASTER = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-OTHERS = {
+UNSUPPORTED = {
     b"PK\x03\x04": "a zip archive: unpack it and give the folder or file inside",
     b"\x1f\x8b": "compressed by gzip: unpack it",
     b"GIF8": "a GIF: save it as PNG",
     b"BM": "a BMP: save it as PNG",
     b"\x89HDF": "an HDF5 file: export the image as TIFF or OME-Zarr",
     b"%PDF": "a PDF: export the image as TIFF or PNG",
-    b"ZISRAWFILE": "a Zeiss CZI that OpenSlide does not read, as of fluorescence: export it as OME-TIFF",
+    b"ZISRAWFILE": "a Zeiss CZI that OpenSlide does not read, such as fluorescence: export it as OME-TIFF",
     b"\x70\0\0\0": "a Leica LIF: export the image as OME-TIFF",
     b"\xda\xce\xbe\x0a": "a Nikon ND2: export the image as OME-TIFF",
     b"\xd0\xcf\x11\xe0": "a compound file, such as Zeiss ZVI or Olympus OIB: export it as OME-TIFF",
@@ -35,21 +35,19 @@ OTHERS = {
 
 
 def open_image(path: Path, max_pixels: int = MAX_PIXELS) -> Source:
-    """Open a PNG, JPEG, TIFF, OME-TIFF, slide or OME-Zarr image at full resolution, by its headers.
+    """Open a PNG, JPEG, TIFF, OME-TIFF, slide or OME-Zarr image at full resolution, reading headers only.
 
-    The kind is told from the content, not from the name. Pixels are decoded when they are computed;
-    `InputError` is raised then as well (`check_pixels` does it at once). dtypes: uint8, uint16 and float32
-    are kept; float16, float64, int8 and int16 become float32; 32- and 64-bit integers become float32 while
-    they are at most 2**24 in size, so that nothing is rounded, and are refused beyond; bool and complex are
-    refused.
+    The content decides about the format, not the file name. Pixels are decoded when computed, which may raise
+    `InputError` as well (see `check_pixels`). dtypes: uint8, uint16 and float32 stay; float16, float64, int8
+    and int16 become float32, as do 32- and 64-bit integers up to 2**24, which float32 holds exactly; larger
+    ones, bool and complex are refused.
 
     Parameters
     ----------
     path : Path
         File, or folder of an OME-Zarr image.
     max_pixels : int
-        Largest number of pixels to decode at once (whole PNG or JPEG, one tile or strip of a TIFF, one Zarr
-        chunk).
+        Maximum number of values to decode at once (whole PNG or JPEG, tile or strip of a TIFF, Zarr chunk).
 
     Returns
     -------
@@ -59,7 +57,7 @@ def open_image(path: Path, max_pixels: int = MAX_PIXELS) -> Source:
     Raises
     ------
     InputError
-        The file is missing, empty, of another kind, damaged, or holds what cannot be one image.
+        The file is missing, empty, damaged, of another format, or not a single image.
 
     Examples
     --------
@@ -70,9 +68,9 @@ def open_image(path: Path, max_pixels: int = MAX_PIXELS) -> Source:
 
 
 def open_stored(path: Path, max_pixels: int = MAX_PIXELS, level: int = 0) -> Stored:
-    """Open one level of an image as its file stores it, values uninterpreted.
+    """Open one level of an image with its values as stored in the file.
 
-    `level` is the `index` of one of the `levels` that level 0 is found to have; the rest as `open_image`.
+    `level` is the `index` of one of the `levels` of the image opened at level 0; otherwise as `open_image`.
     """
     path = Path(path)
     if path.is_dir():
@@ -84,36 +82,31 @@ def open_stored(path: Path, max_pixels: int = MAX_PIXELS, level: int = 0) -> Sto
         return open_ngff(path, max_pixels, level)
     start = _first_bytes(path)
     check_companions(path)
-    # Before JPEG and TIFF: an MRXS begins like a JPEG, an SVS or NDPI like a TIFF.
-    if find_maker(path):
-        return open_slide(path, max_pixels, level)
+    # Before JPEG and TIFF, because MRXS files start like JPEG, SVS and NDPI like TIFF.
+    if find_vendor(path):
+        return open_vendor_slide(path, max_pixels, level)
     if start.startswith(RASTER):
         return open_raster(path, max_pixels)
     if start.startswith(TIFF):
         return open_tiff(path, max_pixels, level)
-    raise InputError(f"{path}: is not an image that can be read, it is {_guess(start)}.")
+    raise InputError(f"{path}: is not an image that can be read, it is {_describe_content(start)}.")
 
 
 def choose_channels(source: Source, channels: str | Sequence[int] | None) -> Source:
-    """Select or combine the channels of an image, lazily.
+    """Select or average the channels (c, y, x) of an image, lazily, in the same dtype.
 
     Parameters
     ----------
     source : Source
-        (c, y, x).
+        The image.
     channels : None, "grey", "rgb" or sequence of int
-        None keeps all. "grey" is the mean of all channels, rounded for integers; a single one is kept as it
-        is. "rgb" keeps three channels and repeats a single one. Indices count from 0.
-
-    Returns
-    -------
-    Source
-        In the same dtype.
+        None keeps all. "grey" is the mean of all channels, rounded for integers. "rgb" keeps three channels
+        and repeats a single one. Indices start at 0.
 
     Raises
     ------
     InputError
-        An index that the image does not have, or "rgb" of two, four or more channels.
+        An invalid index, or "rgb" for an image of two, four or more channels.
     """
     if channels is None:
         return source
@@ -122,35 +115,33 @@ def choose_channels(source: Source, channels: str | Sequence[int] | None) -> Sou
         return source if count == 1 else replace(source, pixels=_mean(source.pixels), channels=("grey",))
     if channels == "rgb" and count in (1, 3):
         pixels = da.concatenate([source.pixels] * 3) if count == 1 else source.pixels
-        names = ("red", "green", "blue") if count == 1 else source.channels
+        names = RGB_NAMES if count == 1 else source.channels
         return replace(source, pixels=pixels, channels=names)
     present = ", ".join(f"{i} = {name}" for i, name in enumerate(source.channels))
     if isinstance(channels, str):
         raise InputError(
-            f"channels {channels!r} are asked for, but the image has {count}: {present}. "
+            f"channels {channels!r} requested, but the image has {count}: {present}. "
             'Choose "grey", "rgb" (of 1 or 3 channels) or a list of numbers.'
         )
     chosen = list(channels)
     if not chosen or any(isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < count for i in chosen):
         raise InputError(
-            f"channels {chosen} are asked for, but the image has {count}: {present}. "
+            f"channels {chosen} requested, but the image has {count}: {present}. "
             f"Choose one or more numbers from 0 to {count - 1}."
         )
     return replace(source, pixels=source.pixels[chosen], channels=tuple(source.channels[i] for i in chosen))
 
 
 def check_pixels(source: Source) -> None:
-    """Decode every pixel once, chunk by chunk, and keep none.
+    """Decode every pixel once, chunk by chunk, and discard it.
 
     Raises
     ------
     InputError
-        A place cannot be decoded, is NaN or infinite, is transparent, or cannot be converted without loss.
+        A chunk cannot be decoded, or has values that are NaN, infinite, transparent or not exact in float32.
     """
-    nothing = source.pixels.map_blocks(
-        _discard, dtype=bool, chunks=tuple((1,) * n for n in source.pixels.numblocks)
-    )
-    nothing.compute()
+    chunks = tuple((1,) * count for count in source.pixels.numblocks)
+    source.pixels.map_blocks(_discard, dtype=bool, chunks=chunks).compute()
 
 
 def _discard(block: np.ndarray) -> np.ndarray:
@@ -168,10 +159,10 @@ def _first_bytes(path: Path) -> bytes:
             start = file.read(512)
     except FileNotFoundError as error:
         raise InputError(
-            f"{path}: there is no such file. Correct the path, relative to the sample sheet."
+            f"{path}: there is no such file. Correct the path, which is relative to the sample sheet."
         ) from error
     except PermissionError as error:
-        raise MachineError(f"{path}: may not be read by this user. Change its permissions.") from error
+        raise MachineError(f"{path}: this user may not read it. Change its permissions.") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}). Correct the path.") from error
     if not start:
@@ -179,12 +170,12 @@ def _first_bytes(path: Path) -> bytes:
     return start
 
 
-def _guess(start: bytes) -> str:
-    for magic, name in OTHERS.items():
+def _describe_content(start: bytes) -> str:
+    for magic, name in UNSUPPORTED.items():
         if start.startswith(magic):
             return name
     if not any(start):
-        return "filled with zeros, as an interrupted copy leaves it: copy it again"
+        return "filled with zeros, as after an interrupted copy: copy it again"
     if all(byte >= 32 or byte in b"\t\r\n\f" for byte in start):
         return "a text file: give PNG, JPEG, TIFF, OME-Zarr or a slide that OpenSlide reads"
     return "of an unknown or damaged format: give PNG, JPEG, TIFF, OME-Zarr or a slide that OpenSlide reads"

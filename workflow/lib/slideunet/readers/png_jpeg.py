@@ -15,9 +15,9 @@ from PIL import ExifTags, Image
 from slideunet.errors import InputError
 from slideunet.sources.decode_errors import explain_damage
 from slideunet.sources.lazy_pixels import CHUNK, Box, FilePixels, lazy_array, turn_upright
-from slideunet.sources.piece_cache import LARGE, keep_large, stamp
+from slideunet.sources.piece_cache import LARGE_PIECE, decode_cached, file_version
 from slideunet.sources.pixel_size import from_resolution
-from slideunet.sources.source import Stored, check_decode, check_size, count_values
+from slideunet.sources.source import RGB_NAMES, Stored, check_decode, check_size, count_values
 
 CHANNELS = {
     "1": ("grey",),
@@ -25,28 +25,26 @@ CHANNELS = {
     "P": ("palette index",),
     "I;16": ("grey",),
     "LA": ("grey", "alpha"),
-    "RGB": ("red", "green", "blue"),
-    "RGBA": ("red", "green", "blue", "alpha"),
+    "RGB": RGB_NAMES,
+    "RGBA": (*RGB_NAMES, "alpha"),
 }
 PNG_DEPTH_OFFSET = 24
 _limit_lock = threading.Lock()
 
 
 def open_raster(path: Path, max_pixels: int) -> Stored:
-    """Open a PNG or JPEG by its header; the pixels are decoded, all at once, when they are asked for.
+    """Open a PNG or JPEG by its header; pixels are decoded on request.
 
-    Neither format can be decoded in part. A large image is kept in memory, decoded, until another one is
-    asked for, so that reading it piece by piece does not decode it for every piece.
-
-    Exif orientation is honoured. 16-bit colour PNGs keep their 16 bits. Several frames (animated PNG), CMYK
-    and colour-keyed transparency are refused.
+    Neither format can be decoded in part, so a large image stays decoded in memory until another one is read.
+    Exif orientation is applied. 16-bit colour PNGs keep 16 bits. Several frames (animated PNG), CMYK and
+    colour-keyed transparency are refused.
 
     Parameters
     ----------
     path : Path
         The file.
     max_pixels : int
-        Largest number of values (pixels times channels) that is accepted.
+        Maximum number of values (pixels times channels).
 
     Returns
     -------
@@ -56,7 +54,7 @@ def open_raster(path: Path, max_pixels: int) -> Stored:
     Raises
     ------
     InputError
-        The header cannot be read, or says something that is refused.
+        Unreadable header or unsupported variant.
     """
     with explain_damage(path, "the image cannot be opened"), _pillow(path, max_pixels) as image:
         names = _channel_names(path, image)
@@ -66,14 +64,14 @@ def open_raster(path: Path, max_pixels: int) -> Stored:
         check_size(path, shape, dtype.itemsize, path.stat().st_size)
         check_decode(path, shape, max_pixels)
         palette = _palette(image)
-        # Asked for the Exif data that a PNG does not have, Pillow decodes the whole image in search of it.
+        # Pillow would decode a whole PNG in search of missing Exif data.
         has_exif = image.format != "PNG" or "exif" in image.info
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1) if has_exif else 1
         x_dpi, y_dpi = (float(r) for r in image.info.get("dpi", (0, 0)))
         lossy = image.format != "PNG"
     decode = _decode_deep_png if deep else partial(_decode, max_pixels=max_pixels)
     read = partial(_read, values=count_values(shape), decode=decode)
-    side = 2 * CHUNK if count_values(shape) >= LARGE else LARGE
+    side = 2 * CHUNK if count_values(shape) >= LARGE_PIECE else LARGE_PIECE
     chunks = (min(shape[0], side), min(shape[1], side), *shape[2:])
     array = lazy_array(FilePixels(path, shape, dtype, read), chunks)
     return Stored(
@@ -89,12 +87,12 @@ def open_raster(path: Path, max_pixels: int) -> Stored:
 def _channel_names(path: Path, image: Image.Image) -> tuple[str, ...]:
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
-        raise InputError(f"{path}: holds {frames} frames. One image per file is expected. Export one frame.")
+        raise InputError(f"{path}: has {frames} frames. One image per file is expected. Export one frame.")
     if image.mode not in CHANNELS:
         raise InputError(f"{path}: colour mode {image.mode} is not supported. Save it as grey or RGB.")
     if "transparency" in image.info and image.mode != "P":
         raise InputError(
-            f"{path}: one colour is declared transparent, and such pixels have no defined colour. "
+            f"{path}: one colour is declared transparent. Transparent pixels have no defined colour. "
             "Save it without transparency."
         )
     return CHANNELS[image.mode]
@@ -124,26 +122,25 @@ def _png_depth(path: Path) -> int:
 
 @contextlib.contextmanager
 def _pillow(path: Path, max_pixels: int) -> Iterator[Image.Image]:
-    """Open with Pillow's limit for decompression bombs raised to `max_pixels`, for this file only."""
+    """Open with Pillow's limit for decompression bombs set to `max_pixels`, for this file only."""
     with _limit_lock:
-        usual = Image.MAX_IMAGE_PIXELS
+        default = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = max_pixels
         try:
             image = Image.open(path, formats=["PNG", "JPEG"])
         except Image.DecompressionBombError as error:
             raise InputError(
                 f"{path}: more than {2 * max_pixels:,} values would be decoded at once, the limit is "
-                f"{max_pixels:,}. "
-                "Save it as tiled TIFF or OME-Zarr."
+                f"{max_pixels:,}. Save it as tiled TIFF or OME-Zarr."
             ) from error
         finally:
-            Image.MAX_IMAGE_PIXELS = usual
+            Image.MAX_IMAGE_PIXELS = default
     with image:
         yield image
 
 
 def _read(path: Path, box: Box, values: int, decode: Callable[[Path], npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    return keep_large((path, stamp(path)), values, partial(decode, path))[box]
+    return decode_cached((path, file_version(path)), values, partial(decode, path))[box]
 
 
 def _decode(path: Path, max_pixels: int) -> npt.NDArray[Any]:
@@ -152,5 +149,5 @@ def _decode(path: Path, max_pixels: int) -> npt.NDArray[Any]:
 
 
 def _decode_deep_png(path: Path) -> npt.NDArray[Any]:
-    # Pillow reduces 16-bit colour to 8 bits without a word.
+    # Pillow silently reduces 16-bit colour to 8 bits.
     return np.asarray(imagecodecs.png_decode(path.read_bytes()))

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from slideunet.errors import InputError
 from slideunet.readers.open_source import open_stored
 from slideunet.sources.area_average import shrink
-from slideunet.sources.levels import AS_IT_IS, Level, best_level, is_taken_as_it_is
+from slideunet.sources.levels import RESOLUTION_TOLERANCE, Level, best_level, needs_no_resampling
 from slideunet.sources.pixel_size import settle_pixel_size
 from slideunet.sources.pixel_values import to_source
 from slideunet.sources.source import MAX_PIXELS, Source, Stored
@@ -71,7 +71,7 @@ def open_at(
     levels = stored.levels or (Level(0, (stored.pixels.shape[1], stored.pixels.shape[2]), (1.0, 1.0)),)
     level = best_level(levels, wanted)
     source = to_source(open_stored(path, max_pixels, level.index), path)
-    if is_taken_as_it_is(level, wanted):
+    if needs_no_resampling(level, wanted):
         scale, pixels = level.step[0], source.pixels
     else:
         scale, pixels = wanted, shrink(source.pixels, levels[0].shape, level, wanted)
@@ -95,7 +95,7 @@ def _check_scale(path: Path, stored: Stored, mpp: float | None, working_mpp: flo
             f"pixel.{known} "
             "Write its micrometres per pixel into the column mpp of the sample sheet."
         )
-    if working_mpp / mpp < 1 - AS_IT_IS:
+    if working_mpp / mpp < 1 - RESOLUTION_TOLERANCE:
         raise InputError(
             f"{path}: has {mpp:g} micrometres per pixel, coarser than the {working_mpp:g} that data.mpp asks "
             "for. "

@@ -1,7 +1,6 @@
-"""The normalisation of a whole slide, fixed by its statistics for every tile of it.
+"""Intensity normalisation, with constants computed once per slide from its statistics.
 
-The constants are computed once per slide: a tile that was normalised by itself would look different from the
-same pixels in another tile, and the result would depend on how the slide was cut up.
+Normalising each tile by itself would make results depend on the tiling.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,10 +13,10 @@ Mode = Literal["percentile", "unit", "symmetric", "zscore"]
 Background = Literal["dark", "bright", "auto"]
 
 LEAST_CONTRAST = 0.2
-"""Share of the light that something in an image of stained tissue absorbs, and nothing in one of glass.
+"""Fraction of the light that stained tissue absorbs somewhere, and bare glass nowhere.
 
-The palest of 107 stained images (BBBC038v1) has 0.25, glass of a scanner 0.02, all of it blocks of JPEG that
-would look like tissue if they were stretched as far.
+The palest of 107 stained images (BBBC038v1) has 0.25, glass of a scanner 0.02: JPEG artefacts, which would
+look like tissue if stretched equally.
 """
 
 
@@ -25,7 +24,7 @@ would look like tissue if they were stretched as far.
 class Normalisation:
     """A linear map of each channel: normalised = (pixel - offset) / scale.
 
-    A negative scale inverts the channel, so that cells are bright on every slide.
+    A negative scale inverts the channel, so that cells are bright in every slide.
     """
 
     offset: tuple[float, ...]
@@ -42,24 +41,24 @@ class Normalisation:
 def normalisation(
     statistics: Sequence[Mapping[str, float]], mode: Mode, background: Background
 ) -> Normalisation:
-    """Choose the constants of one slide from its statistics.
+    """Derive the constants of one slide from its statistics.
 
     Parameters
     ----------
     statistics : one mapping per channel
-        With min, max, mean, std, low, median, high, as `statistics.survey` returns them.
+        min, max, mean, std, low, median, high, as returned by `statistics.survey`.
     mode : str
-        "percentile": 1st to 99.8th percentile to [0, 1] (values outside are kept);
+        "percentile": 1st to 99.8th percentile to [0, 1], without clipping;
         "unit": minimum to maximum to [0, 1]; "symmetric": to [-1, 1]; "zscore": mean 0, standard deviation 1.
     background : str
-        "dark" leaves the slide as it is, "bright" inverts it, "auto" inverts it when its median lies nearer
-        to the high percentile, averaged over channels (stained tissue on a white background).
+        "bright" inverts the slide, "dark" does not, "auto" does if its median is closer to the high
+        percentile, averaged over channels (stained tissue on a white background).
 
     Returns
     -------
     Normalisation
-        Percentiles of an inverted slide of three channels are stretched less where none of them has
-        `LEAST_CONTRAST`: a field of bare glass stays near 0.
+        Inverted slides of three channels whose percentiles have less than `LEAST_CONTRAST` are stretched
+        less, so that a field of bare glass stays near 0.
     """
     invert = background == "bright" or (background == "auto" and _is_bright(statistics))
     pairs = [_offset_and_scale(channel, mode, invert) for channel in statistics]
@@ -84,7 +83,7 @@ def _offset_and_scale(channel: Mapping[str, float], mode: Mode, invert: bool) ->
         offset, scale = channel["mean"], channel["std"]
         return offset, -_not_zero(scale) if invert else _not_zero(scale)
     low, high = channel["low"], channel["high"]
-    # When cells cover less than 0.2 % of a slide the percentiles may be one value; then its extremes count.
+    # If cells cover less than 0.2 % of a slide, both percentiles may coincide; then the extremes count.
     if mode != "percentile" or low == high:
         low, high = channel["min"], channel["max"]
     scale = _not_zero(high - low)
@@ -94,5 +93,5 @@ def _offset_and_scale(channel: Mapping[str, float], mode: Mode, invert: bool) ->
 
 
 def _not_zero(scale: float) -> float:
-    """A constant slide has no contrast to stretch: leave it as it is."""
+    """Leave constant slides unscaled, because they have no contrast."""
     return scale if scale > 0 else 1.0

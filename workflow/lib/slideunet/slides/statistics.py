@@ -1,4 +1,4 @@
-"""Statistics of the intensities of a slide, gathered block by block in any order and pooled at the end."""
+"""Intensity statistics of a slide, computed per block in any order and pooled at the end."""
 
 import base64
 import hashlib
@@ -14,20 +14,13 @@ from slideunet.geometry.pixels import Pixels
 LOW, HIGH = 1.0, 99.8
 _SAMPLES_PER_BLOCK = 512
 
-Survey = dict[str, Any]  # Plain values: a survey of a block is kept in a journal.
+Survey = dict[str, Any]  # JSON values, because the journal stores the survey of each block
 
 
 def survey(pixels: Pixels) -> tuple[list[dict[str, float]], str]:
-    """Read a slide once and return the statistics of its channels and the digest of its pixels.
+    """Read a slide (c, y, x) once, block by block; return channel statistics and pixel digest.
 
-    Parameters
-    ----------
-    pixels : array-like (c, y, x)
-        Read block by block, so memory does not grow with the slide.
-
-    Returns
-    -------
-    As `pooled` and `content`.
+    See `pooled` and `content`.
     """
     read = (np.ascontiguousarray(pixels[..., *region]) for region in BlockGrid(pixels.shape))
     found = [(survey_block(block), digest(block)) for block in read]
@@ -36,34 +29,28 @@ def survey(pixels: Pixels) -> tuple[list[dict[str, float]], str]:
 
 
 def content(dtype: np.dtype, shape: Sequence[int], digests: Iterable[str]) -> str:
-    """Return the sha256 of a slide: equal for equal pixels, whatever their file format.
+    """Return the SHA-256 of a slide's pixels, independent of the file format.
 
-    Parameters
-    ----------
-    dtype, shape
-        Of the pixels.
-    digests : iterable of str
-        Of all blocks in their order.
+    `digests` are those of all blocks in their order.
     """
     return hashlib.sha256(f"{np.dtype(dtype)} {list(shape)} {' '.join(digests)}".encode()).hexdigest()
 
 
 def survey_block(pixels: np.ndarray) -> list[Survey]:
-    """Return what `pooled` needs to know of one block (c, y, x), per channel.
+    """Return the statistics of one block (c, y, x) that `pooled` needs, per channel.
 
-    8- and 16-bit integers are counted value by value; of floats there are sums and an even sample of at most
-    512 x 512 px.
+    8- and 16-bit integers give a histogram, floats give sums and a regular sample of at most 512 x 512 px.
     """
     return [_counted(plane) if plane.dtype.kind == "u" else _sampled(plane) for plane in pixels]
 
 
 def pooled(surveys: Sequence[list[Survey]]) -> list[dict[str, float]]:
-    """Return the statistics of each channel of a slide from those of its blocks, in their order.
+    """Pool the block statistics of a slide, in the order of the blocks, per channel.
 
     Returns
     -------
     list of dict
-        min, max, mean, std over all pixels; low (1st), median and high (99.8th) percentile: exact for 8- and
+        min, max, mean, std over all pixels; low (1st), median and high (99.8th) percentiles, exact for 8- and
         16-bit integers, from the sample for floats.
     """
     return [

@@ -1,8 +1,7 @@
-"""Where a stained slide has tissue: a small mask, so that no time goes into predicting bare glass.
+"""Tissue masks of stained slides, which save the prediction of bare glass.
 
-The mask only decides whether a pixel is predicted or 0, pixel by pixel in the slide's own coordinates, so a
-prediction with it is as independent of tiles as one without. Missing tissue would be a silent loss, bare
-glass costs only time: in every doubt a pixel belongs to the tissue.
+The mask sets pixels to 0 in slide coordinates, so predictions stay independent of the tiling. Missed tissue
+would be a silent loss while bare glass only costs time, so doubtful pixels count as tissue.
 """
 
 import math
@@ -17,22 +16,23 @@ from slideunet.geometry.pyramid import level_shapes
 from slideunet.slides.normalisation import Background, normalisation
 
 WHOLE_SLIDE = 2048
-"""Shorter side in pixels from which an image counts as a whole slide; a cropped field is never masked."""
+"""Minimum of the shorter side in pixels of a whole slide; cropped fields are never masked."""
 MPP = 8.0
-"""Micrometres per pixel of the mask, about."""
+"""Approximate micrometres per pixel of the mask."""
 MOST_PIXELS = 2**24
-"""Of a mask, so that memory has a bound on slides of any size."""
+"""Maximum number of pixels of a mask, which limits memory for slides of any size."""
 UNKNOWN_MPP = (0.25, 0.5)
-"""Of a slide that does not state it: 40x or 20x."""
+"""Assumed range for slides that do not state their pixel size: 40x to 20x."""
 
 MARGIN = 32.0
-"""Micrometres by which the mask is grown: more than the diameter of a cell."""
+"""Micrometres by which the mask is dilated: more than the diameter of a cell."""
 LARGEST_HOLE = 1e6
-"""Square micrometres. Lumina and fat belong to the tissue, the glass inside a ring of pen does not."""
+"""Square micrometres up to which holes count as tissue (lumina, fat); glass inside a pen ring is larger."""
 GREY_DENSITY, COLOUR_DENSITY = 0.05, 0.02
-"""Optical density above the glass, and difference of it between two channels, from which there is stain.
+"""Minimum optical density above the glass, and its minimum difference between channels, of stain.
 
-Fixed: Otsu's method counts pale tissue beside dense tissue as glass, and divides the noise of empty slides.
+They are fixed because Otsu's method takes pale tissue beside dense tissue for glass, and splits the noise of
+empty slides.
 """
 
 _GLASS = 200
@@ -44,47 +44,47 @@ _BLACK = 24
 def needs_tissue_mask(
     shape: Sequence[int], statistics: Sequence[Mapping[str, float]], background: Background
 ) -> bool:
-    """Tell whether a slide is predicted with a tissue mask when `prediction.tissue` is "auto".
+    """Whether a slide is predicted with a tissue mask if `prediction.tissue` is "auto".
 
     Parameters
     ----------
     shape : (..., y, x)
-        Of the slide in working pixels.
+        Shape of the slide in working pixels.
     statistics : one mapping per channel
-        As `statistics.survey` returns them.
+        As returned by `statistics.survey`.
     background : str
-        "dark", "bright" or "auto", as `normalisation.normalisation` takes it.
+        "dark", "bright" or "auto", as in `normalisation.normalisation`.
 
     Returns
     -------
     bool
-        True for a whole slide (both sides at least `WHOLE_SLIDE`) of 8-bit RGB on a bright background. Grey
-        images that are stored as RGB are no stained slides.
+        True for whole slides (both sides at least `WHOLE_SLIDE`) of 8-bit RGB on a bright background, except
+        grey images stored as RGB.
     """
     if min(shape[-2:]) < WHOLE_SLIDE or len(statistics) != 3 or background == "dark":
         return False
     eight_bit = 128 <= max(channel["max"] for channel in statistics) <= 255
     coloured = any(dict(channel) != dict(statistics[0]) for channel in statistics)
-    # The rule for bright slides is that they are inverted; glass alone has no contrast to judge by.
+    # Bright slides are those that normalisation inverts; glass alone has too little contrast for that.
     inverted = normalisation(statistics, "percentile", background).scale[0] < 0
     mostly_glass = all(channel["median"] >= _GLASS for channel in statistics)
     return eight_bit and coloured and (inverted or mostly_glass)
 
 
 def mask_level(shape: Sequence[int], mpp: float | None) -> int:
-    """Choose the pyramid level from which the mask of a slide is made.
+    """Choose the pyramid level for the mask of a slide.
 
     Parameters
     ----------
     shape : (..., y, x)
-        Of level 0; every level halves the one before.
+        Shape of level 0; every level halves the previous one.
     mpp : float or None
         Micrometres per pixel of level 0; None counts as the coarser of `UNKNOWN_MPP`.
 
     Returns
     -------
     int
-        The level nearest to `MPP`, or a coarser one where that has more than `MOST_PIXELS`.
+        The level closest to `MPP`, or a coarser one if that has more than `MOST_PIXELS`.
     """
     levels = level_shapes(tuple(shape[-2:]))
     level = min(max(round(math.log2(MPP / (mpp or UNKNOWN_MPP[1]))), 0), len(levels) - 1)
@@ -96,28 +96,27 @@ def mask_level(shape: Sequence[int], mpp: float | None) -> int:
 def tissue_mask(thumbnail: NDArray[np.uint8], mpp_of_thumbnail: float | None) -> NDArray[np.bool_]:
     """Find the tissue of a stained slide.
 
-    A pixel is tissue when it absorbs light or has a colour, compared with the glass: the brightest grey that
-    covers at least 1 % of the slide evenly. At this resolution nuclei never look even, so tissue is not taken
-    for glass; where no glass is found, everything is compared with white. Small holes are filled, specks
-    stay (one may be a cell), and all is grown by `MARGIN` to every side.
+    Tissue absorbs light or has a colour, relative to the glass: the brightest grey that evenly covers at
+    least 1 % of the slide. Tissue is not mistaken for glass, as nuclei make it uneven at this resolution.
+    Without glass the reference is white. Small holes are filled, specks are kept (one may be a cell), and the
+    mask is dilated by `MARGIN`.
 
     Parameters
     ----------
     thumbnail : numpy.ndarray of uint8, (3, y, x)
-        The slide at `mask_level`, red, green, blue. Black, and the pure white that scanners fill in, count
-        as not scanned.
+        The slide at `mask_level`, RGB. Black, and pure white as filled in by scanners, count as not scanned.
     mpp_of_thumbnail : float or None
-        Micrometres per pixel of the thumbnail; None for a slide that does not state it.
+        Micrometres per pixel of the thumbnail; None if unknown.
 
     Returns
     -------
     numpy.ndarray of bool, (y, x)
-        True where the slide is to be predicted.
+        True where the slide is predicted.
     """
     mpp = mpp_of_thumbnail or MPP * UNKNOWN_MPP[0] / UNKNOWN_MPP[1]
     grey, colour = _densities(thumbnail, _colour_of_glass(thumbnail), sigma=min(MPP / 2 / mpp, 2.0))
     black = (thumbnail <= _BLACK).all(axis=0)
-    # The blurred rim of what was not scanned is no tissue either.
+    # The blurred rim of areas that were not scanned is no tissue either.
     scanned = ~ndimage.binary_dilation(black, iterations=2) & (thumbnail < 255).any(axis=0)
     stained = scanned & ((grey > GREY_DENSITY) | (colour > COLOUR_DENSITY))
     holes = ndimage.binary_fill_holes(stained) & ~stained
@@ -127,16 +126,16 @@ def tissue_mask(thumbnail: NDArray[np.uint8], mpp_of_thumbnail: float | None) ->
 
 
 def upsampled(mask: NDArray[np.bool_], level: int, rows: slice, columns: slice) -> NDArray[np.bool_]:
-    """Cut a rectangle of the slide out of the mask, at full resolution.
+    """Return a rectangle of the mask at full resolution.
 
     Parameters
     ----------
     mask : numpy.ndarray of bool, (y, x)
-        At pyramid level `level`.
+        Mask at pyramid level `level`.
     level : int
-        Pixel (y, x) of the slide belongs to pixel (y >> level, x >> level) of the mask.
+        Pixel (y, x) of the slide corresponds to pixel (y >> level, x >> level) of the mask.
     rows, columns : slice
-        In pixels of the slide, with start and stop.
+        Rectangle in pixels of the slide, with start and stop.
 
     Returns
     -------
@@ -147,21 +146,8 @@ def upsampled(mask: NDArray[np.bool_], level: int, rows: slice, columns: slice) 
 
 
 def skipped_share(mask: NDArray[np.bool_], shape: Sequence[int], level: int) -> float:
-    """Return the share of a slide's pixels that lie outside the mask.
-
-    Parameters
-    ----------
-    mask, level
-        As `upsampled` takes them.
-    shape : (..., y, x)
-        Of the slide at level 0.
-
-    Returns
-    -------
-    float
-        Exact; 1.0 when the mask is empty, 0.0 when it covers the slide.
-    """
-    # The last row and column of the mask may stand for fewer pixels than the others.
+    """Return the exact fraction of the pixels of a slide, of `shape` (..., y, x), outside the mask."""
+    # The last row and column of the mask may cover fewer pixels than the others.
     height, width = (np.bincount(np.arange(side) >> level) for side in shape[-2:])
     wanted = int(height @ mask.astype(np.int64) @ width)
     total = math.prod(shape[-2:])
@@ -169,8 +155,8 @@ def skipped_share(mask: NDArray[np.bool_], shape: Sequence[int], level: int) -> 
 
 
 def _colour_of_glass(thumbnail: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return red, green and blue of the glass; white where there is none."""
-    from scipy.signal import find_peaks  # It takes a second to import, and few slides have a thumbnail.
+    """Return the RGB colour of the glass; white if there is none."""
+    from scipy.signal import find_peaks  # slow to import, and few slides need it
 
     brightness = np.rint(thumbnail.mean(axis=0, dtype=np.float32)).astype(np.uint8)
     flat = ndimage.maximum_filter(brightness, 3) - ndimage.minimum_filter(brightness, 3) <= _FLAT
@@ -187,12 +173,12 @@ def _colour_of_glass(thumbnail: NDArray[np.uint8]) -> NDArray[np.float32]:
 def _densities(
     thumbnail: NDArray[np.uint8], glass: NDArray[np.float32], sigma: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the mean optical density over the channels, ln(glass / light), and how far they differ."""
+    """Return the mean optical density ln(glass / light) of the channels, and its range between channels."""
     total: NDArray[np.float32]
     total, least, most = (np.full(thumbnail.shape[1:], start, np.float32) for start in (0, np.inf, -np.inf))
     for plane, white in zip(thumbnail, glass, strict=True):
         density = ndimage.gaussian_filter(plane, sigma, output=np.float32)
-        # In place: a mask of a whole slide has 16 million pixels.
+        # In place, because a mask has up to 16 million pixels.
         np.divide(white, np.maximum(density, 1, out=density), out=density)
         np.log(density, out=density)
         total += density / np.float32(len(thumbnail))

@@ -1,4 +1,4 @@
-"""The tissue mask of a slide as a label image of its prediction: made once, then read by every worker."""
+"""The tissue mask of a slide as a label image of its prediction, written once and read by every worker."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,20 +18,13 @@ Choice = Literal["auto", "none"]
 
 @dataclass(frozen=True)
 class StoredMask:
-    """Where a slide has tissue.
-
-    Attributes
-    ----------
-    pixels : numpy.ndarray of bool, (y, x)
-        At pyramid level `level` of the slide.
-    level : int
-    """
+    """The tissue mask of a slide: bool (y, x) `pixels` at its pyramid level `level`."""
 
     pixels: np.ndarray
     level: int
 
     def facts(self, shape: tuple[int, ...]) -> dict[str, Any]:
-        """Return what the manifest says of it; `shape` (..., y, x) is the slide's."""
+        """Return its entry in the manifest; `shape` (..., y, x) is that of the slide."""
         return {
             "level": self.level,
             "skipped": tissue.skipped_share(self.pixels, shape, self.level),
@@ -42,24 +35,25 @@ class StoredMask:
 def make_mask(
     store: Path, image: Path, choice: Choice, background: Background, version: Version
 ) -> StoredMask | None:
-    """Write `labels/tissue` into a store that is being made, when the slide needs one and it is not there.
+    """Write `labels/tissue` into an unfinished store, if the slide needs a mask and it does not exist yet.
 
     Parameters
     ----------
     store : Path
-        The pyramid that is being made.
+        The unfinished pyramid.
     image : Path
         Manifest of the slide.
     choice : "auto" or "none"
+        Setting `prediction.tissue`.
     background : str
-        As the model was trained.
+        Background setting of the model.
     version : str
-        Of OME-Zarr.
+        OME-Zarr version.
 
     Returns
     -------
     StoredMask or None
-        None where the whole slide is to be predicted.
+        None if the whole slide is predicted.
     """
     slide = manifests.read_manifest(image)
     shape, statistics = slide["shape"], slide["statistics"]
@@ -72,13 +66,13 @@ def make_mask(
         found = tissue.tissue_mask(thumbnail, slide["mpp"] and slide["mpp"] * 2**level)
         mask = StoredMask(found, level)
         _write(store, mask, slide["mpp"], version)
-    # A run that was killed may have written it without listing it.
+    # A killed run may have written the mask without listing it.
     omezarr.list_labels(store / "labels")
     return mask
 
 
 def read_mask(store: Path, slide: Mapping[str, Any]) -> StoredMask | None:
-    """Read the mask of a store that is being made; `slide` is the manifest of the slide."""
+    """Read the mask of an unfinished store; `slide` holds the facts of the slide's manifest."""
     path = store / "labels" / "tissue"
     if not path.is_dir():
         return None

@@ -1,4 +1,4 @@
-"""Turning whatever a decoder raises into a message that a pathologist can read and act on."""
+"""Plain messages, which a pathologist can act on, for errors of image decoders."""
 
 import contextlib
 import errno
@@ -9,9 +9,12 @@ from pathlib import Path
 from slideunet.errors import InputError, MachineError, SlideunetError
 
 REASONS = (
-    ("image flavor", "the DICOM attribute ImageType, which tells the slide from its label, is missing"),
-    ("any pyramid levels", "it holds no image of a slide, only accompanying ones"),
-    (r"no such file|cannot find the file", "a file that belongs to it is missing"),
+    (
+        "image flavor",
+        "the DICOM attribute ImageType, which marks the slide and its label, is missing",
+    ),
+    ("any pyramid levels", "it contains only accompanying images, such as the label"),
+    (r"no such file|cannot find the file", "one of its files is missing"),
     (
         r"unsupported .*compression|compressionnotsupported|<compression|is not a valid compression"
         r"|not implemented for compression|requires the 'imagecodecs'",
@@ -29,50 +32,50 @@ REASONS = (
     ),
     (r"invalid unit|xml|json|parse", "its metadata are damaged"),
 )
-"""What libraries say, by pattern, and what it means; the first that fits."""
+"""Patterns of library messages and their meaning; the first match counts."""
 
 MACHINE = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENOTCONN, errno.EMFILE)
 REMEDY = (
-    "The file is truncated, damaged or in a variant that is not supported. "
+    "The file is truncated, damaged or of an unsupported variant. "
     "Copy it again from its origin, or export it again as plain TIFF, PNG or OME-Zarr."
 )
 
 
 @contextlib.contextmanager
 def explain_damage(path: Path, what: str) -> Iterator[None]:
-    """Turn whatever a decoder raises into an `InputError`; the decoders have no common error class.
+    """Turn any exception of a decoder into an `InputError`; decoders have no common error class.
 
     Parameters
     ----------
     path : Path
-        The file or folder.
+        File or folder.
     what : str
-        What cannot be done, with the place: "level 0, the tile at y 0:240, x 240:480 cannot be decoded".
+        The failure and its place: "level 0, the tile at y 0:240, x 240:480 cannot be decoded".
 
     Raises
     ------
     InputError
-        With a reason in plain words where the library's is known. Its own words stay in the chain of causes.
+        With a plain reason for known library messages; the original error is its cause.
     MachineError
-        The file may not be read, or the disk or the network fails.
+        Missing permission, or a failure of disk or network.
     """
     try:
         yield
     except (SlideunetError, MemoryError):
         raise
     except PermissionError as error:
-        raise MachineError(f"{path}: may not be read by this user. Change its permissions.") from error
+        raise MachineError(f"{path}: this user may not read it. Change its permissions.") from error
     except Exception as error:
         if isinstance(error, OSError) and error.errno in MACHINE:
             raise MachineError(
-                f"{path}: the disk or the network failed ({error.strerror}). The file may be whole. "
-                "Run the same command again, or copy the file to another disk."
+                f"{path}: the disk or the network failed ({error.strerror}). The file may be intact. "
+                "Rerun the same command, or copy the file to another disk."
             ) from error
         reason = plain_reason(error)
         raise InputError(f"{path}: {what}{f' ({reason})' if reason else ''}. {REMEDY}") from error
 
 
 def plain_reason(error: Exception) -> str:
-    """Say in plain words what a library's error means; empty when it is not known."""
+    """Explain a library's error; empty if no pattern of `REASONS` matches."""
     text = f"{type(error).__name__} {error}"
     return next((words for pattern, words in REASONS if re.search(pattern, text, re.IGNORECASE)), "")

@@ -1,4 +1,4 @@
-"""The pixels of a file as a lazy array: only what is asked for is decoded, and damage is explained."""
+"""The pixels of a file as a lazy array, which decodes requested regions only and explains damage."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from slideunet.sources.decode_errors import explain_damage
 
 CHUNK = 1024
-"""Side in pixels that the chunks of a lazy image have at least, in whole tiles or strips of the file."""
+"""Minimum side in pixels of the chunks of a lazy image, which are whole tiles or strips of the file."""
 
 # Values of the Orientation tag (TIFF 6.0, p. 36).
 TRANSPOSED = range(5, 9)
@@ -25,19 +25,15 @@ Box = tuple[slice, ...]
 
 @dataclass(frozen=True)
 class FilePixels:
-    """The pixels of a file as an array that opens the file anew for every read.
+    """The pixels of a file, in the order of its axes, as an array that reopens the file for every read.
 
-    It holds a path and no handle, so that it can be sent to other threads and processes. What cannot be
-    decoded becomes an `InputError` that names the file and the place.
+    Without an open handle it can be sent to other threads and processes. A decoding failure becomes an
+    `InputError` that names file and place.
 
     Attributes
     ----------
-    path : Path
-        The file or folder.
-    shape : tuple[int, ...]
-        In the order of the file's axes.
     dtype : numpy.dtype
-        In the machine's byte order.
+        In native byte order.
     read : Callable[[Path, Box], numpy.ndarray]
         Decodes one region, given as a slice with start and stop for every axis.
     """
@@ -62,21 +58,14 @@ class FilePixels:
 
 
 def bounding_box(index: Index, shape: tuple[int, ...]) -> tuple[Box, Index]:
-    """Return what must be read for an index, and what to pick from it then.
+    """Return the smallest box that holds all indexed values, and the index relative to its corner.
 
     Parameters
     ----------
     index : tuple
-        For every axis a slice with any step, a number, or a list of numbers: what dask asks an array for.
+        For every axis a slice with any step, a number, or a list of numbers, as dask indexes arrays.
     shape : tuple[int, ...]
         Lengths of the axes.
-
-    Returns
-    -------
-    box : tuple of slice
-        With start and stop and step 1.
-    picks : tuple
-        The same as `index`, counted from the beginning of the box.
     """
     box: list[slice] = []
     picks: list[slice | int | npt.NDArray[np.int64]] = []
@@ -89,34 +78,30 @@ def bounding_box(index: Index, shape: tuple[int, ...]) -> tuple[Box, Index]:
 
 
 def pick(region: npt.NDArray[Any], picks: Index) -> npt.NDArray[Any]:
-    """Pick from a region axis by axis, from the last to the first, as numbers take their axis away."""
+    """Index a region axis by axis, from last to first because numbers remove their axis."""
     for axis in reversed(range(len(picks))):
         region = region[(slice(None),) * axis + (picks[axis],)]
     return region
 
 
 def lazy_array(pixels: FilePixels, chunks: tuple[int, ...]) -> da.Array:
-    """Wrap a file's pixels into a dask array of the given chunks, in the file's order of axes."""
+    """Wrap the pixels of a file into a dask array with the same order of axes."""
     empty = np.empty((0,) * pixels.ndim, pixels.dtype)
-    # Not `fancy=False`, with which dask reads whole chunks instead of the slices that are asked for.
+    # Not `fancy=False`, with which dask reads whole chunks instead of the requested slices.
     return da.from_array(pixels, chunks=chunks, name=False, meta=empty)
 
 
 def enlarge_chunks(chunks: tuple[int, ...], shape: tuple[int, ...], axes: str) -> tuple[int, ...]:
-    """Multiply a file's own chunks along y and x until each reaches `CHUNK` pixels or the image's border.
+    """Multiply a file's chunks along y and x until each reaches `CHUNK` pixels or the image border.
+
+    Strips, which span the image width, are combined up to `CHUNK` x `CHUNK` pixels only.
 
     Parameters
     ----------
     chunks, shape : tuple[int, ...]
         Tile or strip and whole image, in the order of `axes`.
     axes : str
-        Lower-case letters; only "y" and "x" are enlarged.
-
-    Returns
-    -------
-    tuple[int, ...]
-        Chunks whose borders are borders of the file's own chunks. Of strips, which are as wide as the image,
-        only as many are put together as have `CHUNK` x `CHUNK` pixels.
+        Lower-case letters, including "y" and "x".
     """
     wide = max(chunks[axes.index("x")], CHUNK)
     sides = {"y": CHUNK * CHUNK // wide, "x": CHUNK}
@@ -138,19 +123,9 @@ def is_transposed(orientation: int) -> bool:
 
 
 def turn_upright(pixels: da.Array, orientation: int) -> da.Array:
-    """Turn an image as its Orientation tag asks (TIFF 6.0, p. 36), lazily.
+    """Apply the Orientation tag (TIFF 6.0, p. 36) to (c, y, x) pixels, lazily.
 
-    Parameters
-    ----------
-    pixels : dask.array.Array
-        (c, y, x) as stored.
-    orientation : int
-        1 to 8; any other value is invalid and taken as 1, as viewers do.
-
-    Returns
-    -------
-    dask.array.Array
-        (c, y, x) as it is to be seen.
+    Invalid values, other than 1 to 8, count as 1, as in viewers.
     """
     if is_transposed(orientation):
         pixels = pixels.swapaxes(1, 2)

@@ -1,4 +1,4 @@
-"""The levels of a pyramid: how many full-resolution pixels a pixel of each stands for, and which to read."""
+"""The levels of a pyramid, their downsampling factors, and the choice of the level to read."""
 
 import math
 from collections.abc import Sequence
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 Shape = tuple[int, int]
 
-AS_IT_IS = 0.01
-"""A resolution that lies within 1 % of the wanted one is taken as it is: resampling would only blur it."""
+RESOLUTION_TOLERANCE = 0.01
+"""Relative difference up to which a resolution counts as the requested one: resampling would only blur."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Level:
     Attributes
     ----------
     index : int
-        Its number in the file.
+        Number of the level in the file.
     shape : tuple[int, int]
         (y, x), upright.
     step : tuple[float, float]
@@ -30,11 +30,11 @@ class Level:
 
 
 def pyramid_levels(shapes: Sequence[Shape]) -> tuple[Level, ...]:
-    """Tell the levels of a pyramid from their sizes.
+    """Return the levels of a pyramid from the sizes of its images.
 
-    Pyramids halve sizes and round them, up or down, so 4443 and 2221 pixels are a step of exactly 2, not of
-    2.0005: the last column is left out. Only where no whole step explains both sizes is the ratio taken. What
-    is no smaller version of the first (another shape, not smaller) is left out.
+    Pyramids halve sizes and round up or down, so 4443 and 2221 pixels mean a step of exactly 2, without the
+    last column, not of 2.0005. The ratio of the sizes counts only if no whole step explains both. Images of
+    another aspect ratio, or no smaller than the previous level, are skipped.
 
     Parameters
     ----------
@@ -56,35 +56,35 @@ def pyramid_levels(shapes: Sequence[Shape]) -> tuple[Level, ...]:
 
 
 def best_level(levels: Sequence[Level], scale: float) -> Level:
-    """Return the coarsest level that is not coarser than the wanted resolution.
+    """Return the coarsest level that is at least as fine as the requested resolution.
 
     Parameters
     ----------
     levels : sequence of Level
         From fine to coarse.
     scale : float
-        Pixels of the full resolution per wanted pixel, at least 1 within 1 %.
+        Pixels of the full resolution per requested pixel, at least 1 within `RESOLUTION_TOLERANCE`.
     """
-    return [level for level in levels if max(level.step) <= scale * (1 + AS_IT_IS)][-1]
+    return [level for level in levels if max(level.step) <= scale * (1 + RESOLUTION_TOLERANCE)][-1]
 
 
-def is_taken_as_it_is(level: Level, scale: float) -> bool:
-    """Whether a level has the wanted resolution within 1 %, and one whole step for both axes."""
+def needs_no_resampling(level: Level, scale: float) -> bool:
+    """Whether a level has the requested resolution within the tolerance, and one whole step for both axes."""
     whole = level.step[0] == level.step[1] == round(level.step[0])
-    return whole and abs(scale / level.step[0] - 1) <= AS_IT_IS
+    return whole and abs(scale / level.step[0] - 1) <= RESOLUTION_TOLERANCE
 
 
 def _step(full: Shape, shape: Shape) -> tuple[float, float] | None:
     if 0 in shape or shape[0] > full[0] or shape[1] > full[1]:
         return None
     ratios = full[0] / shape[0], full[1] / shape[1]
-    # The longer side knows the step best.
+    # The longer axis has the smaller rounding error.
     ratio = ratios[0] if full[0] >= full[1] else ratios[1]
     for whole in (2 ** round(math.log2(ratio)), round(ratio)):
         if whole > 1 and all(
             small in (big // whole, -(-big // whole)) for big, small in zip(full, shape, strict=True)
         ):
             return float(whole), float(whole)
-    # A pixel more or less on the shorter side is rounding; beyond, the picture has another shape.
-    bend = abs(ratios[0] / ratios[1] - 1)
-    return ratios if min(ratios) > 1 and bend <= 1 / min(shape) + AS_IT_IS else None
+    # One pixel of the shorter axis is rounding; a larger difference is another aspect ratio.
+    distortion = abs(ratios[0] / ratios[1] - 1)
+    return ratios if min(ratios) > 1 and distortion <= 1 / min(shape) + RESOLUTION_TOLERANCE else None

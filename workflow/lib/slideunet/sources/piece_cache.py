@@ -1,4 +1,4 @@
-"""What stays in memory between two reads of one file: little, and never more than one large piece."""
+"""A cache of one large decoded piece of a file, so that memory stays small between reads."""
 
 import threading
 from collections.abc import Callable, Hashable
@@ -7,38 +7,37 @@ from typing import Any
 
 import numpy.typing as npt
 
-LARGE = 2**24
-"""Values from which a decoded piece is kept: every region of a huge strip or PNG would decode it anew."""
+LARGE_PIECE = 2**24
+"""Number of values from which a piece is cached: each region of a huge strip or PNG decodes all of it."""
 
 _lock = threading.Lock()
-_kept: dict[Hashable, npt.NDArray[Any]] = {}
+_cache: dict[Hashable, npt.NDArray[Any]] = {}
 
 
-def stamp(path: Path) -> tuple[int, int]:
-    """Size in bytes and time of the last change in nanoseconds: tells one version of a file from the next."""
+def file_version(path: Path) -> tuple[int, int]:
+    """Return size in bytes and modification time in nanoseconds, which identify a version of a file."""
     status = path.stat()
     return status.st_size, status.st_mtime_ns
 
 
-def keep_large(key: Hashable, values: int, decode: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    """Decode a piece, or return it as it was decoded last.
+def decode_cached(key: Hashable, values: int, decode: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Decode a piece, or return it from the cache of the process, which holds the last large piece.
 
-    One large piece is kept per process, until another one is asked for. Two threads that need it decode it
-    once: the second waits, which takes no longer than to decode it twice and half the memory.
+    A second thread waits while the piece is decoded: that is as fast as decoding twice, in half the memory.
 
     Parameters
     ----------
     key : hashable
         File, version and place.
     values : int
-        How many it has; small pieces are not kept.
+        Number of values of the piece.
     decode : callable
-        Makes the piece.
+        Decodes the piece.
     """
-    if values < LARGE:
+    if values < LARGE_PIECE:
         return decode()
     with _lock:
-        if key not in _kept:
-            _kept.clear()
-            _kept[key] = decode()
-        return _kept[key]
+        if key not in _cache:
+            _cache.clear()
+            _cache[key] = decode()
+        return _cache[key]

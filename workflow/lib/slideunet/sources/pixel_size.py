@@ -1,4 +1,4 @@
-"""Physical pixel size: one number in micrometres out of the many ways in which files state it."""
+"""Physical pixel size: one number in micrometres from the many forms in which files state it."""
 
 import math
 from pathlib import Path
@@ -16,62 +16,49 @@ MICROMETRES = {
     "in": 25_400.0, "inch": 25_400.0,
     "m": 1e6, "meter": 1e6, "metre": 1e6,
 }  # fmt: skip
-"""Micrometres per unit, by the lower-case names that OME-XML, OME-Zarr and ImageJ use."""
+"""Micrometres per unit, by lower-case names of OME-XML, OME-Zarr and ImageJ."""
 
 PLAUSIBLE = (0.01, 10.0)
-"""Range in micrometres per pixel in which a bare resolution tag, or one statement alone, is believed."""
+"""Range in micrometres per pixel of a credible resolution tag or unconfirmed pixel size."""
 ANISOTROPY = 0.01
 CONTRADICTION = 2.0
-"""Two statements that differ by this factor do not mean the same size."""
+"""Factor from which two stated sizes contradict each other."""
 
 
 def to_micrometres(value: float, unit: str | None) -> float | None:
-    """Convert a length to micrometres; None when the unit is absent or no unit of length ("pixel")."""
+    """Convert a length to micrometres; None if the unit is absent or not a length ("pixel")."""
     factor = MICROMETRES.get((unit or "").strip().lower().replace("μ", "µ"))
     return None if factor is None else value * factor
 
 
 def square_pixel(path: Path, y: float | None, x: float | None) -> float | None:
-    """Reduce the pixel's height and width to one size.
-
-    Parameters
-    ----------
-    path : Path
-        For the message.
-    y, x : float or None
-        Micrometres per pixel.
-
-    Returns
-    -------
-    float or None
-        The mean of both; None when either is unknown.
+    """Return the mean of the pixel's height and width in micrometres; None if either is unknown.
 
     Raises
     ------
     InputError
-        A size is not positive and finite, or they differ by more than 1 %.
+        A size is not positive and finite, or they differ by more than `ANISOTROPY`.
     """
     if y is None or x is None:
         return None
     if not all(math.isfinite(size) and size > 0 for size in (y, x)):
         raise InputError(
-            f"{path}: the pixel size is given as {y} x {x} micrometres (y x x), which is not a size. "
-            "Areas would be wrong. Correct the file's metadata."
+            f"{path}: the pixel size is given as {y} x {x} micrometres (y x x), but must be positive and "
+            "finite. Areas would be wrong. Correct the file's metadata."
         )
     if abs(y - x) > ANISOTROPY * min(y, x):
         raise InputError(
             f"{path}: pixels are {y:g} x {x:g} micrometres (y x x), not square. "
-            "Shapes and areas would be distorted. Resample the image to square pixels, or correct its "
-            "metadata."
+            "Shapes would be distorted. Resample the image to square pixels, or correct its metadata."
         )
     return (y + x) / 2
 
 
 def from_resolution(path: Path, y: float, x: float, unit: str) -> float | None:
-    """Pixel size out of a file's resolution tag, where it can be one.
+    """Return micrometres per pixel from a resolution tag, None if it is not credible.
 
-    Cameras and drawing programs write 72, 96 or 300 dpi, which describe a print and not a specimen (300 dpi
-    would be 85 micrometres per pixel), so only sizes within `PLAUSIBLE` are believed.
+    Cameras and drawing programs write 72, 96 or 300 dpi, which describe a print, not a specimen (300 dpi is
+    85 micrometres per pixel), so sizes outside `PLAUSIBLE` are ignored.
 
     Parameters
     ----------
@@ -81,11 +68,6 @@ def from_resolution(path: Path, y: float, x: float, unit: str) -> float | None:
         Pixels per unit.
     unit : str
         "inch" or "centimeter"; anything else gives None.
-
-    Returns
-    -------
-    float or None
-        Micrometres per pixel.
     """
     if unit not in ("inch", "centimeter") or not all(math.isfinite(r) and r > 0 for r in (y, x)):
         return None
@@ -98,33 +80,25 @@ def from_resolution(path: Path, y: float, x: float, unit: str) -> float | None:
 def settle_pixel_size(
     path: Path, from_file: float | None, from_sheet: float | None
 ) -> tuple[float | None, tuple[str, ...]]:
-    """Decide between the pixel size of the file and that of the sheet, which goes first.
-
-    Parameters
-    ----------
-    path : Path
-        For messages.
-    from_file, from_sheet : float or None
-        Micrometres per pixel.
+    """Choose between the pixel sizes of file and sheet; the sheet takes precedence.
 
     Returns
     -------
     mpp : float or None
-        The size to use; None when neither says one.
+        Micrometres per pixel; None if neither states it.
     warnings : tuple[str, ...]
-        That the two differ by a factor of 2 or more.
+        A contradiction by a factor of `CONTRADICTION` or more.
 
     Raises
     ------
     InputError
-        The size lies outside of `PLAUSIBLE`, as after a mistake of the unit, and the other one does not
-        confirm it.
+        The size is outside `PLAUSIBLE`, often due to a wrong unit, and not confirmed by the other.
     """
     mpp = from_file if from_sheet is None else from_sheet
     factor = 1.0 if mpp is None or from_file is None else max(mpp, from_file) / min(mpp, from_file)
     confirmed = from_file is not None and from_sheet is not None and factor < CONTRADICTION
     if mpp is not None and not confirmed and not PLAUSIBLE[0] <= mpp <= PLAUSIBLE[1]:
-        raise InputError(_implausible(path, mpp, "the column mpp" if from_sheet else "the file"))
+        raise InputError(_implausible(path, mpp, in_sheet=bool(from_sheet)))
     if factor < CONTRADICTION:
         return mpp, ()
     return mpp, (
@@ -133,16 +107,20 @@ def settle_pixel_size(
     )
 
 
-def _implausible(path: Path, mpp: float, owner: str) -> str:
-    guesses = {1e-3: "nanometres", 1e3: "millimetres"}
-    meant = [unit for factor, unit in guesses.items() if PLAUSIBLE[0] <= mpp * factor <= PLAUSIBLE[1]]
-    guess = f" It looks like {meant[0]} given as micrometres." if meant else ""
-    remedy = (
-        "Correct the column, or leave it empty: measurements are then in pixels."
-        if owner == "the column mpp"
-        else "Write the true size into the column mpp of the sample sheet (the same value, if it is right)."
+def _implausible(path: Path, mpp: float, *, in_sheet: bool) -> str:
+    low, high = PLAUSIBLE
+    units = {1e-3: "nanometres", 1e3: "millimetres"}
+    likely = [unit for factor, unit in units.items() if low <= mpp * factor <= high]
+    guess = f" It looks like {likely[0]} given as micrometres." if likely else ""
+    source, remedy = (
+        ("the column mpp", "Correct the column, or leave it empty: measurements are then in pixels.")
+        if in_sheet
+        else (
+            "the file",
+            "Write the true size into the column mpp of the sample sheet, even if it is this one.",
+        )
     )
     return (
-        f"{path}: {owner} states {mpp:g} micrometres per pixel, outside of {PLAUSIBLE[0]:g} to "
-        f"{PLAUSIBLE[1]:g}.{guess} Areas and the resolution would be wrong by orders of magnitude. {remedy}"
+        f"{path}: {source} states {mpp:g} micrometres per pixel, outside of {low:g} to {high:g}.{guess} "
+        f"Areas and the resolution would be wrong by orders of magnitude. {remedy}"
     )

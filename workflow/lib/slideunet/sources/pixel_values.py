@@ -1,4 +1,4 @@
-"""From an image as its file stores it to pixel values that mean intensities."""
+"""Conversion of stored values to intensities: palette, transparency, inversion and dtype."""
 
 from functools import partial
 from pathlib import Path
@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from slideunet.errors import InputError
-from slideunet.sources.source import Source, Stored
+from slideunet.sources.source import RGB_NAMES, Source, Stored
 
-KEPT = ("uint8", "uint16", "float32")
+UNCHANGED = ("uint8", "uint16", "float32")
 TO_FLOAT = ("int8", "int16", "float16", "float64")
 TO_FLOAT_IF_SMALL = ("int32", "uint32", "int64", "uint64")
 EXACT_IN_FLOAT32 = 2**24
@@ -22,23 +22,16 @@ BlockInfo = dict[Any, Any] | None
 def to_source(stored: Stored, path: Path) -> Source:
     """Apply palette, transparency, inversion and dtype, lazily.
 
-    Parameters
-    ----------
-    stored : Stored
-        (c, y, x) as in the file.
-    path : Path
-        For messages.
-
     Returns
     -------
     Source
-        uint8, uint16 or float32. A palette gives RGB, or one channel when all its colours are grey. A
-        transparency channel that is opaque everywhere is dropped. MinIsWhite is inverted.
+        uint8, uint16 or float32. A palette is expanded to RGB, or to one channel if all its colours are grey.
+        An opaque transparency channel is dropped. MinIsWhite is inverted.
 
     Raises
     ------
     InputError
-        The dtype is not supported; on computing: pixels that are not opaque, not finite, or too large for
+        Unsupported dtype. When computed: transparent pixels, values that are not finite or too large for
         float32.
     """
     pixels, names, alpha = stored.pixels, stored.channels, stored.alpha
@@ -59,20 +52,20 @@ def _check_dtype(path: Path, dtype: np.dtype) -> None:
     if dtype == np.dtype(bool):
         raise InputError(
             f"{path}: has 1 bit per pixel, black or white: a mask rather than an image. "
-            "Are the columns image and labels exchanged? Otherwise save it with 8 bits."
+            "Check whether the columns image and labels are swapped; otherwise save it with 8 bits."
         )
-    if dtype.name not in (*KEPT, *TO_FLOAT, *TO_FLOAT_IF_SMALL):
+    if dtype.name not in (*UNCHANGED, *TO_FLOAT, *TO_FLOAT_IF_SMALL):
         raise InputError(
             f"{path}: pixels of type {dtype} are not supported. "
-            "Save it with 8- or 16-bit integers or 32-bit floating point numbers."
+            "Save it as 8- or 16-bit integers or 32-bit floats."
         )
 
 
 def _expand_palette(
     pixels: da.Array, palette: npt.NDArray[np.unsignedinteger]
 ) -> tuple[da.Array, tuple[str, ...]]:
-    """Replace indices (1, y, x) by colours, in one channel when all colours are grey."""
-    names: tuple[str, ...] = ("red", "green", "blue", "alpha")[: palette.shape[1]]
+    """Replace indices (1, y, x) by colours, in one channel if all colours are grey."""
+    names: tuple[str, ...] = (*RGB_NAMES, "alpha")[: palette.shape[1]]
     if palette.shape[1] == 3 and (palette == palette[:, :1]).all():
         palette, names = palette[:, :1], ("grey",)
     chunks = ((len(names),), *pixels.chunks[1:])
@@ -92,10 +85,10 @@ def _drop_alpha(pixels: da.Array, path: Path) -> da.Array:
 
 def _without_alpha(block: npt.NDArray[Any], path: Path, block_info: BlockInfo = None) -> npt.NDArray[Any]:
     opaque = np.iinfo(block.dtype).max if block.dtype.kind in "iu" else 1
-    clear = block[-1:] != opaque
-    if clear.any():
+    transparent = block[-1:] != opaque
+    if transparent.any():
         raise InputError(
-            f"{path}: {clear.sum()} pixels are transparent, {_first_place(clear, block_info)}. "
+            f"{path}: {transparent.sum()} pixels are transparent, {_first_place(transparent, block_info)}. "
             "Transparent pixels have no defined colour. Save it without transparency (flattened)."
         )
     return block[:-1]
@@ -109,7 +102,7 @@ def _to_float(block: npt.NDArray[Any], path: Path, block_info: BlockInfo = None)
                 f"{path}: {large.sum()} values exceed 16,777,216, {_first_place(large, block_info)}. "
                 f"Converting {block.dtype} to float32 would round them. Scale the image to 16 bits."
             )
-    # After the cast, so that a float64 beyond the range of float32 is found as infinite.
+    # Checked after the cast, which turns float64 values beyond float32 into infinity.
     with np.errstate(over="ignore"):
         converted = block.astype(np.float32, copy=False)
     bad = ~np.isfinite(converted)
@@ -122,7 +115,7 @@ def _to_float(block: npt.NDArray[Any], path: Path, block_info: BlockInfo = None)
 
 
 def _first_place(where: npt.NDArray[np.bool_], block_info: BlockInfo) -> str:
-    """Name the first true pixel (c, y, x) of a block in coordinates of the whole image."""
+    """Name the first true pixel of a block (c, y, x) in coordinates of the whole image."""
     corner = [start for start, _ in block_info[0]["array-location"]] if block_info else [0, 0, 0]
     place = np.unravel_index(where.argmax(), where.shape)
     _, y, x = (int(i) + c for i, c in zip(place, corner, strict=True))

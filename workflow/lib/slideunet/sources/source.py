@@ -1,4 +1,4 @@
-"""What the readers share: an opened image, and limits that are set before decoding."""
+"""Opened images, the common result of all readers, and limits that are checked before decoding."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,20 +11,22 @@ from slideunet.errors import InputError
 from slideunet.sources.levels import Level
 
 MAX_PIXELS = int(2e9)
-"""Default limit of the values decoded at once: all of a PNG or JPEG, one tile or strip of a TIFF."""
+"""Default limit of values decoded at once: a whole PNG or JPEG, one tile or strip of a TIFF."""
 MAX_EXPANSION = 50_000
-"""A file that declares more bytes of pixels than this many times its own size is refused.
+"""Maximum ratio of declared pixel bytes to file size.
 
-An empty mask can be that small: of the usual compressions zstd reaches most, 128 KiB in 4 bytes, and a tile
-needs 16 bytes to be listed.
+An empty mask comes close: zstd, the strongest usual compression, packs 128 KiB into 4 bytes, and listing a
+tile takes 16 bytes.
 """
 EXPANSION_FREE = 2**28
-"""Bytes of pixels below which the expansion is not looked at: an empty mask compresses very well."""
+"""Bytes of pixels below which the ratio is not checked: empty masks compress very well."""
+
+RGB_NAMES = ("red", "green", "blue")
 
 
 @dataclass(frozen=True)
 class Source:
-    """An image ready to be used.
+    """An image ready for use.
 
     Attributes
     ----------
@@ -33,11 +35,11 @@ class Source:
     channels : tuple[str, ...]
         Names, one per channel.
     mpp : float or None
-        Micrometres per pixel, None where the file does not say.
+        Micrometres per pixel; None if unknown.
     warnings : tuple[str, ...]
-        What was accepted but deserves a look.
+        Questionable properties that were accepted.
     full_shape : tuple[int, int] or None
-        (y, x) of the image at full resolution, in which labels are given; None: that of `pixels`.
+        (y, x) at full resolution, to which labels refer; None: that of `pixels`.
     """
 
     pixels: da.Array
@@ -49,28 +51,28 @@ class Source:
 
 @dataclass(frozen=True)
 class Stored:
-    """An image as its file stores it, before palette, transparency, inversion and dtype are dealt with.
+    """An image as its file stores it, before palette, transparency, inversion and dtype are applied.
 
     Attributes
     ----------
     pixels : dask.array.Array
         Lazy (c, y, x) in the file's dtype, turned upright.
     channels : tuple[str, ...]
-        Names, one per channel, a transparency channel included.
+        Names, one per channel, including transparency.
     mpp : float or None
-        Micrometres per pixel of the full resolution, whichever level the pixels are of.
+        Micrometres per pixel of the full resolution, for pixels of any level.
     levels : tuple[Level, ...]
-        The resolutions that the file holds, the full one first; empty stands for that one alone.
+        Resolutions of the file, the full one first; empty for the full one alone.
     magnification : str
-        Of the objective, as the file names it. Not a measurement, and never made into one.
+        Nominal magnification of the objective, for messages only: it is no measured pixel size.
     palette : numpy.ndarray or None
-        (entries, 3 or 4) colours that the pixel values stand for; the fourth is opacity.
+        (entries, 3 or 4) colours of the pixel values; the fourth component is opacity.
     alpha : bool
-        The last channel is opacity.
+        Whether the last channel is opacity.
     white : int or None
-        The value that means black where zero means white (TIFF MinIsWhite).
+        The value of black if zero means white (TIFF MinIsWhite).
     lossy : bool
-        Compressed by JPEG: values are approximate.
+        Whether JPEG compression made the values approximate.
     """
 
     pixels: da.Array
@@ -85,7 +87,7 @@ class Stored:
 
 
 def check_size(path: Path, shape: tuple[int, ...], itemsize: int, file_bytes: int | None) -> None:
-    """Refuse an image without pixels and one that declares implausibly more pixels than its file can hold.
+    """Refuse an image without pixels, and decompression bombs.
 
     Parameters
     ----------
@@ -96,12 +98,12 @@ def check_size(path: Path, shape: tuple[int, ...], itemsize: int, file_bytes: in
     itemsize : int
         Bytes per value.
     file_bytes : int or None
-        Size of the file; None where it is not known (a folder).
+        Size of the file; None for a folder.
 
     Raises
     ------
     InputError
-        A length is zero, or the expansion exceeds `MAX_EXPANSION`.
+        A length is zero, or the declared bytes exceed `MAX_EXPANSION` times the size of the file.
     """
     if 0 in shape:
         raise InputError(
@@ -110,26 +112,24 @@ def check_size(path: Path, shape: tuple[int, ...], itemsize: int, file_bytes: in
     declared = count_values(shape) * itemsize
     if file_bytes is not None and declared > max(EXPANSION_FREE, MAX_EXPANSION * file_bytes):
         raise InputError(
-            f"{path}: the header declares {_product(shape)} values, {declared:,} bytes, but the file has "
-            f"{file_bytes:,} bytes. "
-            f"More than {MAX_EXPANSION:,} times its size looks like a decompression bomb. "
-            "If the image is genuine, save it again uncompressed or as OME-Zarr."
+            f"{path}: the header declares {_product(shape)} values, {declared:,} bytes, but the file "
+            f"has {file_bytes:,} bytes. More than {MAX_EXPANSION:,} times that looks like a decompression "
+            "bomb. If the image is genuine, save it uncompressed or as OME-Zarr."
         )
 
 
 def check_decode(path: Path, shape: tuple[int, ...], max_pixels: int) -> None:
-    """Refuse a piece (a whole PNG, a TIFF strip, a Zarr chunk) of more than `max_pixels` values."""
+    """Refuse a unit of decoding (whole PNG, TIFF strip, Zarr chunk) of more than `max_pixels` values."""
     count = count_values(shape)
     if count > max_pixels:
         raise InputError(
             f"{path}: {_product(shape)} = {count:,} values would be decoded at once, the limit is "
-            f"{max_pixels:,}. "
-            "No smaller part of the file can be read. Save it as tiled TIFF or OME-Zarr."
+            f"{max_pixels:,}. No smaller part of the file can be read. Save it as tiled TIFF or OME-Zarr."
         )
 
 
 def count_values(shape: tuple[int, ...]) -> int:
-    """Multiply lengths without overflow."""
+    """Return the product of the lengths without overflow."""
     return int(np.prod(shape, dtype=object))
 
 

@@ -1,6 +1,6 @@
-"""Connected components in an image of any size: found block by block, joined across the borders of blocks.
+"""Connected components of an image of any size, found block by block and joined across block borders.
 
-The numbers are those that the whole image would give: components in the raster order of their first pixels.
+Components are numbered as in the whole image: in the raster order of their first pixels.
 """
 
 from dataclasses import dataclass
@@ -17,25 +17,23 @@ from slideunet.geometry.pixels import Pixels
 from slideunet.truth.lazy_labels import Squares
 
 CONNECTIVITY = 2
-"""Pixels that touch at a corner belong together; else single pixels at a slanted border become cells."""
-
-Pairs = npt.NDArray[np.int64]
+"""Pixels that touch at a corner are connected; otherwise single pixels of slanted borders become cells."""
 
 
 @dataclass(frozen=True)
-class Components(Squares):
-    """Components of equal values other than 0, of which the pixels are numbered when they are asked for.
+class ConnectedComponents(Squares):
+    """Connected components of equal nonzero values, whose pixels are numbered on request.
 
     Attributes
     ----------
     values : array-like (y, x)
         The image.
     starts : dict
-        (row, column) of the first pixel of a square to how many parts were found in squares before it.
+        (row, column) of the first pixel of a square to the number of parts in squares before it.
     numbers : numpy.ndarray
-        (parts,) int64, the number of the component that a part of a square belongs to, from 1.
+        (parts,) int64, the component of each part of a square, from 1.
     ids : numpy.ndarray
-        (components,) the value of each component, in the order of the numbers.
+        (components,) the value of each component.
     background : bool
         Whether any pixel is 0.
     """
@@ -50,52 +48,46 @@ class Components(Squares):
         """Number the pixels of one square."""
         parts = label(np.asarray(self.values[rows, columns]), connectivity=CONNECTIVITY)
         start = self.starts[rows.start, columns.start]
-        of_part = np.concatenate([[0], self.numbers[start : start + parts.max(initial=0)]])
-        return of_part[parts].astype(np.uint32)
+        numbers = np.concatenate([[0], self.numbers[start : start + parts.max(initial=0)]])
+        return numbers[parts].astype(np.uint32)
 
 
-def find_components(values: Pixels) -> Components:
-    """Find the 8-connected components of equal values other than 0.
+def find_components(values: Pixels) -> ConnectedComponents:
+    """Find the 8-connected components of equal nonzero values.
 
     Parameters
     ----------
     values : array-like (y, x)
-        Integers; read block by block, once here and once when the numbers are asked for.
-
-    Returns
-    -------
-    Components
+        Integers; read block by block, once here and again when the numbers are requested.
     """
     grid, width = BlockGrid(values.shape), values.shape[1]
     starts: dict[tuple[int, int], int] = {}
     ids: list[npt.NDArray[Any]] = []
     firsts: list[npt.NDArray[np.int64]] = []
-    joins: list[Pairs] = []
+    pairs: list[npt.NDArray[np.int64]] = [np.zeros((0, 2), np.int64)]
     count, background = 0, False
-    above = top = bottom = _Edge.empty(width)
-    left = _Edge.empty(0)
+    above = below = left = _Edge.blank(width, np.uint8)
     for rows, columns in grid:
         block = np.asarray(values[rows, columns])
-        parts, found = label(block, connectivity=CONNECTIVITY, return_num=True)
+        parts, n_parts = label(block, connectivity=CONNECTIVITY, return_num=True)
         starts[rows.start, columns.start] = count
-        places = _first_places(parts, found)
+        places = _first_places(parts, n_parts)
         ids.append(block.ravel()[places])
         y, x = np.divmod(places, block.shape[1])
         firsts.append((rows.start + y) * width + columns.start + x)
         background |= bool((block == 0).any())
-        numbered = np.where(parts, parts + (count - 1), -1)
-        count += found
+        parts = np.where(parts, parts + (count - 1), -1)
+        count += n_parts
         if columns.start == 0:
-            above, top, bottom = bottom, _Edge.empty(width, block.dtype), _Edge.empty(width, block.dtype)
-        else:
-            joins.append(_touching(left, _Edge(block[:, 0], numbered[:, 0])))
-        left = _Edge(block[:, -1], numbered[:, -1])
-        top.put(columns, block[0], numbered[0])
-        bottom.put(columns, block[-1], numbered[-1])
-        if columns.stop == width and rows.start > 0:
-            joins.append(_touching(above, top))
-    numbers, order = _join(count, joins, firsts)
-    return Components(
+            above, below = below, _Edge.blank(width, block.dtype)
+            left = _Edge.blank(len(block), block.dtype)
+        pairs.append(left.touching(slice(0, len(block)), block[:, 0], parts[:, 0]))
+        pairs.append(above.touching(columns, block[0], parts[0]))
+        left = _Edge.blank(len(block), block.dtype)
+        left.put(slice(0, len(block)), block[:, -1], parts[:, -1])
+        below.put(columns, block[-1], parts[-1])
+    numbers, order = _join(count, np.concatenate(pairs), firsts)
+    return ConnectedComponents(
         grid=grid, values=values, starts=starts, numbers=numbers,
         ids=np.concatenate(ids)[order], background=background,
     )  # fmt: skip
@@ -103,47 +95,47 @@ def find_components(values: Pixels) -> Components:
 
 @dataclass(frozen=True)
 class _Edge:
-    """A row or column of pixels: values, and numbers of parts (-1 for background)."""
+    """A row or column of pixels, padded by background pixels: values, and parts (-1 = background)."""
 
     values: npt.NDArray[Any]
     parts: npt.NDArray[np.int64]
 
     @classmethod
-    def empty(cls, length: int, dtype: npt.DTypeLike = np.uint8) -> "_Edge":
-        return cls(np.zeros(length, dtype), np.full(length, -1))
+    def blank(cls, length: int, dtype: npt.DTypeLike) -> "_Edge":
+        return cls(np.zeros(length + 2, dtype), np.full(length + 2, -1))
 
     def put(self, place: slice, values: npt.NDArray[Any], parts: npt.NDArray[np.int64]) -> None:
-        self.values[place], self.parts[place] = values, parts
+        inner = slice(place.start + 1, place.stop + 1)
+        self.values[inner], self.parts[inner] = values, parts
 
-
-def _touching(one: _Edge, other: _Edge) -> Pairs:
-    """Pairs (n, 2) of parts of the same value that touch across the border of two edges, corners included."""
-    pairs = []
-    for shift in (-1, 0, 1):
-        ours = slice(max(-shift, 0), len(one.parts) - max(shift, 0))
-        theirs = slice(max(shift, 0), len(one.parts) - max(-shift, 0))
-        same = (one.values[ours] == other.values[theirs]) & (one.parts[ours] >= 0)
-        pairs.append(np.stack([one.parts[ours][same], other.parts[theirs][same]], axis=1))
-    return np.unique(np.concatenate(pairs), axis=0)
+    def touching(
+        self, place: slice, values: npt.NDArray[Any], parts: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
+        """Pairs (n, 2) of parts of equal value that touch the neighbours at `place`, including at corners."""
+        pairs = []
+        for shift in range(3):
+            near = slice(place.start + shift, place.stop + shift)
+            same = (self.values[near] == values) & (parts >= 0)
+            pairs.append(np.stack([self.parts[near][same], parts[same]], axis=1))
+        return np.unique(np.concatenate(pairs), axis=0)
 
 
 def _first_places(parts: npt.NDArray[Any], count: int) -> npt.NDArray[np.int64]:
-    """Flat index of the first pixel of the parts 1 to `count`: written from the last to the first pixel."""
+    """Flat index of the first pixel of the parts 1 to `count`."""
     flat = parts.ravel()
-    places = np.flatnonzero(flat)[::-1]
+    places = np.flatnonzero(flat)[::-1]  # backwards, so that the first pixel is written last
     first = np.zeros(count + 1, np.int64)
     first[flat[places]] = places
     return first[1:]
 
 
 def _join(
-    count: int, joins: list[Pairs], firsts: list[npt.NDArray[np.int64]]
+    count: int, pairs: npt.NDArray[np.int64], firsts: list[npt.NDArray[np.int64]]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Number components by their first pixels; return the number of each part, and the first part of each."""
+    """Number components by their first pixels; return the component of each part and its first part."""
     if count == 0:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    pairs = np.concatenate([*joins, np.zeros((0, 2), np.int64)]).T
-    graph = coo_array((np.ones(pairs.shape[1], bool), (pairs[0], pairs[1])), shape=(count, count))
+    graph = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
     _, group = connected_components(graph, directed=False)
     by_place = np.argsort(np.concatenate(firsts), kind="stable")
     _, first_of_group = np.unique(group[by_place], return_index=True)

@@ -1,9 +1,10 @@
-"""GeoJSON as QuPath exports it: features, their polygons, and what is wrong with them."""
+"""GeoJSON as exported by QuPath: features, their polygons and their faults."""
 
 import gzip
 import json
 import math
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -13,40 +14,42 @@ from slideunet.errors import InputError
 
 GZIP = b"\x1f\x8b"
 MAX_BYTES = 2**30
-"""Most bytes of JSON that are read: about two million outlines."""
+"""Maximum bytes of JSON: about two million outlines."""
 
 REGION, IGNORE = "Region*", "Ignore*"
-"""QuPath's own classes for annotated regions and for areas to ignore."""
+"""QuPath's classes of annotated regions and of ignored regions."""
 
 Ring = list[tuple[float, float]]
 Geometry = dict[str, Any]
 
 
 def is_geojson(path: Path) -> bool:
-    """Whether a file is GeoJSON, possibly compressed by gzip, judged by its first character."""
+    """Whether the first character of a file, after decompression, is that of GeoJSON."""
     try:
-        with path.open("rb") as file:
-            start = file.read(2)
-        with gzip.open(path) if start == GZIP else path.open("rb") as file:
+        with _open(path) as file:
             text = file.read(64)
     except (OSError, EOFError):
         return path.name.lower().endswith((".geojson.gz", ".json.gz"))
     return text.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
 
 
+def _open(path: Path) -> gzip.GzipFile | BufferedReader:
+    with path.open("rb") as file:
+        compressed = file.read(2) == GZIP
+    return gzip.open(path) if compressed else path.open("rb")
+
+
 def _load(path: Path) -> object:
-    """Parse the file, refusing what is too large before it is held in memory."""
+    """Parse the file, reading no more than `MAX_BYTES`."""
     try:
-        with path.open("rb") as probe:
-            compressed = probe.read(2) == GZIP
-        with gzip.open(path) if compressed else path.open("rb") as file:
+        with _open(path) as file:
             text = file.read(MAX_BYTES + 1)
         if len(text) <= MAX_BYTES:
             return json.loads(text.decode("utf-8-sig"))
     except (OSError, EOFError, ValueError, RecursionError) as error:
         raise InputError(
-            f"{path}: is not readable GeoJSON ({type(error).__name__}: {error}). It is truncated or "
-            "damaged. Export it again."
+            f"{path}: is not readable GeoJSON ({type(error).__name__}: {error}). "
+            "It is truncated or damaged. Export it again."
         ) from error
     raise InputError(
         f"{path}: has more than {MAX_BYTES:,} bytes of JSON. Use a label image (TIFF or OME-Zarr) instead."
@@ -54,9 +57,9 @@ def _load(path: Path) -> object:
 
 
 def read_features(path: Path) -> list[object]:
-    """Return the features of a file, of one kind of object, or raise `InputError`."""
+    """Return the features of a file; raise `InputError` if they mix regions with cells."""
     features = _features(path, _load(path))
-    _check_kinds(path, features)
+    _check_object_types(path, features)
     return features
 
 
@@ -73,17 +76,16 @@ def _features(path: Path, document: object) -> list[object]:
     )
 
 
-def _check_kinds(path: Path, features: list[object]) -> None:
-    """Refuse a mixture of QuPath's annotations (regions) with its detections or cells."""
-    cells_only = [feature for feature in features if class_of(feature) not in (REGION, IGNORE)]
-    kinds = [_properties(feature).get("objectType") for feature in cells_only]
-    regions = sum(kind == "annotation" for kind in kinds)
-    cells = sum(kind in ("cell", "detection") for kind in kinds)
+def _check_object_types(path: Path, features: list[object]) -> None:
+    """Refuse QuPath's annotations (regions) mixed with its detections or cells."""
+    objects = [feature for feature in features if class_of(feature) not in (REGION, IGNORE)]
+    types = [_properties(feature).get("objectType") for feature in objects]
+    regions = types.count("annotation")
+    cells = types.count("cell") + types.count("detection")
     if regions and cells:
         raise InputError(
             f"{path}: holds {regions} annotations beside {cells} cells or detections. Regions would be "
-            "drawn as cells. "
-            f"Export only the objects that are cells, or give the regions the class {REGION} or {IGNORE}."
+            f"drawn as cells. Export the cells only, or give the regions the class {REGION} or {IGNORE}."
         )
 
 
@@ -93,14 +95,20 @@ def _properties(feature: object) -> dict[str, Any]:
 
 
 def class_of(feature: object) -> str:
-    """Return the class that QuPath gave an object, empty for none."""
-    found = _properties(feature).get("classification")
-    name = found.get("name") if isinstance(found, dict) else None
+    """Return the QuPath class of an object; empty if it has none."""
+    classification = _properties(feature).get("classification")
+    name = classification.get("name") if isinstance(classification, dict) else None
     return name if isinstance(name, str) else ""
 
 
 def read_geometry(feature: object, shape: tuple[int, int]) -> tuple[Geometry, tuple[float, ...]]:
-    """Return a feature's geometry, rings closed, and its least and greatest y, x; ValueError for a fault."""
+    """Return a feature's geometry with closed rings, and its bounding box (y0, x0, y1, x1) in pixels.
+
+    Raises
+    ------
+    ValueError
+        The geometry is no polygon, empty, without area or outside the image of `shape` (y, x).
+    """
     geometry = feature.get("geometry", feature) if isinstance(feature, dict) else None
     kind = geometry.get("type") if isinstance(geometry, dict) else None
     if not isinstance(geometry, dict) or kind not in ("Polygon", "MultiPolygon"):
@@ -112,7 +120,7 @@ def read_geometry(feature: object, shape: tuple[int, int]) -> tuple[Geometry, tu
     x, y = np.array([point for rings in polygons for point in rings[0]]).T
     height, width = shape
     if x.max() <= 0 or y.max() <= 0 or x.min() >= width or y.min() >= height:
-        raise ValueError(f"lies outside the image, near x {x.mean():.1f}, y {y.mean():.1f}")
+        raise ValueError(f"is outside the image, near x {x.mean():.1f}, y {y.mean():.1f}")
     box = float(y.min()), float(x.min()), float(y.max()), float(x.max())
     return {"type": "MultiPolygon", "coordinates": polygons}, box
 
@@ -138,6 +146,6 @@ def _point(point: object) -> tuple[float, float]:
 
 
 def _area(points: Ring) -> float:
-    """Twice the signed area by the shoelace formula, relative to the first point to keep precision."""
+    """Twice the signed area by the shoelace formula, relative to the first point for precision."""
     x, y = (np.array(points) - points[0]).T
     return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))

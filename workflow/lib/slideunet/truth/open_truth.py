@@ -1,4 +1,4 @@
-"""Ground truth as one label image, out of a label image, a binary mask, OME-Zarr labels or polygons."""
+"""Ground truth as one label image, from a label image, a binary mask, OME-Zarr labels or polygons."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,23 +20,23 @@ from slideunet.truth.label_images import AtCentres, Renumbered, StoredIds, prese
 from slideunet.truth.polygons import open_polygons
 
 BYTE_IDS = 255
-WHOLE = 2**26
-"""Pixels up to which labels are given as an array in memory; others are made when they are asked for."""
+IN_MEMORY_PIXELS = 2**26
+"""Maximum number of pixels of labels in memory; larger ones are lazy."""
 
 
 @dataclass(frozen=True)
 class Truth:
-    """Labelled cells of one image.
+    """Ground truth of one image.
 
     Attributes
     ----------
     labels : numpy.ndarray or dask.array.Array
-        (y, x) uint32, 0 = background, ids 1..count without gaps, `IGNORE_LABEL` at ignored pixels. Lazy for
-        images of more than 64 Mpx.
+        (y, x) uint32, 0 = background, consecutive ids 1..count, `IGNORE_LABEL` where pixels are ignored. Lazy
+        for images of more than `IN_MEMORY_PIXELS`.
     warnings : tuple[str, ...]
-        What was accepted but deserves a look.
+        Questionable properties that were accepted.
     count : int
-        The number of cells.
+        Number of cells.
     """
 
     labels: npt.NDArray[np.uint32] | da.Array
@@ -52,40 +52,38 @@ def open_truth(
     working_shape: tuple[int, int] | None = None,
     ignore_label: int | None = None,
 ) -> Truth:
-    """Read the labels of one image and check them, in memory that does not grow with the image.
+    """Read and check the labels of one image, in memory that does not grow with the image.
 
-    A label image (PNG, TIFF, OME-Zarr) has an id per cell: integers of any width, or floats with whole
-    values; the indices of a palette count as ids, and so do the stored values where zero means white. A mask
-    with the one value 1, 255 or the dtype's maximum is divided into 8-connected components. An OME-Zarr is a
-    label image itself (`image.zarr/labels/cells`) or an image with exactly one. GeoJSON: see
-    `polygons.open_polygons`.
+    A label image (PNG, TIFF, OME-Zarr) has one id per cell: integers of any width, or floats with whole
+    values. Palette indices, and stored values of MinIsWhite images, count as ids. A mask with the single
+    value 1, 255 or the maximum of the dtype is split into 8-connected components. An OME-Zarr path is a label
+    image (`image.zarr/labels/cells`) or an image with exactly one. GeoJSON: see `polygons.open_polygons`.
 
     Parameters
     ----------
     path : Path
         File, or folder of an OME-Zarr.
     shape : tuple[int, int]
-        (y, x) of the image that the labels belong to, at full resolution.
+        (y, x) of the labelled image at full resolution.
     scale : float
-        Pixels of the full resolution per pixel of the working resolution (`resampling.open_at`).
+        Pixels of the full resolution per working pixel (`working_resolution.open_at`).
     working_shape : tuple[int, int] or None
         (y, x) of the image at the working resolution; None: `shape`.
     ignore_label : int or None
-        Value of ignored pixels in label images.
+        Value of label images whose pixels are excluded.
 
     Returns
     -------
     Truth
-        (y, x) uint32 ids at the working resolution, renumbered without gaps in the order of the original ids,
-        and warnings. Label images are taken at the centre of every working pixel, polygons are drawn anew.
-        No cell at all is a warning, and so are cells that are too small to be seen at that resolution.
+        (y, x) uint32 ids at the working resolution, consecutive in the order of the original ids. Label
+        images are sampled at the centre of every working pixel, polygons are rasterised. Warnings report
+        empty labels and cells that are too small for the working resolution.
 
     Raises
     ------
     InputError
-        The file cannot be read; another shape than the image; RGB; JPEG; values that are no ids; a label
-        everywhere; one value in many places that is not one of a mask; 8 bits that were too few for the
-        number of cells.
+        Unreadable file; shape unlike the image's; RGB; JPEG; values that are no ids; no background; one id in
+        many places that is no mask value; 8-bit ids that ran out.
     """
     path, working_shape = Path(path), working_shape or shape
     if path.is_file() and is_geojson(path):
@@ -94,20 +92,18 @@ def open_truth(
     _check_form(path, stored, shape)
     ids, present, warnings = _read_ids(path, StoredIds(path, stored.pixels[0]), ignore_label)
     if stored.white is not None:
-        # ImageJ (inverting look-up table) and tifffile (bool) write it so; both mean the stored value.
+        # Written by ImageJ (inverting look-up table) and tifffile (bool), which mean the stored value.
         warnings = [
             "zero is declared to mean white (MinIsWhite); values other than 0 are taken as cells",
             *warnings,
         ]
     if working_shape != shape:
-        # Squares that are small enough for the labels of a block of the full resolution.
+        # Each square needs at most one block of labels at full resolution.
         side = max(int(BlockGrid(shape).side / scale), 1)
         ids = AtCentres(BlockGrid(working_shape, side), ids, scale)
-        kept = present_ids(ids)
-        if len(kept) < len(present):
-            lost = len(present) - len(kept)
-            warnings.append(f"{lost} of {len(present)} cells are too small for the working resolution")
-        present = kept
+        original, present = present, present_ids(ids)
+        if lost := len(original) - len(present):
+            warnings.append(f"{lost} of {len(original)} cells are too small for the working resolution")
     return _truth(working_shape, ids, present, warnings, ignore_label=ignore_label is not None)
 
 
@@ -119,15 +115,15 @@ def _truth(
     *,
     ignore_label: bool,
 ) -> Truth:
-    """Make ids 1..n in their order, in memory where the image is small."""
+    """Renumber ids 1..n in their order, in memory if the image is small."""
     if len(present) == 0:
-        warnings = [*warnings, "mask without a single cell"]
+        warnings = [*warnings, "labels without a single cell"]
     elif int(present[-1]) != len(present):
         gaps = f"ids have gaps ({len(present)} ids up to {present[-1]}): renumbered 1 to {len(present)}"
         warnings = [*warnings, gaps]
     grid = BlockGrid(shape)
     lazy = Renumbered(grid, ids, present, ignore_label)
-    if shape[0] * shape[1] <= WHOLE:
+    if shape[0] * shape[1] <= IN_MEMORY_PIXELS:
         return Truth(lazy[:, :], tuple(warnings), len(present))
     empty = np.empty((0, 0), np.uint32)
     return Truth(da.from_array(lazy, chunks=grid.side, name=False, meta=empty), tuple(warnings), len(present))
@@ -136,7 +132,7 @@ def _truth(
 def _read_ids(
     path: Path, stored: StoredIds, ignore_label: int | None
 ) -> tuple[Pixels, npt.NDArray[np.integer], list[str]]:
-    """Return (y, x) ids, those that are there, and warnings; `ignore_label` is stored at ignored pixels."""
+    """Return ids (y, x), the sorted ids that occur, and warnings; `ignore_label` is the stored value."""
     if ignore_label is None:
         return _interpret(path, stored)
     ids, present, warnings = _interpret(path, Replaced(stored, stored, ignore_label, 0))
@@ -144,52 +140,49 @@ def _read_ids(
 
 
 def _find_label_group(path: Path) -> Path:
-    """Return the label image that a Zarr image contains, or the path itself."""
+    """Return the path of the label image inside a Zarr image, or the path itself."""
     if not is_zarr(path) or "image-label" in read_metadata(path) or not is_zarr(path / "labels"):
         return path
     names = read_metadata(path / "labels").get("labels", [])
     if len(names) != 1:
         raise InputError(
-            f"{path}: has {len(names)} label images ({', '.join(map(str, names))}). Which one is meant is "
-            "unclear. "
+            f"{path}: has {len(names)} label images ({', '.join(map(str, names))}), but must have one. "
             f"Give the path of one, such as {path / 'labels' / str(names[0] if names else 'cells')}."
         )
     chosen = (path / "labels" / str(names[0])).resolve()
     if not chosen.is_relative_to(path.resolve()):
-        raise InputError(f"{path}: the label image {names[0]!r} lies outside of it. Correct the metadata.")
+        raise InputError(f"{path}: the label image {names[0]!r} is outside of it. Correct the metadata.")
     return chosen
 
 
 def _check_form(path: Path, stored: Stored, shape: tuple[int, int]) -> None:
-    """Refuse colour, lossy compression and another shape, before decoding."""
+    """Refuse colour, lossy compression and a shape unlike the image's, before decoding."""
     if stored.lossy:
         raise InputError(
-            f"{path}: labels are compressed by JPEG. It changes values, so ids are lost. Export them as PNG "
-            "or TIFF."
+            f"{path}: labels are compressed by JPEG, which changes ids. Export them as PNG or TIFF."
         )
-    count, *own = stored.pixels.shape
+    count, height, width = stored.pixels.shape
     if count != 1:
         raise InputError(
-            f"{path}: labels have {count} channels ({', '.join(stored.channels)}), one is expected. "
+            f"{path}: labels have {count} channels ({', '.join(stored.channels)}), expected is one. "
             "A colour is not an id. Export the ids as 16-bit grey PNG or TIFF."
         )
-    if tuple(own) != tuple(shape):
-        turned = ": they look transposed" if tuple(own) == tuple(shape)[::-1] else ""
+    if (height, width) != tuple(shape):
+        transposed = ": they look transposed" if (width, height) == tuple(shape) else ""
         raise InputError(
-            f"{path}: the image is {shape[0]} x {shape[1]} (y x x) but the labels are {own[0]} x "
-            f"{own[1]}{turned}. "
-            "Each pixel needs its own label. Export the labels again in the image's size and orientation."
+            f"{path}: the image is {shape[0]} x {shape[1]} (y x x) but the labels are {height} x "
+            f"{width}{transposed}. Export the labels again in the image's size and orientation."
         )
 
 
 def _interpret(path: Path, ids: StoredIds | Replaced) -> tuple[Pixels, npt.NDArray[np.integer], list[str]]:
-    """Tell a mask from a label image, and return (y, x) ids, those that are there, and warnings."""
+    """Distinguish masks from label images; return ids (y, x), the sorted ids that occur, and warnings."""
     components = find_components(ids)
     present, places = np.unique(components.ids, return_counts=True)
     count = len(components.ids)
     if len(present) == 1 and not components.background:
         raise InputError(
-            f"{path}: the label {present[0]} is everywhere, there is no background. Inverted? "
+            f"{path}: all pixels have the label {present[0]}, there is no background. Inverted? "
             "Export it again with 0 as background."
         )
     if len(present) == 1 and count > 1:
@@ -199,23 +192,18 @@ def _interpret(path: Path, ids: StoredIds | Replaced) -> tuple[Pixels, npt.NDArr
     if not len(scattered):
         return ids, present, []
     _check_byte_overflow(path, present, len(scattered))
-    return (
-        ids,
-        present,
-        [
-            f"{len(scattered)} of {len(present)} ids lie in several places (the first is "
-            f"{scattered[0]}); "
-            "each counts as one cell. If they are several cells, export them with ids of their own."
-        ],
+    warning = (
+        f"{len(scattered)} of {len(present)} ids occur in several places (the first is {scattered[0]}); "
+        "each counts as one cell. If they are several cells, export them with separate ids."
     )
+    return ids, present, [warning]
 
 
 def _mask_warning(path: Path, dtype: np.dtype, value: int, count: int) -> str:
     if value not in (1, BYTE_IDS) and (dtype.kind not in "iu" or value != np.iinfo(dtype).max):
         raise InputError(
-            f"{path}: the one id {value} lies in {count} places. Whether this is a mask or one cell is "
-            "unclear. "
-            "Export a mask with 0 and 255, or labels with an id per cell."
+            f"{path}: the only id {value} occurs in {count} places. It is unclear whether this is a mask or "
+            "one cell. Export a mask with 0 and 255, or labels with one id per cell."
         )
     return (
         f"binary mask: touching cells count as one ({count} connected components). "

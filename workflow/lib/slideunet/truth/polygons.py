@@ -1,4 +1,4 @@
-"""Outlines of cells in GeoJSON, as QuPath exports them, drawn into a label image."""
+"""Rasterisation of cell outlines in GeoJSON, as exported by QuPath."""
 
 import warnings
 from dataclasses import dataclass
@@ -18,26 +18,26 @@ from slideunet.truth.geojson_reader import IGNORE, REGION, Geometry, class_of, r
 from slideunet.truth.ignore_label import IGNORE_LABEL, foreground_and_valid
 from slideunet.truth.lazy_labels import Squares
 
-PLACES_SHOWN = 3
+FAULTS_SHOWN = 3
 
-# Cells have no place on Earth.
+# Cells have no geographic coordinates.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 
 @dataclass(frozen=True)
-class DrawnPolygons(Squares):
-    """Polygons that are drawn when they are asked for; where they overlap, the later one is on top.
+class PolygonLabels(Squares):
+    """Labels rasterised from polygons on request; the last polygon owns an overlap.
 
     Attributes
     ----------
-    geometries : list of (geometry, number)
+    geometries : list of (geometry, id)
         Coordinates in pixels of the full resolution.
     boxes : numpy.ndarray
-        (polygons, 4) smallest y and x and largest y and x of each.
+        (polygons, 4) bounding boxes: y0, x0, y1, x1.
     scale : float
-        Pixels of the full resolution per pixel that is drawn.
+        Pixels of the full resolution per pixel of the labels.
     regions, ignored : list of geometry
-        Pixels outside of the regions, where there are any, and in these are ignored.
+        Pixels outside of all regions, if there are any, and inside of ignored areas become `IGNORE_LABEL`.
     """
 
     geometries: list[tuple[Geometry, int]]
@@ -47,75 +47,79 @@ class DrawnPolygons(Squares):
     ignored: list[Geometry]
 
     def make(self, rows: slice, columns: slice) -> npt.NDArray[np.uint32]:
-        """Draw one square."""
-        drawn = self._draw(rows, columns, self._inside(rows, columns), "uint32", MergeAlg.replace)
+        """Rasterise one square."""
+        labels = self._rasterise(rows, columns, self._near(rows, columns), "uint32")
         if self.regions:
-            drawn[~self._mask(rows, columns, self.regions)] = IGNORE_LABEL
+            labels[~self._mask(rows, columns, self.regions)] = IGNORE_LABEL
         if self.ignored:
-            drawn[self._mask(rows, columns, self.ignored)] = IGNORE_LABEL
-        return drawn
+            labels[self._mask(rows, columns, self.ignored)] = IGNORE_LABEL
+        return labels
 
-    def _mask(self, rows: slice, columns: slice, shapes: list[Geometry]) -> npt.NDArray[np.bool_]:
-        ones = [(geometry, 1) for geometry in shapes]
-        return self._draw(rows, columns, ones, "uint8", MergeAlg.replace) > 0
+    def _mask(self, rows: slice, columns: slice, geometries: list[Geometry]) -> npt.NDArray[np.bool_]:
+        return self._rasterise(rows, columns, [(geometry, 1) for geometry in geometries], "uint8") > 0
 
-    def cover(self, rows: slice, columns: slice) -> npt.NDArray[np.uint16]:
-        """Count the polygons that every pixel of a square lies in."""
-        ones = [(geometry, 1) for geometry, _ in self._inside(rows, columns)]
-        return self._draw(rows, columns, ones, "uint16", MergeAlg.add)
+    def coverage(self, rows: slice, columns: slice) -> npt.NDArray[np.uint16]:
+        """Count the polygons that cover each pixel of a square."""
+        shapes = [(geometry, 1) for geometry, _ in self._near(rows, columns)]
+        return self._rasterise(rows, columns, shapes, "uint16", MergeAlg.add)
 
-    def _inside(self, rows: slice, columns: slice) -> list[tuple[Geometry, int]]:
-        """Polygons of which the box touches a square."""
+    def _near(self, rows: slice, columns: slice) -> list[tuple[Geometry, int]]:
+        """Polygons whose bounding box overlaps a square."""
         top, left, bottom, right = self.boxes.T / self.scale
         near = (top < rows.stop) & (bottom > rows.start) & (left < columns.stop) & (right > columns.start)
         return [self.geometries[i] for i in np.flatnonzero(near)]
 
-    def _draw(
-        self, rows: slice, columns: slice, shapes: list[tuple[Geometry, int]], dtype: str, merge: MergeAlg
+    def _rasterise(
+        self,
+        rows: slice,
+        columns: slice,
+        shapes: list[tuple[Geometry, int]],
+        dtype: str,
+        merge: MergeAlg = MergeAlg.replace,
     ) -> npt.NDArray[Any]:
         size = rows.stop - rows.start, columns.stop - columns.start
         if not shapes:
             return np.zeros(size, dtype)
-        place = Affine.scale(self.scale) @ Affine.translation(columns.start, rows.start)
-        return rasterize(shapes, size, fill=0, transform=place, dtype=dtype, merge_alg=merge)
+        transform = Affine.scale(self.scale) @ Affine.translation(columns.start, rows.start)
+        return rasterize(shapes, size, fill=0, transform=transform, dtype=dtype, merge_alg=merge)
 
 
 def open_polygons(
     path: Path, shape: tuple[int, int], scale: float = 1.0, working_shape: tuple[int, int] | None = None
-) -> tuple[DrawnPolygons, npt.NDArray[np.int64], list[str]]:
+) -> tuple[PolygonLabels, npt.NDArray[np.int64], list[str]]:
     """Read the polygons of a GeoJSON file.
 
-    Coordinates are (x, y) in pixels of the full-resolution image, its top left corner being (0, 0): pixel (0,
-    0) covers [0, 1) x [0, 1) and its centre is (0.5, 0.5). A pixel belongs to a polygon when its centre lies
-    inside (outlines that cross themselves: even-odd rule). Where polygons overlap, the later one in the file
-    wins. Objects of QuPath's classes "Region*" and "Ignore*" are no cells: pixels outside of the regions, if
-    there are any, and inside of "Ignore*" are `IGNORE_LABEL`.
+    Coordinates are (x, y) in pixels of the full resolution: pixel (0, 0) covers [0, 1) x [0, 1), its centre
+    is (0.5, 0.5). A pixel belongs to a polygon if its centre is inside (even-odd rule); the last polygon in
+    the file owns an overlap. Objects of QuPath's class "Region*" are areas with complete annotation, those of
+    "Ignore*" ignored areas: they are no cells, and pixels outside the former or inside the latter become
+    `IGNORE_LABEL`.
 
     Parameters
     ----------
     path : Path
-        FeatureCollection, list of features, or one feature; Polygon and MultiPolygon, with holes.
+        FeatureCollection, list of features, or one feature; Polygon or MultiPolygon, with holes.
     shape : tuple[int, int]
         (y, x) of the image at full resolution.
     scale : float
-        Pixels of the full resolution per pixel that is drawn.
+        Pixels of the full resolution per pixel of the labels.
     working_shape : tuple[int, int] or None
-        (y, x) that are drawn; None: `shape`.
+        (y, x) of the labels; None: `shape`.
 
     Returns
     -------
-    labels : DrawnPolygons
-        (y, x) uint32; id = place of the feature in the file, from 1.
+    labels : PolygonLabels
+        (y, x) uint32; ids are the numbers of the features in the file, from 1.
     present : numpy.ndarray
-        The ids that have a pixel, sorted.
+        Sorted ids that have a pixel.
     warnings : list[str]
-        Overlaps, polygons that end outside the image, and polygons of which no pixel is left.
+        Overlaps, polygons cut by the image border, and polygons without a pixel.
 
     Raises
     ------
     InputError
-        Not GeoJSON; geometries other than polygons; polygons that are invalid, empty or outside the image
-        (all in one message).
+        Not GeoJSON; other geometries than polygons; polygons that are invalid, empty or outside the image
+        (in one message).
     """
     features = read_features(path)
     geometries, boxes, problems = [], [], []
@@ -132,45 +136,45 @@ def open_polygons(
         geometries.append((geometry, number))
         boxes.append(box)
     if problems:
-        shown = "; ".join(problems[:PLACES_SHOWN])
+        faults = "; ".join(problems[:FAULTS_SHOWN])
         raise InputError(
-            f"{path}: {len(problems)} of {len(features)} outlines cannot be used: {shown}"
-            f"{'; ...' if len(problems) > PLACES_SHOWN else ''}. No cell is left out silently. "
+            f"{path}: {len(problems)} of {len(features)} outlines cannot be used: {faults}"
+            f"{'; ...' if len(problems) > FAULTS_SHOWN else ''}. Cells are never skipped silently. "
             "Correct or delete them; coordinates are x, y in pixels of the full-resolution image."
         )
     table = np.array(boxes, np.float64).reshape(-1, 4)
     grid = BlockGrid(working_shape or shape)
-    drawing = DrawnPolygons(grid, geometries, table, scale, areas[REGION], areas[IGNORE])
-    present, remarks = _look(drawing, len(features))
+    labels = PolygonLabels(grid, geometries, table, scale, areas[REGION], areas[IGNORE])
+    present, remarks = _survey_labels(labels, len(features))
     crossing = (table[:, :2] < 0).any(axis=1) | (table[:, 2:] > shape).any(axis=1)
     if crossing.any():
-        remarks.append(f"{crossing.sum()} polygons reach beyond the image and are cut at its border")
-    return drawing, present, remarks
+        remarks.append(f"{crossing.sum()} polygons extend beyond the image and are cut at its border")
+    return labels, present, remarks
 
 
-def _look(drawing: DrawnPolygons, n_features: int) -> tuple[npt.NDArray[np.int64], list[str]]:
-    """Draw everything once, square by square, and find what is hidden, shared or not judged."""
-    seen = np.zeros(n_features + 1, bool)
+def _survey_labels(labels: PolygonLabels, n_features: int) -> tuple[npt.NDArray[np.int64], list[str]]:
+    """Rasterise all squares once; return the ids with pixels, and remarks on hidden, shared, ignored ones."""
+    visible = np.zeros(n_features + 1, bool)
     shared = ignored = 0
-    for rows, columns in drawing.grid:
-        drawn = drawing.make(rows, columns)
-        cells, valid = foreground_and_valid(drawn)
-        seen[np.unique(drawn[cells])] = True
+    for rows, columns in labels.grid:
+        square = labels.make(rows, columns)
+        cells, valid = foreground_and_valid(square)
+        visible[square[cells]] = True
         ignored += int((~valid).sum())
-        shared += int((drawing.cover(rows, columns) > 1).sum())
-    present = np.flatnonzero(seen[1:]) + 1
+        shared += int((labels.coverage(rows, columns) > 1).sum())
+    present = np.flatnonzero(visible[1:]) + 1
     remarks = []
     if shared:
-        remarks.append(f"{shared} pixels lie in more than one polygon; the later polygon has them")
-    if len(present) < len(drawing.geometries):
+        remarks.append(f"{shared} pixels are in more than one polygon; the last polygon owns them")
+    if hidden := len(labels.geometries) - len(present):
         remarks.append(
-            f"{len(drawing.geometries) - len(present)} of {len(drawing.geometries)} polygons have no pixel: "
-            "too small to hold the centre of one, hidden by later polygons, or ignored"
+            f"{hidden} of {len(labels.geometries)} polygons have no pixel: smaller than a pixel, hidden by "
+            "later polygons, or in an ignored area"
         )
     if ignored:
-        share = ignored / (drawing.shape[0] * drawing.shape[1])
+        share = ignored / (labels.shape[0] * labels.shape[1])
         remarks.append(
-            f"{share:.1%} of the pixels are ignored (outside of {REGION}, or in {IGNORE}): nothing is "
-            "learned or scored there"
+            f"{share:.1%} of the pixels are ignored (outside of {REGION}, or in {IGNORE}): they are excluded "
+            "from training and scoring"
         )
     return present, remarks

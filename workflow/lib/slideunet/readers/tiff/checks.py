@@ -1,4 +1,4 @@
-"""What a TIFF may hold: one plane with channels, in colours and compressions that come out right."""
+"""Supported TIFF content: one plane with channels, colour models and compressions that decode correctly."""
 
 from pathlib import Path
 
@@ -8,21 +8,21 @@ from slideunet.errors import InputError
 
 PHOTOMETRIC = tifffile.PHOTOMETRIC
 JPEG = (6, 7)
-COLOUR_TRANSFORMING = (*JPEG, 22610, 33007)
-"""Compressions (of the JPEG family) whose decoders turn YCbCr into RGB.
+YCBCR_TO_RGB = (*JPEG, 22610, 33007)
+"""Compressions (of the JPEG family) whose decoders convert YCbCr to RGB.
 
-Those of JPEG 2000 do so only where the stream itself says what its components are, which Aperio's do not.
+JPEG 2000 decoders do so only if the stream declares its components, which Aperio's does not.
 """
 APERIO_YCBCR = 33003
 AXIS_NAMES = {
     "Z": "Z, a focus stack",
     "T": "T, a time series",
-    "I": "I, pages that nothing relates to each other",
+    "I": "I, unrelated pages",
 }
 
 
 def check_axes(path: Path, series: tifffile.TiffPageSeries) -> str:
-    """Return the axes of a series, refusing any that is longer than 1 besides C, Y, X and S."""
+    """Return the axes of a series; refuse axes longer than 1 other than C, Y, X and S."""
     axes: str = series.axes
     lengths = dict(zip(axes, series.shape, strict=True))
     extra = [
@@ -33,40 +33,38 @@ def check_axes(path: Path, series: tifffile.TiffPageSeries) -> str:
     if extra:
         raise InputError(
             f"{path}: has the axis {' and the axis '.join(extra)}. Only one plane with channels can be used. "
-            "Export one plane or a projection; if the pages are channels, save them as OME-TIFF with axes "
-            "CYX."
+            "Export one plane or a projection; if pages are channels, save them as OME-TIFF with axes CYX."
         )
     if {"C", "S"} <= set(axes):
         raise InputError(
             f"{path}: has {lengths['C']} channels of {lengths['S']} samples each. "
-            "Which of them are colours is unclear. Save it as RGB, or as OME-TIFF with axes CYX."
+            "It is unclear which of them are colours. Save it as RGB, or as OME-TIFF with axes CYX."
         )
     return axes
 
 
 def check_colour_model(path: Path, page: tifffile.TiffPage) -> None:
-    """Refuse colours that would come out wrong: others than grey, RGB, palette, and YCbCr within JPEG."""
+    """Refuse colour models other than grey, RGB, palette, and YCbCr in JPEG: colours would be wrong."""
     photometric, compression = page.photometric, page.compression
-    if photometric == PHOTOMETRIC.YCBCR and compression in COLOUR_TRANSFORMING:
+    if photometric == PHOTOMETRIC.YCBCR and compression in YCBCR_TO_RGB:
         return
     if compression == APERIO_YCBCR:
-        photometric = PHOTOMETRIC.YCBCR  # whatever the tag says
-    known = (PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB, PHOTOMETRIC.PALETTE)
-    if photometric not in known and not (photometric == PHOTOMETRIC.MASK and page.samplesperpixel == 1):
+        photometric = PHOTOMETRIC.YCBCR  # Aperio declares RGB
+    supported = (PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB, PHOTOMETRIC.PALETTE)
+    if photometric not in supported and not (photometric == PHOTOMETRIC.MASK and page.samplesperpixel == 1):
         raise InputError(
             f"{path}: its colour model (photometric interpretation "
-            f"{getattr(photometric, 'name', photometric)}) is not "
-            "supported. Colours would be wrong. Save it as grey or RGB."
+            f"{getattr(photometric, 'name', photometric)}) is not supported. "
+            "Colours would be wrong. Save it as grey or RGB."
         )
 
 
 def check_compression(path: Path, page: tifffile.TiffPage) -> None:
-    """Refuse a compression that tifffile and imagecodecs do not know, before the first tile is read."""
+    """Refuse a compression that tifffile and imagecodecs cannot decode, before the first tile is read."""
     try:
         tifffile.TIFF.DECOMPRESSORS[page.compression]
     except KeyError as error:
         raise InputError(
             f"{path}: its compression ({getattr(page.compression, 'name', f'number {page.compression}')}) is "
-            "not supported. "
-            "Save it with deflate, LZW, ZSTD, JPEG or JPEG 2000, or uncompressed."
+            "not supported. Save it with deflate, LZW, ZSTD, JPEG or JPEG 2000, or uncompressed."
         ) from error

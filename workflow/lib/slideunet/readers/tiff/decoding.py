@@ -1,7 +1,7 @@
-"""Decoding the tiles and strips of a TIFF that a region touches, and no others.
+"""Decoding only those tiles and strips of a TIFF that overlap a region.
 
-Not through `TiffFile.asarray`, which shifts all that follows a damaged tile, nor through tifffile's Zarr
-store, which cannot say at which tile it failed and parses all headers again for every read.
+`TiffFile.asarray` would shift the pixels after a damaged tile; tifffile's Zarr store does not report the
+damaged tile and parses all headers again for every read.
 """
 
 import functools
@@ -18,12 +18,12 @@ from slideunet.readers.tiff.metadata import main_series
 from slideunet.readers.tiff.segments import check_encoded_size
 from slideunet.sources.decode_errors import explain_damage
 from slideunet.sources.lazy_pixels import Box, describe_place
-from slideunet.sources.piece_cache import keep_large, stamp
+from slideunet.sources.piece_cache import decode_cached, file_version
 
 
 @dataclass(frozen=True)
 class Plane:
-    """Where the tiles or strips of one page are: `offsets` and `sizes` in bytes, int64 (n,)."""
+    """Position of the tiles or strips of one page: `offsets` and `sizes` in bytes, int64 (n,)."""
 
     file: Path
     offsets: npt.NDArray[np.int64]
@@ -33,25 +33,26 @@ class Plane:
 
 @dataclass(frozen=True)
 class Layout:
-    """How one level of a series is cut into tiles or strips.
+    """Arrangement of the tiles or strips of one level of a series.
 
     Attributes
     ----------
     level : int
+        Index of the level.
     shape : tuple[int, int, int]
         (c, y, x); channels are pages, then planes of a page, then samples of a pixel.
     dtype : numpy.dtype
-        In the machine's byte order.
+        In native byte order.
     segment : tuple[int, int]
         (y, x) of a tile or strip.
     samples : int
-        Channels that lie together in a tile or strip.
+        Channels stored together in a tile or strip.
     planes : tuple[Plane, ...]
         One per page.
     decode : Callable
         tifffile's decoder of a page.
     compression : int
-        Its number in the file.
+        TIFF number of the compression.
     """
 
     level: int
@@ -65,7 +66,7 @@ class Layout:
 
     @property
     def groups(self) -> int:
-        """Groups of channels of a page; those of one group are stored together."""
+        """Groups of channels per page; the channels of a group are stored together."""
         return self.shape[0] // self.samples // len(self.planes)
 
     @property
@@ -74,17 +75,17 @@ class Layout:
         return -(-self.shape[1] // self.segment[0]), -(-self.shape[2] // self.segment[1])
 
 
-def shape_of(series: tifffile.TiffPageSeries) -> tuple[int, int, int]:
-    """Return (c, y, x) of a series of which all other axes have one plane; samples count as channels."""
+def series_shape(series: tifffile.TiffPageSeries) -> tuple[int, int, int]:
+    """Return (c, y, x) of a series whose other axes have length 1; samples count as channels."""
     lengths = dict(zip(series.axes, series.shape, strict=True))
     return lengths.get("C", 1) * lengths.get("S", 1), lengths["Y"], lengths["X"]
 
 
 def shape_of_pages(series: tifffile.TiffPageSeries) -> tuple[int, int, int]:
-    """Return (c, y, x) as the pages have it.
+    """Return (c, y, x) according to the pages.
 
-    tifffile may write an image of one row or column with other axes than its pages: (2, 1, 1) channels, rows
-    and columns into a page of two rows. `read_whole` is for those.
+    It differs from `series_shape` in some one-row or one-column images of tifffile, which writes (2, 1, 1)
+    channels, rows and columns into a page of two rows. `read_whole` reads these.
     """
     separate, _, height, width, samples = series.keyframe.shaped
     count = int(np.prod(series.shape)) // series.keyframe.size
@@ -103,22 +104,22 @@ def layout_of(series: tifffile.TiffPageSeries, level: int) -> Layout:
         dtype=np.dtype(series.dtype).newbyteorder("="),
         segment=(page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, width),
         samples=samples,
-        planes=tuple(_plane(page, one) for one in pages),
+        planes=tuple(_plane(page, each) for each in pages),
         decode=page.decode,
         compression=int(page.compression),
     )
 
 
 def read_segments(path: Path, box: Box, level: int) -> npt.NDArray[Any]:
-    """Decode a region (c, y, x) of one level of the main series, in the dtype of the file."""
-    key = (path, stamp(path), level)
+    """Decode a region (c, y, x) of one level of the main series, in the file's dtype."""
+    key = (path, file_version(path), level)
     layout = _parsed_layout(*key)
     region = np.empty([part.stop - part.start for part in box], layout.dtype)
     samples, (height, width) = layout.samples, layout.segment
-    for group in _touched(box[0], samples):
+    for group in _overlapping(box[0], samples):
         with _plane_of(layout, group).file.open("rb") as file:
-            for row in _touched(box[1], height):
-                for column in _touched(box[2], width):
+            for row in _overlapping(box[1], height):
+                for column in _overlapping(box[2], width):
                     segment = _segment(key, layout, file, (group, row, column))
                     _paste(region, box, segment, (group * samples, row * height, column * width))
     return region
@@ -138,7 +139,7 @@ def read_whole(path: Path, box: Box, level: int, shape: tuple[int, int, int]) ->
 
 @functools.lru_cache(maxsize=8)
 def _parsed_layout(path: Path, identity: tuple[int, int], level: int) -> Layout:
-    """Parse the headers once per process and version of the file: the list of 10^6 tiles takes a second."""
+    """Parse the headers once per process and version of the file: 10^6 tiles take a second."""
     del identity
     with tifffile.TiffFile(path) as tif:
         return layout_of(main_series(path, tif), level)
@@ -155,29 +156,29 @@ def _plane(keyframe: tifffile.TiffPage, page: tifffile.TiffPage | tifffile.TiffF
 
 
 def _plane_of(layout: Layout, group: int) -> Plane:
-    """Return the page in which a group of channels that are stored together lies."""
+    """Return the page that contains a group of channels."""
     return layout.planes[group // layout.groups]
 
 
-def _touched(part: slice, side: int) -> range:
+def _overlapping(part: slice, side: int) -> range:
     return range(part.start // side, -(-part.stop // side))
 
 
 def _segment(key: Hashable, layout: Layout, file: BinaryIO, place: tuple[int, int, int]) -> npt.NDArray[Any]:
-    """Decode one tile or strip as (c, y, x); `place` counts groups of channels, rows and columns of tiles."""
+    """Decode one tile or strip as (c, y, x); `place` is its group of channels, row and column."""
     group, row, column = place
     down, across = layout.grid
     plane = _plane_of(layout, group)
     number = ((group % layout.groups * down) + row) * across + column
     rows, columns = (
-        slice(at * side, min((at + 1) * side, length))
-        for at, side, length in zip(place[1:], layout.segment, layout.shape[1:], strict=True)
+        slice(index * side, min((index + 1) * side, length))
+        for index, side, length in zip(place[1:], layout.segment, layout.shape[1:], strict=True)
     )
     where = f"level {layout.level}, the tile or strip {describe_place((rows, columns))} cannot be decoded"
     values = layout.segment[0] * layout.segment[1] * layout.samples
     with explain_damage(plane.file, where):
         decode = functools.partial(_decode, layout, plane, number, file)
-        pixels = keep_large((key, place), values, decode)
+        pixels = decode_cached((key, place), values, decode)
         if pixels.shape[0] < rows.stop - rows.start or pixels.shape[1] < columns.stop - columns.start:
             raise EOFError("incomplete tile")
     return np.moveaxis(pixels, -1, 0)
@@ -193,17 +194,51 @@ def _decode(layout: Layout, plane: Plane, number: int, file: BinaryIO) -> npt.ND
     return layout.decode(data, number, **plane.options)[0][0]
 
 
-def _paste(
-    region: npt.NDArray[Any],
-    box: Box,
-    segment: npt.NDArray[Any],
-    corner: tuple[int, int, int],
-) -> None:
-    """Copy what a segment, of which the first value is at `corner`, and a region have in common."""
-    bounds = [
-        (max(part.start, first), min(part.stop, first + length), first, part.start)
+def _paste(region: npt.NDArray[Any], box: Box, segment: npt.NDArray[Any], corner: tuple[int, ...]) -> None:
+    """Copy the overlap of a segment, which starts at `corner`, into the region of `box`."""
+    target = tuple(
+        slice(max(first - part.start, 0), first + length - part.start)
         for part, first, length in zip(box, corner, segment.shape, strict=True)
+    )
+    source = tuple(
+        slice(max(part.start - first, 0), part.stop - first) for part, first in zip(box, corner, strict=True)
+    )
+    region[target] = segment[source]
+
+
+def uncompressed_planes(series: tifffile.TiffPageSeries) -> tuple[tuple[Path, int], ...]:
+    """Return file and first byte of each page if all are contiguous and uncompressed; empty otherwise."""
+    if not series.keyframe.is_final:
+        return ()
+    if series.dataoffset is not None:
+        file, size = Path(series.keyframe.parent.filehandle.path), series.keyframe.nbytes
+        return tuple((file, series.dataoffset + offset) for offset in range(0, series.nbytes, size))
+    planes = []
+    for page in series.pages:
+        offsets, sizes = np.asarray(page.dataoffsets), np.asarray(page.databytecounts)
+        if sizes.sum() != series.keyframe.nbytes or (offsets[1:] != offsets[:-1] + sizes[:-1]).any():
+            return ()
+        planes.append((Path(page.parent.filehandle.path), int(offsets[0])))
+    return tuple(planes)
+
+
+def read_uncompressed(
+    path: Path, box: Box, planes: tuple[tuple[Path, int], ...], shape: tuple[int, ...], stored: np.dtype
+) -> npt.NDArray[Any]:
+    """Read a region (c, y, x) of contiguous, uncompressed pages.
+
+    `planes` are file and first byte of each page, so `path` is unused; `shape` is that of a page (planes, y,
+    x, samples of a pixel); `stored` is the dtype in the byte order of the file.
+    """
+    del path
+    channels, rows, columns = box
+    per_page = shape[0] * shape[3]
+    first = channels.start // per_page
+    pages = [
+        np.array(np.memmap(file, stored, "r", offset, shape)[:, rows, columns])
+        for file, offset in planes[first : -(-channels.stop // per_page)]
     ]
-    inside = tuple(slice(low - first, high - first) for low, high, first, _ in bounds)
-    outside = tuple(slice(low - start, high - start) for low, high, _, start in bounds)
-    region[outside] = segment[inside]
+    # (page, plane, y, x, sample) to (channel, y, x)
+    stack = np.moveaxis(np.stack(pages), -1, 2)
+    stack = stack.reshape(-1, *stack.shape[3:])
+    return stack[channels.start - first * per_page : channels.stop - first * per_page]

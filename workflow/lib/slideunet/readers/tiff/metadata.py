@@ -1,4 +1,4 @@
-"""Channel names and pixel size out of the metadata of OME-TIFF, ImageJ, Aperio and plain TIFF."""
+"""Channel names and pixel size from the metadata of OME-TIFF, ImageJ, Aperio and plain TIFF."""
 
 import struct
 from pathlib import Path
@@ -9,30 +9,30 @@ import tifffile
 
 from slideunet.errors import InputError
 from slideunet.sources.pixel_size import from_resolution, square_pixel, to_micrometres
+from slideunet.sources.source import RGB_NAMES
 
 NEEDED_TAGS = {262, 266, 270, 274, 277, 282, 283, 284, 296, 317, 320, 338, 339, 347}
-"""Tags that decide about values, orientation, channels or pixel size."""
-COLOURS = ("red", "green", "blue")
+"""Tags that determine values, orientation, channels or pixel size."""
 ALPHA = (tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA)
 
 
 def main_series(path: Path, tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
-    """Return the first series, unless another one (no thumbnail of a slide format) is as large."""
-    first, *others = tif.series
+    """Return the first series; refuse files (other than slide formats) with another one as large."""
+    first, *further = tif.series
     is_slide = any(getattr(tif, f"is_{kind}") for kind in ("svs", "ndpi", "scn", "bif", "philips", "qpi"))
-    rivals = [series for series in others if series.size >= first.size]
+    rivals = [series for series in further if series.size >= first.size]
     if rivals and not is_slide:
         raise InputError(
             f"{path}: holds {len(tif.series)} images, {len(rivals)} of them as large as the first. "
-            "Which one is meant is unclear. Save each image to its own file."
+            "It is unclear which one to use. Save each image to its own file."
         )
     return first
 
 
 def check_tags(path: Path, tif: tifffile.TiffFile, page: tifffile.TiffPage) -> None:
-    """Refuse a file that lists tags which cannot be read: tifffile leaves them out and goes on.
+    """Refuse a file with unreadable tags, which tifffile silently skips.
 
-    OME-XML often lies at the end of the file: truncated, it may have all its pixels but not their meaning.
+    OME-XML is often at the end of the file, so a truncated file may have all pixels but lack their meaning.
     """
     layout, handle = tif.tiff, tif.filehandle
     handle.seek(page.offset)
@@ -55,42 +55,31 @@ def name_channels(tif: tifffile.TiffFile, axes: str, count: int, page: tifffile.
     tif : tifffile.TiffFile
         The open file.
     axes : str
-        Axes of the series; "S" are samples of one pixel (colours), "C" are channels.
+        Axes of the series; "S" means samples of one pixel (colours), "C" channels.
     count : int
         Number of channels.
     page : tifffile.TiffPage
-        The series' first page.
+        First page of the series.
 
     Returns
     -------
     tuple[str, ...]
-        Colours, "grey" and "alpha" for samples, the given names for channels, "channel i" where there is
-        none.
+        Colours, "grey" and "alpha" for samples; for channels the names of the metadata, or "channel i".
     """
     if "S" in axes:
         return _name_samples(page, count)
-    given = _ome_channel_names(tif) if tif.is_ome else _imagej_labels(tif)
-    if len(given) != count or len(set(given)) != count or not all(given):
-        given = [f"channel {i}" for i in range(count)] if count > 1 else given[:1]
-    return tuple(given) if count > 1 or (given and all(given)) else ("grey",)
+    names = _ome_channel_names(tif) if tif.is_ome else _imagej_labels(tif)
+    if count == 1:
+        return (names[0] if names and names[0] else "grey",)
+    if len(names) == len(set(names)) == count and all(names):
+        return tuple(names)
+    return tuple(f"channel {i}" for i in range(count))
 
 
 def pixel_size(path: Path, tif: tifffile.TiffFile, page: tifffile.TiffPage) -> float | None:
-    """Micrometres per pixel, from the first that is present of OME, ImageJ, Aperio and resolution tags.
+    """Return micrometres per pixel from OME, ImageJ, Aperio or resolution tags, in this order.
 
-    Parameters
-    ----------
-    path : Path
-        For messages.
-    tif : tifffile.TiffFile
-        The open file.
-    page : tifffile.TiffPage
-        The series' first page.
-
-    Returns
-    -------
-    float or None
-        The size; None where nothing credible is stated (`scale.from_resolution`).
+    None if no credible size is stated (`pixel_size.from_resolution`). `page` is the first one of the series.
     """
     if tif.is_ome:
         pixels = _ome_pixels(tif)
@@ -103,19 +92,14 @@ def pixel_size(path: Path, tif: tifffile.TiffFile, page: tifffile.TiffPage) -> f
     if tif.is_svs:
         mpp = tifffile.tifffile.svs_description_metadata(page.description).get("MPP")
         return square_pixel(path, mpp, mpp) if isinstance(mpp, float) else None
-    name = getattr(
-        page.tags.valueof("ResolutionUnit", 2),
-        "name",
-        {2: "INCH", 3: "CENTIMETER"}.get(page.tags.valueof("ResolutionUnit", 2)),
-    )
-    return from_resolution(path, y, x, str(name).lower())
+    tag = page.tags.valueof("ResolutionUnit", 2)
+    return from_resolution(path, y, x, {2: "inch", 3: "centimeter"}.get(tag, ""))
 
 
 def _name_samples(page: tifffile.TiffPage, count: int) -> tuple[str, ...]:
     extra = tuple(page.extrasamples)
-    colours = (
-        COLOURS if page.photometric in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR) else ("grey",)
-    )
+    in_colour = page.photometric in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR)
+    colours = RGB_NAMES if in_colour else ("grey",)
     if count < len(colours):
         return tuple(f"channel {i}" for i in range(count))
     if count == len(colours) + 1 and len(extra) == 1 and extra[0] in ALPHA:
@@ -129,10 +113,8 @@ def _ome_pixels(tif: tifffile.TiffFile) -> dict[str, Any]:
 
 
 def _ome_length(pixels: dict[str, Any], axis: str) -> float | None:
-    value = pixels.get(f"PhysicalSize{axis}")
-    return (
-        None if value is None else to_micrometres(float(value), pixels.get(f"PhysicalSize{axis}Unit", "µm"))
-    )
+    size, unit = pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm")
+    return None if size is None else to_micrometres(float(size), unit)
 
 
 def _ome_channel_names(tif: tifffile.TiffFile) -> list[str]:
@@ -146,6 +128,6 @@ def _imagej_labels(tif: tifffile.TiffFile) -> list[str]:
 
 
 def _pixels_per_unit(page: tifffile.TiffPage, tag: str) -> float:
-    """Return a resolution tag as a number; 0 where it is absent or divides by zero."""
+    """Return a resolution tag as a number; 0 if it is absent or divides by zero."""
     numerator, denominator = page.tags.valueof(tag, (0, 1))
     return numerator / denominator if denominator else 0.0

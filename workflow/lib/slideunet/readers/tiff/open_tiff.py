@@ -9,11 +9,18 @@ import numpy.typing as npt
 import tifffile
 
 from slideunet.errors import InputError
-from slideunet.readers.tiff.checks import check_axes, check_colour_model, check_compression
-from slideunet.readers.tiff.decoding import layout_of, read_segments, read_whole, shape_of, shape_of_pages
+from slideunet.readers.tiff.checks import JPEG, PHOTOMETRIC, check_axes, check_colour_model, check_compression
+from slideunet.readers.tiff.decoding import (
+    layout_of,
+    read_segments,
+    read_uncompressed,
+    read_whole,
+    series_shape,
+    shape_of_pages,
+    uncompressed_planes,
+)
 from slideunet.readers.tiff.metadata import check_tags, main_series, name_channels, pixel_size
 from slideunet.readers.tiff.segments import check_segments
-from slideunet.readers.tiff.uncompressed import read_uncompressed, uncompressed_planes
 from slideunet.sources.decode_errors import explain_damage
 from slideunet.sources.lazy_pixels import (
     CHUNK,
@@ -26,39 +33,35 @@ from slideunet.sources.lazy_pixels import (
 from slideunet.sources.levels import pyramid_levels
 from slideunet.sources.source import Stored, check_decode, check_size
 
-PHOTOMETRIC = tifffile.PHOTOMETRIC
-JPEG = (6, 7)
-
 
 def open_tiff(path: Path, max_pixels: int, level: int = 0) -> Stored:
-    """Open a TIFF by its headers; tiles and strips are decoded when they are asked for.
+    """Open the first series of a TIFF by its headers; tiles and strips are decoded on request.
 
-    The first series is taken. Several pages are channels only where the metadata (OME, ImageJ, tifffile) say
-    so. Every tile and strip must lie inside the file: absent ones would be read as black.
+    Several pages are channels only if the metadata (OME, ImageJ, tifffile) say so.
 
     Parameters
     ----------
     path : Path
         The file.
     max_pixels : int
-        Largest number of values in one compressed tile or strip.
+        Maximum number of values in one compressed tile or strip.
     level : int
-        Of the pyramid: sub-IFDs, or smaller pages of the same picture. 0 is the full resolution.
+        Pyramid level: sub-IFDs, or smaller pages of the same picture. 0 is the full resolution.
 
     Returns
     -------
     Stored
-        (c, y, x) in whole tiles or strips, in the file's dtype, turned as the Orientation tag asks.
+        (c, y, x) in chunks of whole tiles or strips, in the file's dtype, upright.
 
     Raises
     ------
     InputError
-        A header cannot be read; focus stack or time series; several images; absent or truncated tiles; a
-        colour model other than grey, RGB, YCbCr in JPEG, or palette; a compression that cannot be decoded; a
-        declared size beyond the limits; pixels that are not square.
+        Unreadable headers; focus stack or time series; several images; absent or truncated tiles; a colour
+        model other than grey, RGB, YCbCr in JPEG, or palette; unsupported compression; decompression bomb;
+        pixels that are not square.
     """
     with explain_damage(path, "the TIFF headers cannot be read"), tifffile.TiffFile(path) as tif:
-        # Before the series, which cannot be made of a page without pixels.
+        # First, because tifffile fails to build a series from a page without pixels.
         check_size(path, (tif.pages.first.imagelength, tif.pages.first.imagewidth), 1, None)
         series = main_series(path, tif)
         page = series.keyframe
@@ -75,7 +78,7 @@ def open_tiff(path: Path, max_pixels: int, level: int = 0) -> Stored:
             pixels=turn_upright(pixels, orientation),
             channels=names,
             mpp=pixel_size(path, tif, page),
-            levels=pyramid_levels([_upright_shape(one, orientation) for one in series.levels]),
+            levels=pyramid_levels([_upright_shape(each, orientation) for each in series.levels]),
             palette=_palette(page),
             alpha=names[-1] == "alpha",
             white=_white(path, page),
@@ -84,53 +87,38 @@ def open_tiff(path: Path, max_pixels: int, level: int = 0) -> Stored:
 
 
 def lazy_level(path: Path, series: tifffile.TiffPageSeries, level: int, max_pixels: int) -> da.Array:
-    """Return one level of the main series as a lazy array, not yet turned upright.
+    """Return one level of the main series of an open file as a lazy array (c, y, x), not yet upright.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    series : tifffile.TiffPageSeries
-        Of the open file.
-    level : int
-        Which of `series.levels`.
-    max_pixels : int
-        Largest number of values in one compressed tile or strip.
-
-    Returns
-    -------
-    dask.array.Array
-        (c, y, x) in whole tiles or strips, in the file's dtype.
+    Chunks are whole tiles or strips, each with at most `max_pixels` values.
     """
-    one = series.levels[level]
-    dtype = np.dtype(one.dtype).newbyteorder("=")
-    shape = shape_of(one)
-    if shape != shape_of_pages(one):
+    image = series.levels[level]
+    dtype = np.dtype(image.dtype).newbyteorder("=")
+    shape = series_shape(image)
+    if shape != shape_of_pages(image):
         check_decode(path, shape, max_pixels)
-        return lazy_array(
-            FilePixels(path, shape, dtype, partial(read_whole, level=level, shape=shape)), shape
-        )
-    planes = uncompressed_planes(one)
+        read = partial(read_whole, level=level, shape=shape)
+        return lazy_array(FilePixels(path, shape, dtype, read), shape)
+    planes = uncompressed_planes(image)
     if planes:
-        separate, _, height, width, samples = one.keyframe.shaped
-        stored = dtype.newbyteorder(one.keyframe.parent.byteorder)  # dtype has the machine's
+        separate, _, height, width, samples = image.keyframe.shaped
+        stored = dtype.newbyteorder(image.keyframe.parent.byteorder)
         pages = (separate, height, width, samples)
         read = partial(read_uncompressed, planes=planes, shape=pages, stored=stored)
         chunks = (samples, min(height, CHUNK), min(width, CHUNK))
         return lazy_array(FilePixels(path, shape, dtype, read), chunks)
     layout = layout_of(series, level)
     check_decode(path, (*layout.segment, layout.samples), max_pixels)
-    whole_tiles = enlarge_chunks((layout.samples, *layout.segment), shape, "cyx")
-    return lazy_array(FilePixels(path, shape, dtype, partial(read_segments, level=level)), whole_tiles)
+    tiles = enlarge_chunks((layout.samples, *layout.segment), shape, "cyx")
+    return lazy_array(FilePixels(path, shape, dtype, partial(read_segments, level=level)), tiles)
 
 
 def _upright_shape(series: tifffile.TiffPageSeries, orientation: int) -> tuple[int, int]:
-    _, height, width = shape_of(series)
+    _, height, width = series_shape(series)
     return (width, height) if is_transposed(orientation) else (height, width)
 
 
 def _palette(page: tifffile.TiffPage) -> npt.NDArray[np.unsignedinteger] | None:
-    """Return the colour map as (entries, 3), in 8 bits where those hold it."""
+    """Return the colour map as (entries, 3), as uint8 if that is exact."""
     if page.photometric != PHOTOMETRIC.PALETTE:
         return None
     colours = np.asarray(page.colormap, np.uint16).T
@@ -144,7 +132,6 @@ def _white(path: Path, page: tifffile.TiffPage) -> int | None:
     if page.dtype.kind not in "ub":
         raise InputError(
             f"{path}: zero means white (MinIsWhite) in pixels of type {page.dtype}, which has no defined "
-            "black. "
-            "Save it with an ordinary grey scale."
+            "black. Save it with an ordinary grey scale."
         )
     return 2**page.bitspersample - 1

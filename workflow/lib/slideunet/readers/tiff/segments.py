@@ -1,4 +1,4 @@
-"""Whether the tiles and strips that a TIFF lists are there, and are what they are said to be."""
+"""Checks that the tiles and strips listed by a TIFF are present and have the declared size."""
 
 import struct
 from pathlib import Path
@@ -8,36 +8,27 @@ import tifffile
 
 from slideunet.errors import InputError
 
-JPEG = (6, 7, 34892, 33007)
-JPEG_2000 = (33003, 33004, 33005, 34712)
+JPEG_STREAMS = (6, 7, 34892, 33007)
+JPEG_2000_STREAMS = (33003, 33004, 33005, 34712)
 SIZ = b"\xff\x4f\xff\x51"
-"""How a JPEG 2000 codestream begins; 4 bytes on: width, height and first column and row of its image."""
-ROOM = 4
-"""A tile may be encoded with this many times its pixels: NDPI and others pad tiles to whole blocks."""
+"""Start of a JPEG 2000 codestream; 4 bytes on: width, height, first column and first row of the image."""
+MAX_PADDING = 4
+"""Maximum ratio of encoded pixels to pixels of a tile: NDPI and others pad tiles to whole blocks."""
 
 
 def check_segments(path: Path, series: tifffile.TiffPageSeries, level: int = 0) -> None:
-    """Refuse a file in which a tile or strip is absent or ends beyond the end of the file, before decoding.
-
-    Parameters
-    ----------
-    path : Path
-        For the message.
-    series : tifffile.TiffPageSeries
-        All planes of the level are looked at, their headers only.
-    level : int
-        Which of `series.levels`.
+    """Refuse a level of a series with absent or truncated tiles or strips, reading headers only.
 
     Raises
     ------
     InputError
-        Says how many tiles or strips are absent or cut off, and which is the first.
+        Names the number of absent or truncated tiles or strips, and the first of them.
     """
     series = series.levels[level]
     if series.dataoffset is not None:
         size = series.keyframe.parent.filehandle.size
-        if series.dataoffset + series.nbytes > size:
-            missing = series.dataoffset + series.nbytes - size
+        missing = series.dataoffset + series.nbytes - size
+        if missing > 0:
             raise InputError(
                 f"{path}: the file is truncated, {missing:,} bytes of pixels are missing. Copy it again."
             )
@@ -46,35 +37,30 @@ def check_segments(path: Path, series: tifffile.TiffPageSeries, level: int = 0) 
     if None in pages:
         raise InputError(
             f"{path}: {pages.count(None)} of its {len(pages)} planes are absent, perhaps in another file. "
-            "They would be read as black. Put all files of the OME-TIFF into one folder."
+            "They would be read as black. Copy all files of the OME-TIFF into one folder."
         )
     for number, page in enumerate(pages):
         _check_page(path, f"plane {number} of level {level}" if level else f"plane {number}", page)
 
 
 def check_encoded_size(path: Path, compression: int, data: bytes, segment: tuple[int, int]) -> None:
-    """Refuse a tile whose own header declares far more pixels than a tile has: it would fill the memory.
+    """Refuse a decompression bomb: a tile whose own header declares far more pixels than a tile has.
 
-    Only JPEG and JPEG 2000 have such headers; the other decoders stop at the size of a tile.
+    Only JPEG and JPEG 2000 tiles have headers; other decoders stop at the size of a tile.
 
     Parameters
     ----------
     path : Path
         For the message.
     compression : int
-        Number of the compression.
+        TIFF number of the compression.
     data : bytes
         The encoded tile or strip.
     segment : tuple[int, int]
         (y, x) of a tile or strip.
-
-    Raises
-    ------
-    InputError
-        It looks like a decompression bomb.
     """
     height, width = _encoded_size(compression, data)
-    if height * width > ROOM * (segment[0] + 64) * (segment[1] + 64):
+    if height * width > MAX_PADDING * (segment[0] + 64) * (segment[1] + 64):
         raise InputError(
             f"{path}: a tile of {segment[0]} x {segment[1]} pixels (y x x) declares {height} x {width} in "
             "its own header. It looks like a decompression bomb. Export the image again."
@@ -82,14 +68,14 @@ def check_encoded_size(path: Path, compression: int, data: bytes, segment: tuple
 
 
 def _encoded_size(compression: int, data: bytes) -> tuple[int, int]:
-    """Height and width that a JPEG or JPEG 2000 stream declares; (0, 0) where there is nothing to read."""
-    if compression in JPEG:
+    """Height and width that a JPEG or JPEG 2000 stream declares; (0, 0) if it declares none."""
+    if compression in JPEG_STREAMS:
         try:
             _, height, width, _ = tifffile.tifffile.jpeg_shape(data)
-        except (ValueError, struct.error):  # the decoder will say what is wrong
+        except (ValueError, struct.error):  # the decoder explains the fault later
             return 0, 0
         return height, width
-    start = data.find(SIZ, 0, 512) if compression in JPEG_2000 else -1
+    start = data.find(SIZ, 0, 512) if compression in JPEG_2000_STREAMS else -1
     if start < 0 or len(data) < start + 24:
         return 0, 0
     right, bottom, left, top = struct.unpack(">4I", data[start + 8 : start + 24])
@@ -103,8 +89,7 @@ def _check_page(path: Path, name: str, page: tifffile.TiffPage | tifffile.TiffFr
     if len(offsets) != len(counts) or len(counts) < expected:
         raise InputError(
             f"{path}: {name} lists {len(offsets)} offsets and {len(counts)} sizes for {expected} "
-            "tiles or strips. "
-            "The file is damaged. Copy or export it again."
+            "tiles or strips. The file is damaged. Copy or export it again."
         )
     absent = (offsets == 0) | (counts == 0)
     if absent.any():
@@ -117,8 +102,7 @@ def _check_page(path: Path, name: str, page: tifffile.TiffPage | tifffile.TiffFr
     if beyond.any():
         raise InputError(
             f"{path}: the file is truncated: {beyond.sum()} of {len(counts)} tiles or strips of "
-            f"{name} end beyond it "
-            f"(the first is {_name(page, int(beyond.argmax()))}). Copy it again."
+            f"{name} end beyond it (the first is {_name(page, int(beyond.argmax()))}). Copy it again."
         )
 
 
