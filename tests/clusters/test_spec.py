@@ -3,7 +3,6 @@ import pytest
 
 from slideunet.clusters import ClusterSpec
 from slideunet.clusters.settings import as_variables, dask_settings
-from slideunet.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -17,22 +16,13 @@ from slideunet.errors import InputError
             ClusterSpec("scheduler_file", "s.json", wait_s=120),
         ),
         (
-            {
-                "cluster": "slurm",
-                "slurm": {"queue": "long", "cores": 8},
-            },
+            {"cluster": "slurm", "slurm": {"queue": "long", "cores": 8}},
             ClusterSpec("slurm", slurm={"queue": "long", "cores": 8}),
         ),
     ],
 )
-def test_the_configuration_says_where_the_workers_are(section, spec):
-    assert ClusterSpec.from_section(section) == spec
-
-
-@pytest.mark.parametrize("cluster", ["address", "pbs", {"local": 1}, {"adress": "tcp://h:1"}])
-def test_other_kinds_of_cluster_are_refused(cluster):
-    with pytest.raises(InputError, match="scheduler_file"):
-        ClusterSpec.from_section({"cluster": cluster})
+def test_the_configuration_says_where_the_workers_are(section, spec, defaults):
+    assert ClusterSpec.from_section(defaults(dask=section)["dask"]) == spec
 
 
 def test_workers_elsewhere_get_the_same_settings():

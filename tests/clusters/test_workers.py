@@ -23,18 +23,19 @@ def started(monkeypatch):
     return clusters
 
 
-def section(**changes):
-    return {"cluster": "local", "workers": "auto", "threads_per_worker": 1} | changes
+@pytest.fixture
+def section(defaults):
+    return lambda **changes: defaults(dask=changes)["dask"]
 
 
-def test_slides_of_one_block_start_nothing(started):
+def test_slides_of_one_block_start_nothing(section, started):
     for cluster in ("local", "slurm"):
         with Workers(section(cluster=cluster), threads=8, memory_mb=1) as workers:
             assert workers.client_for(SMALL) is None
     assert started == []
 
 
-def test_a_cluster_is_started_once_and_ends_with_the_job(started):
+def test_a_cluster_is_started_once_and_ends_with_the_job(section, started):
     with Workers(section(), threads=3, memory_mb=1) as workers:
         found = [workers.client_for(shape) for shape in (LARGE, SMALL, LARGE)]
         assert found == ["client 1", None, "client 1"]
@@ -54,7 +55,7 @@ def test_a_cluster_is_started_once_and_ends_with_the_job(started):
         ({"cluster": {"address": "tcp://h:1"}}, 1, 0, 1, 1),
     ],
 )
-def test_how_many_workers_with_how_many_tasks(started, changes, threads, gpus, workers, tasks):
+def test_how_many_workers_with_how_many_tasks(section, started, changes, threads, gpus, workers, tasks):
     with Workers(section(**changes), threads, 1, gpus) as job:
         assert job.client_for(LARGE) == "client 1"
     assert (started[0]["workers"], started[0]["tasks"]) == (workers, tasks)
@@ -63,11 +64,11 @@ def test_how_many_workers_with_how_many_tasks(started, changes, threads, gpus, w
 @pytest.mark.parametrize(
     ("changes", "threads"), [({}, 1), ({"workers": 1}, 8), ({"threads_per_worker": 8}, 8)]
 )
-def test_one_local_worker_is_this_process(started, changes, threads):
+def test_one_local_worker_is_this_process(section, started, changes, threads):
     with Workers(section(**changes), threads, 1) as job:
         assert job.client_for(LARGE) is None
     assert started == []
 
 
-def test_a_worker_has_no_more_threads_than_the_job():
+def test_a_worker_has_no_more_threads_than_the_job(section):
     assert Workers(section(threads_per_worker=16), threads=4, memory_mb=1).threads_per_worker == 4

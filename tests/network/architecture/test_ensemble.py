@@ -68,5 +68,5 @@ def test_the_architecture_says_how_many_members_are_built():
 
 def test_a_training_cannot_begin_with_an_ensemble(members, save_network, tmp_path):
     folder = save_network(tmp_path, Ensemble(members))
-    with pytest.raises(InputError, match=r"is the mean of 3 networks.*results/seeds/0"):
+    with pytest.raises(InputError, match=r"is an ensemble of 3 networks.*results/seeds/0"):
         start_from(UNet(UNetSpec(2, 8, 2)), folder)

@@ -31,14 +31,14 @@ def test_more_gpus_than_there_are_are_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     check_gpus(1)
     check_gpus(2)
-    with pytest.raises(MachineError, match="asks for 4 GPUs, and torch sees 2 here"):
+    with pytest.raises(MachineError, match="asks for 4 GPUs, and torch finds 2 here"):
         check_gpus(4)
 
 
 def test_without_a_gpu_a_training_is_one_process(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     check_gpus(1)
-    with pytest.raises(MachineError, match="sees 0"):
+    with pytest.raises(MachineError, match="finds 0"):
         check_gpus(2)
 
 

@@ -10,7 +10,7 @@ from slideunet.errors import MachineError
 from slideunet.network.architecture.unet import UNet, UNetSpec
 from slideunet.network.patches.targets import cell_targets
 from slideunet.network.training.losses import CellsLoss, build_loss
-from slideunet.network.training.step import Room, training_step
+from slideunet.network.training.step import MicroBatch, training_step
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -43,17 +43,17 @@ def batch():
     return torch.from_numpy(rng.random((7, 1, 32, 32), np.float32)), torch.from_numpy(target)
 
 
-def step(network, batch, room=None):
+def step(network, batch, micro_batch=None):
     optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
     loss = CellsLoss(build_loss("bce_dice"), MAPS)
-    return training_step(network, optimiser, loss, *batch, "fp32", room)
+    return training_step(network, optimiser, loss, *batch, "fp32", micro_batch)
 
 
 @pytest.mark.parametrize("patches", [1, 2, 3, 7])
 def test_parts_of_a_batch_make_the_step_of_the_whole(network, batch, patches):
     whole, parts = network, copy.deepcopy(network)
     value, output = step(whole, batch)
-    other, other_output = step(parts, batch, Room(patches))
+    other, other_output = step(parts, batch, MicroBatch(patches))
     torch.testing.assert_close(other, value)
     torch.testing.assert_close(other_output, output)
     for name, tensor in parts.state_dict().items():
@@ -64,11 +64,11 @@ def test_parts_of_a_batch_make_the_step_of_the_whole(network, batch, patches):
 def test_a_batch_that_does_not_fit_is_halved_until_it_does(network, batch, error, caplog):
     network.most, network.error = 2, error
     expected = copy.deepcopy(network)
-    room = Room(7)
-    step(network, batch, room)
-    assert room.patches == 2
-    assert "2 patches go through the network at once" in caplog.text
-    step(expected, batch, Room(2))
+    micro_batch = MicroBatch(7)
+    step(network, batch, micro_batch)
+    assert micro_batch.patches == 2
+    assert "accumulated over micro-batches of 2 patches" in caplog.text
+    step(expected, batch, MicroBatch(2))
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, expected.state_dict()[name]), name
 

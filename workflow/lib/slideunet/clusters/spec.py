@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
-
-from slideunet.errors import InputError
+from typing import Any, Literal
 
 Kind = Literal["local", "slurm", "address", "scheduler_file"]
 
@@ -42,17 +40,7 @@ class ClusterSpec:
         section : mapping
             `cluster`: "local", "slurm", {"address": "tcp://HOST:PORT"} or {"scheduler_file": PATH}.
             `slurm`: arguments of SLURMCluster. `timeout_minutes`: timeout for the first worker.
-
-        Raises
-        ------
-        InputError
-            For any other `cluster`.
         """
-        cluster = section.get("cluster", "local")
+        cluster = section["cluster"]
         kind, place = next(iter(cluster.items())) if isinstance(cluster, Mapping) else (cluster, None)
-        if kind not in get_args(Kind) or (place is None) != (kind in ("local", "slurm")):
-            raise InputError(
-                f"dask.cluster is {cluster!r}. There is no such kind of cluster. Give local, slurm, "
-                "{address: tcp://HOST:PORT} or {scheduler_file: PATH}."
-            )
-        return cls(kind, place, section.get("slurm") or {}, 60.0 * section.get("timeout_minutes", 10))
+        return cls(kind, place, section["slurm"], 60.0 * section["timeout_minutes"])

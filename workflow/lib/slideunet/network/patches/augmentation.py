@@ -1,4 +1,4 @@
-"""Random changes of a training patch, by MONAI; each sample has a random stream of its own.
+"""Augmentation of training patches with MONAI; each sample has its own random stream.
 
 The stream is fixed by (seed, epoch, sample): the same for any number of workers and after any restart.
 """
@@ -20,7 +20,7 @@ from slideunet.network.patches.transforms import (
     RandShotNoised,
 )
 
-# Patches need no record of the transforms they went through, and keeping it takes a third of the time.
+# Patches need no record of their transforms; keeping one takes a third of the time.
 set_track_meta(False)
 
 _IMAGE = ["image"]
@@ -40,12 +40,12 @@ def build_augmentation(strengths: Mapping[str, Any], patch_size: int) -> mt.Comp
         illumination and darkening (log range), noise and shot_noise (standard deviation of the normalised
         image).
     patch_size : int
-        Side of the result; a larger input is cut to its middle, so that turned corners show real pixels.
+        Side of the result; a larger input is cropped to its middle, so that rotated corners show real pixels.
 
     Returns
     -------
     monai.transforms.Compose
-        Of a dict with "image" (c, y, x) float32 and "labels" (1, y, x) float32.
+        For a dict with "image" (c, y, x) float32 and "labels" (1, y, x) float32.
     """
     s = strengths
 
@@ -55,7 +55,7 @@ def build_augmentation(strengths: Mapping[str, Any], patch_size: int) -> mt.Comp
         mt.RandRotate90d(_BOTH, prob=s["flip"], max_k=3),
         RandDeformd(patch_size, rotation=s["rotation"], zooms=_zooms(s["scale"]), elastic=s["elastic"]),
     ]
-    # What is switched off is left out: to seed a transform takes as long as many of them do.
+    # Disabled transforms are left out: seeding one takes as long as running many of them.
     return mt.Compose(both + [change(s[name]) for name, change in _OF_THE_IMAGE.items() if s[name]])
 
 
@@ -83,7 +83,7 @@ _OF_THE_IMAGE: dict[str, Callable[[float], mt.Transform]] = {
     "invert": lambda probability: RandInvertd(probability),
     "shot_noise": lambda std: RandShotNoised(0.2, std),
     "noise": lambda std: mt.RandGaussianNoised(_IMAGE, prob=0.3, std=std),
-    # Last: what makes cells dim by comparison makes their noise as small.
+    # Last, so that the noise is darkened too.
     "darkening": lambda log: RandDarkend(0.3, log),
 }
 
@@ -91,7 +91,7 @@ _OF_THE_IMAGE: dict[str, Callable[[float], mt.Transform]] = {
 def augment(
     augmentation: mt.Compose, image: np.ndarray, labels: np.ndarray, stream: tuple[int, ...]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Change one patch by the random stream that `stream` names.
+    """Augment one patch with the random stream `stream`.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def augment(
         From `build_augmentation`.
     image : (c, y, x) float32, normalised
     labels : (y, x) integers
-        Below 2^24, above which float32 does not tell all integers apart.
+        Below 2^24, the largest range of exact integers in float32.
     stream : tuple of int
         (seed, epoch, sample).
 
@@ -107,7 +107,7 @@ def augment(
     -------
     image (c, patch, patch) and labels (1, patch, patch), both float32.
     """
-    # One generator for all: `Compose.set_random_state` makes one for each, which takes as long as changes do.
+    # One generator for all: `Compose.set_random_state` creates one for each, which is slow.
     random = np.random.RandomState(np.random.SeedSequence(stream).generate_state(1)[0])
     for change in augmentation.transforms:
         change.set_random_state(state=random)

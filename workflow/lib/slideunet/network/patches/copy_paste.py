@@ -1,4 +1,4 @@
-"""Cells of one patch pasted into another (Ghiasi et al. 2021, arXiv:2012.07177): more of them touch."""
+"""Copy-paste augmentation (Ghiasi et al. 2021, arXiv:2012.07177): more cells touch."""
 
 import numpy as np
 from scipy import ndimage as ndi
@@ -6,7 +6,7 @@ from scipy import ndimage as ndi
 from slideunet.network.patches.targets import compact
 
 _EDGE = 1.0  # px; standard deviation of the transition from one image to the other
-_MOST_HIDDEN = 0.3  # of a cell's pixels, by each cell that is pasted
+_MOST_HIDDEN = 0.3  # maximum fraction of a cell's pixels below a pasted cell
 
 
 def paste_cells(
@@ -25,14 +25,13 @@ def paste_cells(
     labels, other_labels : ndarray (y, x) of integers
         Cells 1..n, 0 is background, -1 ignored.
     rng : Generator
-        Draws which share of the cells, and which of them.
+        Draws the fraction of the cells, and the cells.
 
     Returns
     -------
     image, labels
-        New arrays; what is pasted lies on top, with ids above those that were there. A cell that is covered
-        in part is what is left of it. What would hide most of another cell, or lie in a larger one, is not
-        pasted: cells that touch are to be learned, not remains of them.
+        New arrays; pasted cells are on top, with new ids. A partly covered cell keeps its visible part. Cells
+        that would hide most of another cell, or be inside of a larger one, are not pasted.
     """
     others = compact(other_labels)
     ids = _beside(compact(labels), others)
@@ -44,7 +43,7 @@ def paste_cells(
 
 
 def _beside(ids: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return those of the others 1..n that overlap no cell by more than 30 % of the smaller of the two."""
+    """Return the ids of others (1..n) that overlap no cell by more than 30 % of the smaller of the two."""
     areas, other_areas = (np.bincount(np.maximum(each, 0).ravel()) for each in (ids, others))
     both = (ids > 0) & (others > 0)
     (below, above), shared = np.unique(np.stack([ids[both], others[both]]), axis=1, return_counts=True)

@@ -1,4 +1,4 @@
-"""Training samples: random patches of the training slides, read from their stores when they are needed."""
+"""Training samples: random patches of the training slides, read when they are needed."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,12 +20,12 @@ from slideunet.network.patches.targets import cell_targets, compact
 from slideunet.slides.normalisation import Normalisation
 from slideunet.truth.ignore_label import IGNORE_LABEL, foreground_and_valid
 
-_MARGIN = 1.25  # Read more than the patch, so that rotation and scaling find real pixels at the corners.
+_MARGIN = 1.25  # Read more than the patch, so that rotated and scaled corners show real pixels.
 
 
 @dataclass(frozen=True)
 class LabelledSlide:
-    """A slide with truth, as training and validation need it."""
+    """A labelled slide for training or validation."""
 
     manifest: Path
     shape: tuple[int, int]
@@ -36,10 +36,9 @@ class LabelledSlide:
 class PatchDataset(Dataset):
     """Patches of all slides, each at a random place.
 
-    A key is (epoch, sample): the patch it stands for depends on nothing else, so any number of worker
-    processes and any restart give the same training. Of few slides an epoch has `least` patches, all slides
-    drawn from equally much more often. Slides of rare strata are drawn from more often by `balance`, see
-    `_balanced`.
+    A key is (epoch, sample): its patch depends on nothing else, so any number of worker processes and any
+    restart give the same training. An epoch has at least `least` patches, with few slides by drawing more
+    from each. Slides of rare strata are oversampled by `balance`, see `_balanced`.
     """
 
     def __init__(
@@ -80,16 +79,16 @@ class PatchDataset(Dataset):
         image, labels = (
             self._negative(slide, rng) if rng.random() < self.negatives else self._positive(slide, rng)
         )
-        # The changes are made in float32, which does not tell larger ids apart.
+        # Transforms use float32, which is exact for smaller ids only.
         labels = compact(labels) if labels.max() >= 2**24 else labels
         changed, changed_labels = augment(self.augmentation, image, labels, (self.seed, epoch, sample))
         target = cell_targets(changed_labels[0].numpy(), self.maps, border=self.border)
         return changed, torch.from_numpy(target)
 
     def _positive(self, slide: LabelledSlide, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Draw a patch of a slide, sometimes with cells of another patch pasted into it.
+        """Draw a patch of a slide, sometimes with pasted cells of another patch.
 
-        Half of them are of the same slide: cells as bright as their neighbours are the harder to tell apart.
+        Half of them are of the same slide: cells as bright as their neighbours are harder to separate.
         """
         image, labels = self._draw(slide, rng)
         if not self.copy_paste or rng.random() >= self.copy_paste:
@@ -98,10 +97,10 @@ class PatchDataset(Dataset):
         return paste_cells(image, labels, *self._draw(other, rng), rng)
 
     def _draw(self, slide: LabelledSlide, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Read a random place, normalised; one without a cell is drawn again, once, so that few are seen.
+        """Read a normalised random patch; a patch without cells is drawn again, once, so that few are seen.
 
-        Beyond the border the slide is mirrored, as it is when it is predicted. The truth is
-        ignored there: a cell and its mirror image would be one cell of two pieces.
+        Beyond the border the slide is mirrored, as in prediction. The truth is ignored there: a cell and its
+        mirror image would be one cell of two pieces.
         """
         pixels, truth = self._pixels(slide.manifest)
         window = _window(slide.shape, self.patch_size, rng)
@@ -113,7 +112,7 @@ class PatchDataset(Dataset):
         return slide.normalisation.apply(read_mirrored(pixels, window)), labels
 
     def _negative(self, slide: LabelledSlide, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Draw a field of noise, normalised as an empty slide would be."""
+        """Draw a negative patch, normalised as an empty slide."""
         pixels, _ = self._pixels(slide.manifest)
         side = self.patch_size + 2 * _margin(self.patch_size)
         field = empty_field((pixels.shape[0], side, side), rng)
@@ -121,29 +120,29 @@ class PatchDataset(Dataset):
         return constants.apply(field), np.zeros((side, side), np.int64)
 
     def _pixels(self, manifest: Path) -> tuple[Pixels, Pixels]:
-        """Open image and truth of a slide once: opening counts the chunks of a store, which may be many."""
+        """Open image and truth of a slide once: opening counts the chunks of a store."""
         if manifest not in self.opened:
             self.opened[manifest] = open_slide(manifest, self.packed)
         return self.opened[manifest]
 
 
 def _patches(shape: tuple[int, int], patch_size: int) -> int:
-    """Return how many patches of a slide make an epoch: the square root of how many would cover it.
+    """Return the number of patches of a slide per epoch: the square root of the number that covers it.
 
-    One patch per patch area would let a few large slides drown many small ones.
+    One patch per patch area would let a few large slides outweigh many small ones.
     """
     return math.ceil(math.sqrt(shape[0] * shape[1]) / patch_size)
 
 
 def _balanced(owners: Sequence[int], strata: Sequence[str], balance: float) -> list[int]:
-    """Repeat the patches of rare strata; none is taken away.
+    """Repeat the patches of rare strata; none is removed.
 
     Parameters
     ----------
     owners : sequence of int
         The slide of each patch.
     strata : sequence of str
-        Of each slide.
+        Stratum of each slide.
     balance : float
         0 to 1. A stratum of n patches, where the largest has m, gets n (m / n)^balance of them.
     """
@@ -151,10 +150,10 @@ def _balanced(owners: Sequence[int], strata: Sequence[str], balance: float) -> l
     for owner in owners:
         members.setdefault(strata[owner], []).append(owner)
     most = max(map(len, members.values()))
-    counts = {name: math.ceil(len(own) * (most / len(own)) ** balance) for name, own in members.items()}
-    # Evenly from all slides of a stratum, also where it is not a whole number of times.
+    counts = {name: math.ceil(len(ids) * (most / len(ids)) ** balance) for name, ids in members.items()}
+    # Evenly from all slides of a stratum, also for a fractional number of repetitions.
     repeated = (
-        own[i * len(own) // counts[name]] for name, own in members.items() for i in range(counts[name])
+        ids[i * len(ids) // counts[name]] for name, ids in members.items() for i in range(counts[name])
     )
     return sorted(repeated)
 
@@ -162,7 +161,7 @@ def _balanced(owners: Sequence[int], strata: Sequence[str], balance: float) -> l
 def _window(
     shape: tuple[int, int], patch_size: int, rng: np.random.Generator
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Choose where to read: a random place, or the middle of a side that is shorter than a patch."""
+    """Return a random window, centred along axes that are shorter than a patch."""
     margin = _margin(patch_size)
     spans = []
     for side in shape:

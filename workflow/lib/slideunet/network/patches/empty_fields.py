@@ -1,4 +1,4 @@
-"""Fields that hold no cell, to learn what is none: noise of cameras, and bare glass."""
+"""Synthetic negative patches without cells: camera noise and bare glass."""
 
 import io
 
@@ -12,11 +12,11 @@ from slideunet.slides.statistics import survey
 
 
 def empty_field(shape: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
-    """Draw a field without a cell, normalised as a slide of its own would be.
+    """Draw a field without cells, normalised as a slide of its own.
 
-    It is noise on uneven light, half of it smooth, as filters and enlarging leave it. Some are of few grey
-    levels, as dim noise is that has been rounded; some have bright pixels by themselves, as cosmic rays and
-    defects of a camera leave them. Half of those of colour are grey or nearly so, and a third are bare glass.
+    It is noise on uneven illumination, half of it smooth, as after filtering and enlarging. Some fields have
+    few grey levels, like rounded dim noise; some have single bright pixels, like cosmic rays and camera
+    defects. A third of the RGB fields are bare glass, and half of the others grey or nearly so.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def empty_field(shape: tuple[int, int, int], rng: np.random.Generator) -> np.nda
 
     Returns
     -------
-    ndarray (c, y, x) float32, its 1st to 99.8th percentile at 0 to 1; of glass less far.
+    ndarray (c, y, x) float32, its 1st to 99.8th percentile at 0 to 1; a smaller range for glass.
     """
     if shape[0] == 3 and rng.random() < 1 / 3:
         return _glass(shape, rng)
@@ -42,7 +42,7 @@ def empty_field(shape: tuple[int, int, int], rng: np.random.Generator) -> np.nda
 
 
 def _glass(shape: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
-    """Draw light through a slide without tissue, as JPEG leaves it: grey levels by the handful, in blocks."""
+    """Draw light through a slide without tissue after JPEG: few grey levels, in blocks."""
     noise = _smooth_noise(shape, rng) * 6.0 ** rng.uniform(-1, 1)
     light = (rng.uniform(200, 250, (3, 1, 1)) + noise).clip(0, 255).astype(np.uint8)
     file = io.BytesIO()
@@ -52,8 +52,8 @@ def _glass(shape: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
 
 
 def _smooth_noise(shape: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
-    """Draw noise of standard deviation 1, of several channels half of it grey or nearly so."""
-    # Narrow noise is the most like small nuclei, and would hardly be drawn from a uniform width.
+    """Draw noise with standard deviation 1; with several channels, half of it is grey or nearly so."""
+    # Narrow noise is most similar to small nuclei, and rare if the width is uniform.
     sigma = rng.choice([rng.uniform(0, 1), 6.0 ** rng.uniform(0, 1)])
     noise = ndi.gaussian_filter(rng.standard_normal(shape), (0, sigma, sigma), mode="reflect")
     grey = rng.uniform(0.5, 1) if shape[0] > 1 and rng.random() < 0.5 else 0.0

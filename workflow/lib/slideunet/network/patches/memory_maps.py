@@ -1,4 +1,4 @@
-"""Training slides as plain arrays that are mapped into memory: nothing is left to decompress."""
+"""Training slides as uncompressed, memory-mapped arrays."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +11,12 @@ from slideunet.geometry.pixels import Pixels
 from slideunet.stores.files import replacing
 from slideunet.stores.verified import open_image_store, open_label_store
 
-# Of all slides together; those of larger cohorts are read from their stores.
+# Pixels of all slides together; larger cohorts are read from their stores.
 MOST_PIXELS = 2**30
 
 
 def fits(shapes: Sequence[tuple[int, int]]) -> bool:
-    """Tell whether slides of these heights and widths may be packed."""
+    """Return whether slides of these heights and widths are packed."""
     return sum(height * width for height, width in shapes) <= MOST_PIXELS
 
 
@@ -27,7 +27,7 @@ def open_slide(manifest: Path, folder: Path | None) -> tuple[Pixels, Pixels]:
     ----------
     manifest : Path
     folder : Path or None
-        Where the slide is packed if it is not there yet, for all processes; None opens the stores.
+        For the packed slides, shared by all processes; None opens the stores.
     """
     if folder is None:
         return _stores(manifest)

@@ -1,7 +1,4 @@
-"""Random changes of colour: channels mixed, and stains of images of red, green and blue.
-
-They are MONAI's random transforms, as those of `random_fields`.
-"""
+"""Colour and stain augmentation, as random transforms of MONAI."""
 
 import numpy as np
 import torch
@@ -10,11 +7,11 @@ from skimage.color import hed_from_rgb, rgb_from_hed
 
 from slideunet.network.patches.transforms import RandImaged
 
-_DARKEST = 0.2  # of the light, let through where a normalised stained image is 1
+_DARKEST = 0.2  # transmitted fraction of light where a normalised stained image is 1
 
 
 class RandColourd(RandImaged):
-    """Channels mixed a little: stains of another hue and strength. It changes the gain of a single channel.
+    """Colour jitter by mixing channels: other hues and strengths; a single channel changes its gain.
 
     The strength is the standard deviation of the matrix (c, c) about the identity.
     """
@@ -26,10 +23,10 @@ class RandColourd(RandImaged):
 
 
 class RandStaind(RandImaged):
-    """Haematoxylin, eosin and the rest made stronger or weaker, each by itself (Tellez et al. 2018).
+    """Stain augmentation: independent changes of haematoxylin, eosin and the residual (Tellez et al. 2018).
 
-    The image is of red, green and blue and normalised so that glass is 0. Optical density is divided into the
-    stains of Ruifrok & Johnston (2001); each is multiplied by up to 1 +- the strength, and up to +- the
+    The image is RGB and normalised so that glass is 0. Optical density is separated into the stains of
+    Ruifrok & Johnston (2001); each is multiplied by up to 1 +- the strength, and up to +- the
     strength is added to it, as in doi:10.1109/TMI.2018.2820199.
     """
 
@@ -42,11 +39,11 @@ class RandStaind(RandImaged):
 
 
 class RandCounterstaind(RandImaged):
-    """Red texture without nuclei, as of collagen, muscle and blood: not all that is stained is a nucleus.
+    """Synthetic eosin texture without nuclei, such as collagen, muscle and blood.
 
-    The image is as for `RandStaind`. What is added to its optical density is noise smoothed along the axes by
-    up to 12 px, nothing in half of the pixels, times the colour of eosin with some absorption of blue. The
-    strength is the largest standard deviation of the noise.
+    The image is as for `RandStaind`. Added to its optical density is the positive part of noise, smoothed
+    along the axes by up to 12 px, times the colour of eosin with some absorption of blue. The strength is the
+    maximum standard deviation of the noise.
     """
 
     def _changed(self, image: torch.Tensor) -> torch.Tensor:
@@ -59,8 +56,8 @@ class RandCounterstaind(RandImaged):
 
 
 def _density(image: torch.Tensor) -> torch.Tensor:
-    """Return the optical density (base e) of a normalised image of stains, 0 of glass."""
-    # The darkest pixels let some light through: where they let none, no division into stains is possible.
+    """Return the optical density (base e) of a normalised stained image; 0 is glass."""
+    # The darkest pixels transmit some light: without any, stains cannot be separated.
     return -(1 - (1 - _DARKEST) * image).clamp(min=_DARKEST / 4).log()
 
 

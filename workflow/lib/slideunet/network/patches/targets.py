@@ -1,13 +1,13 @@
-"""What the network learns of a labelled image besides its foreground, computed from the labels alone.
+"""Training targets of the foreground and the heads, computed from a label image.
 
 distance        distance of a pixel to the edge of its cell, 1 at the cell's innermost pixel
 centre          Gaussian around the centre of the cell, cut at its edge
 dy, dx          pixels down and right to the centre of the cell
 
-Every cell is by itself: a neighbour that touches it is background to it. The centre is the mean of its
-pixels. Centres and offsets are those of Panoptic-DeepLab (Cheng et al. 2020, arXiv:1911.10194).
+A touching neighbour is background to a cell. Its centre is the mean of its pixels. Centres and offsets are
+those of Panoptic-DeepLab (Cheng et al. 2020, arXiv:1911.10194).
 
-Two more planes weigh errors: 1 / radius inside cells, for offsets; and what lies between two cells.
+Two more planes are weights: 1 / radius inside cells, for offsets; and the border weights between cells.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,14 +19,14 @@ from scipy import ndimage as ndi
 
 IGNORE_TARGET = -1.0
 
-# Of the Gaussian around a centre: a share of the radius, between two bounds in pixels.
+# Sigma of the Gaussian around a centre: a fraction of the radius, within two bounds in pixels.
 _SIGMA, _LEAST_SIGMA, _MOST_SIGMA = 0.3, 1.5, 6.0
-_BORDER_SIGMA = 5.0  # px, of the U-Net paper.
-_BORDER_REACH = 16  # px, from which on a border's weight is below 1 % of its most.
+_BORDER_SIGMA = 5.0  # px, as in the U-Net paper.
+_BORDER_REACH = 16  # px; farther away a border weight is below 1 % of its maximum.
 
 
 def cell_targets(labels: np.ndarray, maps: Sequence[str], *, border: bool = False) -> np.ndarray:
-    """Return what a network with these maps should give.
+    """Return the target of a network with these maps.
 
     Parameters
     ----------
@@ -48,27 +48,28 @@ def cell_targets(labels: np.ndarray, maps: Sequence[str], *, border: bool = Fals
     ids[ignored] = 0
     weights = [border_weights(ids)] if border else []
     if len(maps) == 1:
-        found = [(ids > 0).astype(np.float32)]
+        target = [(ids > 0).astype(np.float32)]
     else:
         cells = _cells(ids, ignored)
-        found = [*(_TARGETS[name](cells) for name in maps), _inside(cells, 1.0 / cells.radius)]
-    found[0][ignored] = IGNORE_TARGET
-    return np.stack([*found, *weights])
+        target = [*(_TARGETS[name](cells) for name in maps), _inside(cells, 1.0 / cells.radius)]
+    target[0][ignored] = IGNORE_TARGET
+    return np.stack([*target, *weights])
 
 
 def compact(labels: np.ndarray) -> np.ndarray:
     """Return labels (y, x) as int64 ids 0..n in the order of their first pixels, 0 and below as they are."""
-    # A hash table: sorting the pixels of a patch took longer than everything else that is done with it.
+    # A hash table: sorting the pixels of a patch took longer than all other preparation.
     codes, values = pd.factorize(labels.ravel())
     new = np.where(values > 0, np.cumsum(values > 0), values.astype(np.int64))
     return new[codes].reshape(labels.shape)
 
 
 def border_weights(ids: np.ndarray) -> np.ndarray:
-    """Return how near two cells are to each other: the weight map of the U-Net paper without its factor.
+    """Return the border weight map of the U-Net paper, without its factor.
 
     exp(-(d1 + d2)^2 / (2 sigma^2)), d1 and d2 the distances (px) to the nearest and the second nearest cell,
-    sigma 5 px (Ronneberger et al. 2015, eq. 2). Inside a cell d1 is 0, so that pixels along a contact count.
+    sigma 5 px (Ronneberger et al. 2015, eq. 2). Inside a cell d1 is 0, so pixels along a contact have weight
+    too.
 
     Parameters
     ----------
@@ -91,7 +92,7 @@ def border_weights(ids: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Cells:
-    """A label image (y, x) with ids 0..n and per id its radius and, per pixel, the way to its centre."""
+    """A label image (y, x) with ids 0..n, the radius of each id and the offset of each pixel."""
 
     ids: np.ndarray
     ignored: np.ndarray
@@ -105,13 +106,13 @@ def _cells(ids: np.ndarray, ignored: np.ndarray) -> _Cells:
     area = np.maximum(np.bincount(flat), 1)
     inside = np.flatnonzero(flat)
     owners = flat[inside]
-    ways = []
+    offsets = []
     for places in np.unravel_index(inside, ids.shape):
         centre = np.bincount(owners, weights=places, minlength=len(area)) / area
-        way = np.zeros(ids.shape)
-        way.flat[inside] = centre[owners] - places
-        ways.append(way)
-    return _Cells(ids, ignored, np.sqrt(area / np.pi), *ways)
+        offset = np.zeros(ids.shape)
+        offset.flat[inside] = centre[owners] - places
+        offsets.append(offset)
+    return _Cells(ids, ignored, np.sqrt(area / np.pi), *offsets)
 
 
 def _inside(cells: _Cells, value: np.ndarray) -> np.ndarray:
@@ -124,22 +125,22 @@ def _foreground(cells: _Cells) -> np.ndarray:
 
 
 def _distance(cells: _Cells) -> np.ndarray:
-    """Return the distance to the nearest pixel that is known not to be the cell's, over its largest value.
+    """Return the distance to the nearest valid pixel outside of the cell, divided by its maximum.
 
-    As far as the box around the cell shows, which matters only beside ignored pixels.
+    It is limited to the box around the cell, which matters only beside ignored pixels.
     """
-    found = np.zeros(cells.ids.shape, np.float32)
+    distance = np.zeros(cells.ids.shape, np.float32)
     for number, window in _windows(cells.ids, margin=1):
-        own = cells.ids[window] == number
-        inside = own | cells.ignored[window]
-        # Of a cell without an edge, SciPy's answer would be arbitrary.
-        depth = own if inside.all() else np.where(own, ndi.distance_transform_edt(inside), 0.0)
-        found[window] += depth / depth.max()
-    return found
+        cell = cells.ids[window] == number
+        inside = cell | cells.ignored[window]
+        # Without any edge, SciPy's result would be arbitrary.
+        depth = cell if inside.all() else np.where(cell, ndi.distance_transform_edt(inside), 0.0)
+        distance[window] += depth / depth.max()
+    return distance
 
 
 def _windows(ids: np.ndarray, margin: int) -> Iterator[tuple[int, tuple[slice, ...]]]:
-    """Yield every id and where it is, so many pixels around included; what is small is quickly computed."""
+    """Yield every id and its bounding box with a margin in pixels."""
     for number, box in enumerate(ndi.find_objects(ids), start=1):
         yield number, tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in box)
 

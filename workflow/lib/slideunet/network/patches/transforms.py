@@ -1,4 +1,4 @@
-"""Random changes that MONAI has not, or not so: one zoom for both axes, light and photon noise.
+"""Transforms missing from MONAI: one zoom for both axes, uneven illumination and photon noise.
 
 All are MONAI's random transforms of a dict with "image" (c, y, x) and "labels" (1, y, x), both float32.
 """
@@ -14,30 +14,30 @@ from torch.nn.functional import grid_sample, interpolate
 
 _SPACING = 48  # px between the points of an elastic deformation
 SMOOTH = 3
-"""Points to a side of a field of light."""
+"""Points per side of a smooth field."""
 
 Sample = dict[str, Any]
 
 
 class RandDeformd(RandomizableTransform):
-    """Turn, zoom and bend half of the patches, in one resampling; cut out the middle of the others.
+    """Rotate, zoom and deform half of the patches in one resampling; crop the middle of the others.
 
     Attributes
     ----------
     patch_size : int
         Side of the result.
     rotation : float
-        Degrees to either side.
+        Degrees in both directions.
     zooms : (float, float)
-        Least and largest zoom, drawn evenly in the logarithm; the same for both axes.
+        Minimum and maximum zoom, log-uniform; the same for both axes.
     elastic : float
-        Largest displacement in px of points 48 px apart; bicubic between them.
+        Maximum displacement in px of points 48 px apart; bicubic between them.
     """
 
     def __init__(
         self, patch_size: int, *, rotation: float, zooms: tuple[float, float], elastic: float
     ) -> None:
-        # Half of the patches: it is the dearest change, and pixels as they are must be seen too.
+        # Half of the patches: it is the slowest transform, and unchanged pixels must be seen too.
         super().__init__(prob=0.5 if rotation or elastic or zooms != (1.0, 1.0) else 0.0)
         self.patch_size = patch_size
         self.rotation, self.zooms, self.elastic = rotation, zooms, elastic
@@ -50,7 +50,7 @@ class RandDeformd(RandomizableTransform):
         places = self._places()
         return {
             "image": _resampled(data["image"], places, "bilinear", "reflection"),
-            # Beyond what was read is -1, ignored: mirrored, one cell would be two with one id.
+            # Pixels outside of the input are -1 (ignored): mirrored, one cell would be two with one id.
             "labels": _resampled(data["labels"] + 1, places, "nearest", "zeros") - 1,
         }
 
@@ -59,7 +59,7 @@ class RandDeformd(RandomizableTransform):
         return values[:, top : top + self.patch_size, left : left + self.patch_size]
 
     def _places(self) -> torch.Tensor:
-        """Draw where the pixels of the result come from: (y, x, 2), x first, in px from the middle."""
+        """Draw the source of each pixel of the result: (y, x, 2), x first, in px from the middle."""
         angle = np.deg2rad(self.R.uniform(-self.rotation, self.rotation))
         zoom = np.exp(self.R.uniform(*np.log(self.zooms)))
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / zoom
@@ -74,12 +74,12 @@ class RandDeformd(RandomizableTransform):
 
 
 class RandImaged(RandomizableTransform):
-    """Change the image of some samples; what stands beside it stays as it is.
+    """Change the image of some samples and nothing else.
 
     Attributes
     ----------
     strength : float
-        What it means, the class says.
+        See the subclasses.
     """
 
     def __init__(self, prob: float, strength: float = 1.0) -> None:
@@ -96,9 +96,9 @@ class RandImaged(RandomizableTransform):
 
 
 class RandIlluminationd(RandImaged):
-    """Light that is uneven: the image times one smooth field, and another one added as haze.
+    """Uneven illumination: the image times a smooth field, plus another one as haze.
 
-    The strength is the largest logarithm of the factor, and the largest haze in normalised intensity.
+    The strength is the maximum log factor, and the maximum haze in normalised intensity.
     """
 
     def _changed(self, image: torch.Tensor) -> torch.Tensor:
@@ -108,9 +108,9 @@ class RandIlluminationd(RandImaged):
 
 
 class RandDarkend(RandImaged):
-    """Cells darker than their slide's brightest pixels by far, as beside debris or cells that die.
+    """Random darkening, which simulates cells next to much brighter debris or dying cells.
 
-    The strength is the largest logarithm of the factor by which the normalised intensities are divided.
+    The strength is the maximum log of the factor by which the normalised intensities are divided.
     """
 
     def _changed(self, image: torch.Tensor) -> torch.Tensor:
@@ -118,16 +118,16 @@ class RandDarkend(RandImaged):
 
 
 class RandInvertd(RandImaged):
-    """Bright becomes dark; the normalised range is about [0, 1]."""
+    """Inverted intensities; the normalised range is about [0, 1]."""
 
     def _changed(self, image: torch.Tensor) -> torch.Tensor:
         return 1.0 - image
 
 
 class RandShotNoised(RandImaged):
-    """Photon noise: its variance grows with the intensity (the normal limit of Poisson's law).
+    """Photon noise with a variance proportional to the intensity (normal limit of the Poisson law).
 
-    The strength is the largest standard deviation where the normalised intensity is 1.
+    The strength is the maximum standard deviation at normalised intensity 1.
     """
 
     def _changed(self, image: torch.Tensor) -> torch.Tensor:
@@ -154,6 +154,6 @@ def stretched(points: np.ndarray, side: int) -> torch.Tensor:
 @functools.lru_cache
 def _bicubic(count: int, side: int) -> np.ndarray:
     """Return the weights (side, count) of evenly spaced points at the pixels from the first to the last."""
-    # Interpolation is linear in the points: two small products do what resizing every field would do anew.
+    # Interpolation is linear in the points: two small products replace resizing every field.
     single = torch.eye(count, dtype=torch.float64)[None, :, :, None]
     return interpolate(single, size=(side, 1), mode="bicubic", align_corners=True)[0, :, :, 0].numpy().T

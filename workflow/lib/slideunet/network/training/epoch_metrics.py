@@ -1,4 +1,4 @@
-"""Loss, Dice and speed of an epoch, while it goes on and at its end."""
+"""Loss, Dice and speed of an epoch, during it and at its end."""
 
 import time
 
@@ -7,34 +7,34 @@ import torch
 from slideunet.network.training.several_gpus import Ranks
 
 
-class Tally:
-    """Counts of pixels, pooled over the batches of an epoch.
+class EpochMetrics:
+    """Pixel counts, pooled over the batches of an epoch.
 
     Attributes
     ----------
     counts : tensor (5,) float64
-        The sum of the loss, true positives, false positives, false negatives, pixels.
+        Sum of the loss, true positives, false positives, false negatives, pixels.
     """
 
     def __init__(self) -> None:
         self.start = time.perf_counter()
         self.counts = torch.zeros(5, dtype=torch.float64)
 
-    def add(self, loss: torch.Tensor, found: torch.Tensor, wanted: torch.Tensor) -> None:
-        """Add a batch: its mean loss and two masks of one shape, on the CPU."""
-        tp, n_found, n_wanted = (int(mask.sum()) for mask in (found & wanted, found, wanted))
-        pixels = wanted.numel()
-        self.counts += torch.tensor([loss.item() * pixels, tp, n_found - tp, n_wanted - tp, pixels])
+    def add(self, loss: torch.Tensor, predicted: torch.Tensor, truth: torch.Tensor) -> None:
+        """Add a batch: its mean loss and two masks of the same shape, on the CPU."""
+        tp, n_pred, n_true = (int(mask.sum()) for mask in (predicted & truth, predicted, truth))
+        pixels = truth.numel()
+        self.counts += torch.tensor([loss.item() * pixels, tp, n_pred - tp, n_true - tp, pixels])
 
-    def over_all(self, ranks: Ranks, device: torch.device) -> "Tally":
-        """Return the tally of all processes, which exchange tensors of a device."""
-        everywhere = self.counts.to(device)
-        ranks.add_up([everywhere])
-        self.counts = everywhere.cpu()
+    def reduce(self, ranks: Ranks, device: torch.device) -> "EpochMetrics":
+        """Add up the counts of all processes, which exchange tensors on a device."""
+        total = self.counts.to(device)
+        ranks.add_up([total])
+        self.counts = total.cpu()
         return self
 
     def row(self) -> dict[str, float]:
-        """Return what the history of a training says of the epoch."""
+        """Return the values of the epoch for the history."""
         seconds = time.perf_counter() - self.start
         loss, tp, fp, fn, pixels = self.counts.tolist()
         return {
@@ -45,6 +45,6 @@ class Tally:
         }
 
     def shown(self) -> dict[str, str]:
-        """Return what the progress line says, of this process."""
+        """Return the values of this process for the progress line."""
         row = self.row()
         return {"Dice": f"{row['train_dice']:.3f}", "Mpx_s": f"{row['pixels_per_second'] / 1e6:.2f}"}

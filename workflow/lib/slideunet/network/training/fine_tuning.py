@@ -1,4 +1,4 @@
-"""Weights of a trained network as the beginning of another training."""
+"""Fine-tuning: the weights of a trained network as the start of another training."""
 
 from pathlib import Path
 
@@ -11,29 +11,28 @@ _SAME = ("encoder", "width", "depth", "decoder")
 
 
 def start_from(network: UNet, folder: Path) -> None:
-    """Give a network the weights of a model, in place.
+    """Load the weights of a model into a network, in place.
 
-    Another number of channels is adapted to, see `for_channels`. Heads that the model has not learned keep
-    their random weights; others are left out.
+    The first layer is adapted to another number of channels, see `for_channels`. Heads that the model does
+    not have keep their random weights; heads that the network does not have are dropped.
 
     Parameters
     ----------
     network : UNet
-        Of any number of channels and any heads.
+        With any number of channels and any heads.
     folder : Path
-        Of the model.
+        Folder of the model.
 
     Raises
     ------
     InputError
-        When there is no model or an ensemble, or its encoder, width, depth or decoder differ from the
-        network's.
+        When there is no model, it is an ensemble, or its encoder, width, depth or decoder are different.
     """
     source, _ = load_model(folder)
     if source.spec.members > 1:
         raise InputError(
-            f"training.init_from: {folder} is the mean of {source.spec.members} networks, and a training "
-            "begins with one. Name one of them, such as results/seeds/0."
+            f"training.init_from: {folder} is an ensemble of {source.spec.members} networks, and fine-tuning "
+            "starts from one. Name one of them, such as results/seeds/0."
         )
     different = [name for name in _SAME if getattr(source.spec, name) != getattr(network.spec, name)]
     if different:
@@ -42,15 +41,15 @@ def start_from(network: UNet, folder: Path) -> None:
             + ", ".join(f"{name} {getattr(source.spec, name)}" for name in different)
             + "; this training has "
             + ", ".join(f"{name} {getattr(network.spec, name)}" for name in different)
-            + ". Set these under model as they are in that model."
+            + ". Set the same values under model."
         )
     weights = source.state_dict()
     for name, values in network.encoder.state_dict().items():
         if values.ndim == 4:
             weights[f"encoder.{name}"] = for_channels(weights[f"encoder.{name}"], values.shape[1])
-    own = {name: values.clone() for name, values in network.head.state_dict().items()}
+    head = {name: values.clone() for name, values in network.head.state_dict().items()}
     for row, name in enumerate(network.spec.maps):
         if name in source.spec.maps:
-            for part, values in own.items():
+            for part, values in head.items():
                 values[row] = weights[f"head.{part}"][source.spec.maps.index(name)]
-    network.load_state_dict(weights | {f"head.{part}": values for part, values in own.items()})
+    network.load_state_dict(weights | {f"head.{part}": values for part, values in head.items()})

@@ -1,4 +1,4 @@
-"""The training loop: no callbacks, and after a kill it goes on from its last epoch to the same result."""
+"""The training loop; after a kill it resumes from its last epoch and gives the same result."""
 
 import itertools
 import logging
@@ -30,11 +30,11 @@ from slideunet.network.training.checkpoint import (
     resume,
     start,
 )
-from slideunet.network.training.epoch_metrics import Tally
+from slideunet.network.training.epoch_metrics import EpochMetrics
 from slideunet.network.training.losses import CellsLoss, build_loss
 from slideunet.network.training.schedule import Schedule, learning_rate
 from slideunet.network.training.several_gpus import ALONE, Ranks
-from slideunet.network.training.step import Room, training_step
+from slideunet.network.training.step import MicroBatch, training_step
 from slideunet.network.training.tensorboard import events
 from slideunet.network.training.validation import validate
 
@@ -43,7 +43,7 @@ Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """All choices of a training; the names are those of the configuration."""
+    """All options of a training; the names are those of the configuration."""
 
     epochs: int
     batch_size: int
@@ -72,11 +72,11 @@ class TrainingPlan:
 
 @dataclass(frozen=True)
 class _Epoch:
-    """One epoch: its number from 0, its steps, how many patches fit at once, its batches, who shares them."""
+    """One epoch: its number from 0, number of steps, micro-batch size, batches and processes."""
 
     number: int
     steps: int
-    room: Room
+    micro_batch: MicroBatch
     batches: Iterator[list[torch.Tensor]]
     ranks: Ranks
 
@@ -95,49 +95,49 @@ def fit(
     Parameters
     ----------
     network : UNet
-        With its initial weights, on the device to train on; left with the last weights.
+        With its initial weights, on the device for training; has the last weights afterwards.
     train, val : sequences of LabelledSlide
     plan : TrainingPlan
     state : Path
-        File that is rewritten after every epoch; when it exists the training goes on from it. Beside it lies
-        `packed`, the training slides as plain arrays, unless they are too large, and perhaps `tensorboard`.
+        Checkpoint file, rewritten after every epoch; an existing one is resumed. Beside it are `packed`, the
+        training slides as plain arrays unless they are too large, and perhaps `tensorboard`.
     workers : int
-        Processes that prepare patches beside this one; the result does not depend on them.
+        Additional processes that prepare patches; the result does not depend on their number.
     ranks : Ranks, optional
-        The processes of a training on several GPUs all call this; the first one validates and saves.
+        All processes of a training on several GPUs call this; the first one validates and saves.
 
     Raises
     ------
     InputError
-        When the loss is no longer finite; the state of the last whole epoch is kept.
+        When the loss is not finite; the checkpoint of the last complete epoch is kept.
     """
     channels_last(network)
     network.encoder.stages.requires_grad_(not plan.freeze_encoder)
     learner = Learner(network, averaged(network, plan.ema), _optimiser(network, plan))
     progress = resume(state, learner) or start(learner, plan.precision)
-    # "auto" was chosen by the clock, which may choose differently now; the result must not.
+    # "auto" was chosen by timing, which may be different now; the result must not be.
     plan = replace(plan, precision=progress.precision)
     dataset = training_patches(train, plan, network.spec.maps, state.with_name("packed"))
     loss = CellsLoss(build_loss(plan.loss, plan.loss_weights), network.spec.maps, plan.border_weight)
     steps = -(-len(dataset) // plan.batch_size)
-    room = Room(min(plan.micro_batch_size or plan.batch_size, plan.batch_size))
+    micro_batch = MicroBatch(min(plan.micro_batch_size or plan.batch_size, plan.batch_size))
     stream = iter(batches(dataset, plan.batch_size, range(progress.epoch, plan.epochs), workers, ranks))
     with (
         progress_line(plan.epochs * steps, unit="step", done=progress.epoch * steps) as bar,
-        events(state.with_name("tensorboard"), progress.epoch, wanted=ranks.rank == 0) as tell,
+        events(state.with_name("tensorboard"), progress.epoch, wanted=ranks.rank == 0) as write_row,
     ):
         while progress.epoch < plan.epochs and not out_of_patience(progress, plan.patience):
-            epoch = _Epoch(progress.epoch, steps, room, itertools.islice(stream, steps), ranks)
+            epoch = _Epoch(progress.epoch, steps, micro_batch, itertools.islice(stream, steps), ranks)
             row = _train_epoch(learner, loss, plan, epoch, bar)
-            begun = time.perf_counter()
+            start_of_validation = time.perf_counter()
             validation = ranks.from_first(
                 lambda: validate(learner.averaged, val, loss.foreground, plan.precision)
             )
-            row["validation_seconds"] = time.perf_counter() - begun
+            row["validation_seconds"] = time.perf_counter() - start_of_validation
             close_epoch(progress, learner, row, validation, plan.best_by)
             if ranks.rank == 0:
                 progress.save(state)
-                tell(progress.history[-1])
+                write_row(progress.history[-1])
             logging.info(account(progress, plan.epochs))
     return progress
 
@@ -145,7 +145,7 @@ def fit(
 def training_patches(
     train: Sequence[LabelledSlide], plan: TrainingPlan, maps: Sequence[str], folder: Path
 ) -> PatchDataset:
-    """Return the patches of a training, with the changes and targets of its plan.
+    """Return the patches of a training, with augmentation and targets by its plan.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def training_patches(
     maps : sequence of str
         `UNetSpec.maps`.
     folder : Path
-        Where the slides are packed, unless they are too large for that.
+        For the packed slides, unless they are too large.
     """
     return PatchDataset(
         train,
@@ -177,41 +177,41 @@ def _train_epoch(
     bar: tqdm,
 ) -> dict[str, float]:
     """Train one epoch and return its row of the history."""
-    network, optimiser, tally = learner.network, learner.optimiser, Tally()
+    network, optimiser, metrics = learner.network, learner.optimiser, EpochMetrics()
     device = next(network.parameters()).device
-    # Dropout is the only draw from torch's own generator.
+    # Only dropout draws from torch's own generator.
     torch.manual_seed((plan.seed * 1_000_003 + epoch.number) * epoch.ranks.count + epoch.ranks.rank)
     _prepare(learner, plan, epoch.number)
     for step, (image, target) in enumerate(epoch.batches):
         rate = _set_learning_rate(optimiser, plan, epoch.steps, epoch.number * epoch.steps + step)
         image = image.to(device, memory_format=torch.channels_last)
         value, output = training_step(
-            network, optimiser, loss, image, target.to(device), plan.precision, epoch.room, epoch.ranks
+            network, optimiser, loss, image, target.to(device), plan.precision, epoch.micro_batch, epoch.ranks
         )
         if not torch.isfinite(value):
             raise InputError(
                 f"The loss of epoch {epoch.number + 1}, batch {step + 1} is {value.item()}. "
                 f"The learning rate {plan.learning_rate} is probably too high. "
-                "Lower training.learning_rate; the last whole epoch is kept."
+                "Lower training.learning_rate; the last complete epoch is kept."
             )
         learner.average.update_parameters(network)
         valid = target[:, :1] >= 0
-        tally.add(value, (output[:, :1].cpu() > 0) & valid, target[:, :1] > 0)
-        shown = {"epoch": epoch.number + 1, "loss": f"{value.item():.3f}"} | tally.shown()
+        metrics.add(value, (output[:, :1].cpu() > 0) & valid, target[:, :1] > 0)
+        shown = {"epoch": epoch.number + 1, "loss": f"{value.item():.3f}"} | metrics.shown()
         bar.set_postfix(shown, refresh=False)
         bar.update()
-    return {"epoch": epoch.number + 1, "learning_rate": rate} | tally.over_all(epoch.ranks, device).row()
+    return {"epoch": epoch.number + 1, "learning_rate": rate} | metrics.reduce(epoch.ranks, device).row()
 
 
 def _prepare(learner: Learner, plan: TrainingPlan, epoch: int) -> None:
-    """Say which layers learn in an epoch, and which batch statistics change."""
+    """Set training mode, frozen layers and frozen batch-norm statistics of an epoch."""
     learner.network.train()
     if plan.freeze_encoder:
         fix_statistics(learner.network.encoder.stages)
-    begin = first_fixed(plan.epochs, plan.freeze_batch_norm)
-    if epoch == begin:
+    first_frozen = first_fixed(plan.epochs, plan.freeze_batch_norm)
+    if epoch == first_frozen:
         take_statistics(learner.network, learner.averaged)
-    if epoch >= begin:
+    if epoch >= first_frozen:
         fix_statistics(learner.network)
 
 
@@ -226,26 +226,26 @@ def _set_learning_rate(optimiser: torch.optim.Optimizer, plan: TrainingPlan, ste
 
 
 def averaged(network: UNet, decay: float) -> AveragedModel:
-    """Return the running (exponential) average of a network's weights and batch statistics.
+    """Return the exponential moving average of a network's weights and batch-norm statistics.
 
     Parameters
     ----------
     network : UNet
     decay : float
-        Of the old average at every step, [0, 1); 0 keeps the last weights. It grows from 0.1 to this value as
-        (1 + n) / (10 + n), n the number of steps, so that a short training is not held at its beginning.
+        Weight of the old average at every step, [0, 1); 0 keeps the last weights. It grows from 0.1 to this
+        value as (1 + n) / (10 + n) after n steps, so that a short training is not dominated by its start.
     """
 
     def average(old: Tensors, new: Tensors, n: torch.Tensor | int) -> None:
-        # Of the numbers of batches that were seen, the last one.
-        kept = min(decay, (1 + int(n)) / (10 + int(n))) if old[0].is_floating_point() else 0.0
-        get_ema_multi_avg_fn(kept)(old, new, n)
+        # The counters of seen batches are not averaged.
+        weight = min(decay, (1 + int(n)) / (10 + int(n))) if old[0].is_floating_point() else 0.0
+        get_ema_multi_avg_fn(weight)(old, new, n)
 
     return AveragedModel(network, multi_avg_fn=average, use_buffers=True)
 
 
 def _optimiser(network: UNet, plan: TrainingPlan) -> torch.optim.Optimizer:
-    # Fused: of the many small tensors of an encoder, one by one took ten times as long.
+    # Fused: one by one, the many small tensors of an encoder took ten times as long.
     shared: dict[str, Any] = {"lr": plan.learning_rate, "weight_decay": plan.weight_decay, "fused": True}
     if plan.optimiser == "sgd":
         return torch.optim.SGD(network.parameters(), momentum=0.9, nesterov=True, **shared)

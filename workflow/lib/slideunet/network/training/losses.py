@@ -1,4 +1,4 @@
-"""Losses of foreground logits, weighted sums of them, from MONAI and torch, and those of the heads."""
+"""Losses of the foreground logits (MONAI, torch), weighted sums of them, and losses of the heads."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from slideunet.network.patches.targets import IGNORE_TARGET
 
 
 class CrossEntropyLoss(nn.Module):
-    """Binary cross entropy of logits; pixels can be weighed."""
+    """Binary cross entropy of logits with optional pixel weights."""
 
     def forward(
         self, logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None
@@ -24,7 +24,7 @@ class CrossEntropyLoss(nn.Module):
 
 _TERMS: dict[str, Callable[[], nn.Module]] = {
     "bce": CrossEntropyLoss,
-    # Per patch: pooled over the batch, large and bright cells would drown the dim images.
+    # Per patch: pooled over the batch, large and bright cells would outweigh dim images.
     "dice": lambda: DiceLoss(sigmoid=True),
     "focal": lambda: FocalLoss(gamma=2.0),
 }
@@ -41,7 +41,7 @@ class WeightedLoss(nn.Module):
     def forward(
         self, logits: torch.Tensor, target: torch.Tensor, pixels: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Return a scalar; `pixels` (n, 1, y, x) weighs those of the cross entropy."""
+        """Return a scalar; `pixels` (n, 1, y, x) are weights of the cross entropy."""
         terms = [
             term(logits, target, pixels) if isinstance(term, CrossEntropyLoss) else term(logits, target)
             for term in self.terms
@@ -50,7 +50,7 @@ class WeightedLoss(nn.Module):
 
 
 def build_loss(name: str, weights: Sequence[float] | None = None) -> WeightedLoss:
-    """Build a loss by name: one of those below, or several joined by "_" such as "bce_dice".
+    """Build a loss by name: one of those below, or several joined by "_", such as "bce_dice".
 
     Parameters
     ----------
@@ -58,12 +58,12 @@ def build_loss(name: str, weights: Sequence[float] | None = None) -> WeightedLos
         bce: cross entropy. dice: Milletari et al. 2016 (arXiv:1606.04797), soft, the mean over patches.
         focal: Lin et al. 2017 (arXiv:1708.02002), gamma 2.
     weights : sequence of float, optional
-        One per part of the name; equal when not given.
+        One per part of the name; equal by default.
 
     Raises
     ------
     ValueError
-        On an unknown part, or when the number of weights is not the number of parts.
+        For an unknown part, or another number of weights than of parts.
     """
     parts = name.split("_")
     unknown = [part for part in parts if part not in _TERMS]
@@ -76,19 +76,19 @@ def build_loss(name: str, weights: Sequence[float] | None = None) -> WeightedLos
 
 
 CERTAINLY_NOT = -20.0
-"""A logit whose error against 0 is nothing, 2e-9."""
+"""A logit with a negligible error against 0, 2e-9."""
 
 
 class CellsLoss(nn.Module):
-    """The loss of the foreground, and those of the heads on top of it.
+    """The loss of the foreground plus the losses of the heads.
 
     Attributes
     ----------
     foreground : WeightedLoss
     maps : sequence of str
-        Of the network; see `UNetSpec.maps`.
+        Output maps of the network, see `UNetSpec.maps`.
     border : float
-        How much more an error of foreground or distance counts where two cells meet; see
+        Extra weight of errors of foreground or distance between touching cells, see
         `targets.border_weights`. With 0 the targets have no plane for it.
     """
 
@@ -118,15 +118,15 @@ class CellsLoss(nn.Module):
         terms = [self.foreground(output[:, :1], target[:, :1], pixels)]
         if n_maps > 1:
             inside, per_radius = target[:, 0], target[:, n_maps]
-            own = _Weights(inside, per_radius, pixels[:, 0] if pixels is not None else 1.0)
+            weights = _Weights(inside, per_radius, pixels[:, 0] if pixels is not None else 1.0)
             for i, name in enumerate(self.maps[1:], start=1):
-                terms.append(_HEADS[name](output[:, i], target[:, i], own))
+                terms.append(_HEADS[name](output[:, i], target[:, i], weights))
         return torch.stack(terms).sum()
 
 
 @dataclass(frozen=True)
 class _Weights:
-    """What errors of the heads are weighed by, each (n, y, x)."""
+    """Pixel weights of the heads, each (n, y, x)."""
 
     inside: torch.Tensor
     per_radius: torch.Tensor
@@ -134,14 +134,14 @@ class _Weights:
 
 
 def _distance(output: torch.Tensor, target: torch.Tensor, weights: _Weights) -> torch.Tensor:
-    """Cross entropy, three times as heavy inside cells."""
+    """Cross entropy with a weight of 3 inside cells."""
     return functional.binary_cross_entropy_with_logits(
         output, target, weight=(1.0 + 2.0 * weights.inside) * weights.border
     )
 
 
 def _centre(output: torch.Tensor, target: torch.Tensor, weights: _Weights) -> torch.Tensor:
-    """Squared error, ten times as heavy at the centres, which are few pixels."""
+    """Squared error with a weight of 10 at the centres, which are few pixels."""
     del weights
     return 5.0 * ((1.0 + 9.0 * target) * (output.sigmoid() - target) ** 2).mean()
 
@@ -152,5 +152,5 @@ def _offset(output: torch.Tensor, target: torch.Tensor, weights: _Weights) -> to
     return 0.3 * error.sum() / weights.inside.sum().clamp(min=1.0)
 
 
-# The weights are those of a first study on DSB2018, in which all heads were learned well beside each other.
+# Weights from a first study on DSB2018, in which all heads were learned well together.
 _HEADS = {"distance": _distance, "centre": _centre, "dy": _offset, "dx": _offset}

@@ -1,4 +1,4 @@
-"""The learning rate of a step, as a pure function: a resumed training needs no state of a scheduler."""
+"""The learning rate of a step, as a pure function: a resumed training needs no scheduler state."""
 
 import math
 from typing import Literal
@@ -18,7 +18,7 @@ def learning_rate(step: int, *, peak: float, total: int, warmup: int, schedule: 
     total : int
         Steps of the whole training.
     warmup : int
-        Steps of linear increase; at most a tenth of the training is used.
+        Steps of linear increase; at most a tenth of the training.
     schedule : str
         "cosine": half a cosine to zero (Loshchilov & Hutter 2017, arXiv:1608.03983); "constant".
     """

@@ -1,7 +1,7 @@
-"""Several GPUs in one training: a process for each, that takes its share of every batch.
+"""Data-parallel training on several GPUs: a process per GPU, each with its part of every batch.
 
-torch starts the processes. The first of them is the job itself, so its log, its messages and its exit code
-are those of a training on one GPU.
+torch starts the processes. The first one is the job itself, so log, messages and exit code are those of a
+training on one GPU.
 """
 
 import contextlib
@@ -18,21 +18,21 @@ from torch.multiprocessing.spawn import ProcessContext, ProcessException, start_
 
 from slideunet.errors import MachineError, SlideunetError
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 _LONGEST_VALIDATION = timedelta(days=1)
 _SECONDS_TO_FAIL = 10
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Which of how many processes this is. Alone, it has every batch to itself and nobody to tell.
+    """The rank of this process and the number of processes.
 
     Attributes
     ----------
     rank, count : int
-        Number 0 is the first process: it validates, and it alone writes.
+        Rank 0 is the first process: it validates, and it alone writes files.
     patient : ProcessGroup or None
-        For what only the first one does and the others wait for: longer than for their share of a step.
+        With a longer timeout, for work of the first process while the others wait.
     """
 
     rank: int = 0
@@ -40,12 +40,12 @@ class Ranks:
     patient: distributed.ProcessGroup | None = None
 
     def share(self, batch: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Return what this process takes of a batch: all equally much, so perhaps one patch of it twice."""
+        """Return the part of a batch for this process; all have the same size, so a patch may occur twice."""
         each = -(-len(batch) // self.count)
         return [batch[i % len(batch)] for i in range(self.rank, each * self.count, self.count)]
 
     def add_up(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Replace tensors of one dtype and device by their sums over all processes, the same bits in each."""
+        """Replace tensors of one dtype and device by their sums over all processes, equal in each."""
         if self.count == 1:
             return
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
@@ -54,49 +54,43 @@ class Ranks:
         for tensor, total in zip(tensors, sums, strict=True):
             tensor.copy_(total.view(tensor.shape))
 
-    def from_first(self, make: Callable[[], Made]) -> Made:
-        """Return what the first process makes, in all of them."""
+    def from_first(self, compute: Callable[[], Result]) -> Result:
+        """Compute a value in the first process and return it in all of them."""
         if self.count == 1:
-            return make()
-        made = [make() if self.rank == 0 else None]
-        distributed.broadcast_object_list(made, src=0, group=self.patient)
-        return made[0]  # type: ignore[return-value]
+            return compute()
+        result = [compute() if self.rank == 0 else None]
+        distributed.broadcast_object_list(result, src=0, group=self.patient)
+        return result[0]  # type: ignore[return-value]
 
 
 ALONE = Ranks()
 
 
 def check_gpus(wanted: int) -> None:
-    """Check that a training finds the GPUs that it is to take.
-
-    Raises
-    ------
-    MachineError
-        When it is to take several and torch sees fewer.
-    """
-    seen = torch.cuda.device_count()
-    if wanted > max(seen, 1):
+    """Raise MachineError when a training should use several GPUs and torch finds fewer."""
+    available = torch.cuda.device_count()
+    if wanted > max(available, 1):
         raise MachineError(
-            f"training.gpus asks for {wanted} GPUs, and torch sees {seen} here. Give the job more (on a "
-            f"cluster `gpu: {wanted}` for train_unet, see docs/cluster.md), or lower training.gpus."
+            f"training.gpus asks for {wanted} GPUs, and torch finds {available} here. Give the job more (on "
+            f"a cluster `gpu: {wanted}` for train_unet, see docs/cluster.md), or lower training.gpus."
         )
 
 
 @contextlib.contextmanager
-def several(count: int, work: Callable[..., object], *given: object) -> Iterator[Ranks]:
-    """Start the other processes of a training; the body is what the first one, this one, does.
+def several(count: int, work: Callable[..., object], *arguments: object) -> Iterator[Ranks]:
+    """Start the other processes of a training; the body is the work of the first one, this process.
 
     Parameters
     ----------
     count : int
-        Of all processes. With 1 none is started.
+        Number of processes. With 1 none is started.
     work : callable
-        What the others do, called with their `Ranks` and what is given; the body must match it.
+        Work of the others, called with their `Ranks` and the arguments; the body must match it.
 
     Raises
     ------
     MachineError
-        When another process failed first; its traceback is in the message.
+        When another process failed first; the message has its traceback.
     """
     if count == 1:
         yield ALONE
@@ -104,7 +98,7 @@ def several(count: int, work: Callable[..., object], *given: object) -> Iterator
     with tempfile.TemporaryDirectory() as folder:
         meeting = (Path(folder) / "meeting").as_uri()
         others = start_processes(
-            _be_another, (count, meeting, work, given), count - 1, join=False, start_method="spawn"
+            _be_another, (count, meeting, work, arguments), count - 1, join=False, start_method="spawn"
         )
         try:
             yield _meet(0, count, meeting)
@@ -119,13 +113,15 @@ def several(count: int, work: Callable[..., object], *given: object) -> Iterator
                 distributed.destroy_process_group()
 
 
-def _be_another(index: int, count: int, meeting: str, work: Callable[..., object], given: Sequence) -> None:
-    work(_meet(index + 1, count, meeting), *given)
+def _be_another(
+    index: int, count: int, meeting: str, work: Callable[..., object], arguments: Sequence
+) -> None:
+    work(_meet(index + 1, count, meeting), *arguments)
     distributed.destroy_process_group()
 
 
 def _meet(rank: int, count: int, meeting: str) -> Ranks:
-    """Wait for all processes, each on a GPU of its own where there are any."""
+    """Wait for all processes, each on its own GPU if there are GPUs."""
     if torch.cuda.is_available():
         torch.cuda.set_device(rank)
     backend = "nccl" if torch.cuda.is_available() else "gloo"
@@ -134,7 +130,7 @@ def _meet(rank: int, count: int, meeting: str) -> Ranks:
 
 
 def _first_failure(others: ProcessContext, error: Exception) -> Exception:
-    """Return the error that came first: a connection breaks here because another process has ended."""
+    """Return the first error: a connection breaks here when another process has ended."""
     if isinstance(error, SlideunetError):
         return error
     try:

@@ -1,4 +1,4 @@
-"""One step of the optimiser, also of a batch that the memory does not hold at once."""
+"""One optimiser step, with gradient accumulation where a batch does not fit into memory."""
 
 import logging
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ from slideunet.network.training.several_gpus import ALONE, Ranks
 
 
 @dataclass
-class Room:
-    """How many patches go through the network at once; halved for good when memory runs out."""
+class MicroBatch:
+    """Number of patches per forward pass; halved for the rest of the training when memory runs out."""
 
     patches: int
 
     def halve(self, side: int) -> None:
-        """Make room after memory ran out.
+        """Halve the size after memory ran out.
 
         Raises
         ------
         MachineError
-            When one patch alone was too much.
+            When a single patch was too much.
         """
         if self.patches == 1:
             raise MachineError(
@@ -35,8 +35,8 @@ class Room:
             )
         self.patches = -(-self.patches // 2)
         logging.warning(
-            f"Memory ran out: {self.patches} patches go through the network at once from here on. A step "
-            "still learns from the whole batch. Set training.micro_batch_size to begin so."
+            f"Memory ran out: from here on gradients are accumulated over micro-batches of {self.patches} "
+            "patches. Set training.micro_batch_size to start with this size."
         )
 
 
@@ -47,10 +47,10 @@ def training_step(
     image: torch.Tensor,
     target: torch.Tensor,
     precision: Precision,
-    room: Room | None = None,
+    micro_batch: MicroBatch | None = None,
     ranks: Ranks = ALONE,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Do one step of the optimiser.
+    """Do one optimiser step.
 
     Parameters
     ----------
@@ -58,11 +58,11 @@ def training_step(
     image : tensor (n, c, y, x) float32
     target : tensor (n, planes, y, x) float32
     precision : "fp32" or "bf16"
-    room : Room, optional
-        With less than n patches, the gradients of the parts are added up before the step. Only the batch
-        normalisation sees a difference, and a loss that is no mean over patches.
+    micro_batch : MicroBatch, optional
+        With fewer than n patches, gradients are accumulated before the step. Only batch normalisation, and a
+        loss that is not a mean over patches, depend on the size.
     ranks : Ranks, optional
-        With several processes, each has a part of the batch, and all of them do the same step.
+        With several processes, each has a part of the batch, and all do the same step.
 
     Returns
     -------
@@ -71,12 +71,12 @@ def training_step(
     Raises
     ------
     MachineError
-        When not even one patch at once fits into memory.
+        When not even one patch fits into memory.
     """
-    room = room or Room(len(image))
-    while (result := _gradients(network, loss, image, target, precision, room.patches)) is None:
-        room.halve(image.shape[-1])
-    # Every process has the mean over its own part, and the parts are equally large.
+    micro_batch = micro_batch or MicroBatch(len(image))
+    while (result := _gradients(network, loss, image, target, precision, micro_batch.patches)) is None:
+        micro_batch.halve(image.shape[-1])
+    # Each process has the mean over its own part, and the parts have the same size.
     changed = [p.grad.div_(ranks.count) for p in network.parameters() if p.grad is not None]
     ranks.add_up([*changed, result[0].div_(ranks.count)])
     torch.nn.utils.clip_grad_norm_(network.parameters(), max_norm=5.0)
@@ -85,10 +85,10 @@ def training_step(
 
 
 def quicker_precision(spec: UNetSpec, patch_size: int, batch_size: int) -> Precision:
-    """Choose the precision by timing steps of a network like this one, of up to two patches.
+    """Choose the precision by timing steps of such a network on up to two patches.
 
-    The patches are whole: on half of one bf16 gained 1.10 times where it gains 1.36 on the whole, with a
-    pretrained encoder.
+    Patches have their full size: with a pretrained encoder, bf16 was 1.10 times as fast on half patches, but
+    1.36 times on whole ones.
     """
     device, patches = best_device(), min(batch_size, 2)
     trial = channels_last(UNet(spec).to(device))
@@ -99,8 +99,8 @@ def quicker_precision(spec: UNetSpec, patch_size: int, batch_size: int) -> Preci
     chosen, seconds = choose_precision(
         lambda precision: training_step(trial, optimiser, loss, image, target, precision)
     )
-    told = ", ".join(f"{time:.3f} s in {precision}" for precision, time in seconds.items())
-    logging.info(f"Precision {chosen}: a step of {patches} patches takes {told}")
+    timings = ", ".join(f"{time:.3f} s in {precision}" for precision, time in seconds.items())
+    logging.info(f"Precision {chosen}: a step of {patches} patches takes {timings}")
     return chosen
 
 
@@ -112,15 +112,15 @@ def _gradients(
     precision: Precision,
     patches: int,
 ) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Compute the gradients of a batch, so many patches at once; None when memory ran out."""
+    """Accumulate the gradients of a batch over micro-batches; None when memory ran out."""
     network.zero_grad(set_to_none=True)
     values, outputs = [], []
     try:
-        for part, wanted in zip(image.split(patches), target.split(patches), strict=True):
+        for part, truth in zip(image.split(patches), target.split(patches), strict=True):
             with reduced_precision(image.device, precision):
                 output = network(part)
             output = output.float()
-            value = loss(output, wanted) * (len(part) / len(image))
+            value = loss(output, truth) * (len(part) / len(image))
             value.backward()
             values.append(value.detach())
             outputs.append(output.detach())
@@ -132,5 +132,5 @@ def _gradients(
 
 
 def _out_of_memory(error: Exception) -> bool:
-    # The allocator of CPUs has no class of its own for it.
+    # The allocator of CPUs raises a plain RuntimeError.
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)

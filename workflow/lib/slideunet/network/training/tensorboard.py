@@ -1,33 +1,30 @@
-"""The history of a training for TensorBoard, which draws it while it grows, several trainings in one picture.
-
-It is written where the package `tensorboard` is installed, which nothing else needs.
-"""
+"""The history of a training for TensorBoard, if the optional package `tensorboard` is installed."""
 
 import contextlib
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-Tell = Callable[[Mapping[str, float]], None]
+WriteRow = Callable[[Mapping[str, float]], None]
 
 
 @contextlib.contextmanager
-def events(folder: Path, epoch: int, *, wanted: bool = True) -> Iterator[Tell]:
-    """Open the events of a training.
+def events(folder: Path, epoch: int, *, wanted: bool = True) -> Iterator[WriteRow]:
+    """Open the event files of a training.
 
     Parameters
     ----------
     folder : Path
-        Whose parents TensorBoard is started with: `tensorboard --logdir results/model/state`.
+        Show a folder above it with `tensorboard --logdir results/model/state`.
     epoch : int
-        After which the training goes on; what an earlier run told of later ones is void.
+        Last finished epoch; events of later epochs from an interrupted run are removed.
     wanted : bool
-        Whether this process is the one that writes.
+        Whether this process writes.
 
     Yields
     ------
     callable
-        To be given each row of the history. It does nothing without the package.
+        Writes a row of the history; does nothing without the package.
     """
     if not wanted or importlib.util.find_spec("tensorboard") is None:
         yield lambda row: None
@@ -36,9 +33,9 @@ def events(folder: Path, epoch: int, *, wanted: bool = True) -> Iterator[Tell]:
 
     with SummaryWriter(str(folder), purge_step=epoch + 1) as writer:
 
-        def tell(row: Mapping[str, float]) -> None:
+        def write(row: Mapping[str, float]) -> None:
             for name in row.keys() - {"epoch"}:
                 writer.add_scalar(name, row[name], int(row["epoch"]))
             writer.flush()
 
-        yield tell
+        yield write

@@ -1,4 +1,4 @@
-"""From a split and the configuration to a model folder: build, train, tune the threshold, describe."""
+"""The training job: build a network, train it, tune threshold and separation, write the model folder."""
 
 import logging
 import platform
@@ -57,28 +57,29 @@ def train_model(
     images : Path
         Folder with the manifests of the slides.
     model, data, training : mappings
-        These sections of the configuration.
+        Sections of the configuration.
     folder : Path
-        Where the results go; an unfinished training is kept there as `progress.pt` and gone on with.
+        For the results; an interrupted training is kept there as `progress.pt` and resumed.
     threads : int
-        Of torch. The last bits of the weights depend on it, so it is recorded.
+        Threads of torch. The last bits of the weights depend on them, so the model has their number.
     initial : Path, optional
-        Folder of a model to begin with.
+        Folder of a model to fine-tune.
     strata : mapping, optional
         Slide ids to their strata, for `training.balance`.
     """
     check_gpus(training["gpus"])
     manifests = {
-        side: [read_manifest(images / f"{slide}.json") for slide in ids] for side, ids in slides.items()
+        split: [read_manifest(images / f"{slide}.json") for slide in ids] for split, ids in slides.items()
     }
     spec = build_spec(model, channels=len(manifests["train"][0]["channels"]))
     torch.set_num_threads(threads)
     plan = _plan(training, spec)
-    sides = {side: labelled_slides(found, images, data, strata) for side, found in manifests.items()}
-    logging.info(_introduction(spec, plan, sides, threads))
-    known_diameters, _ = (diameters(sides[side]) for side in ("train", "val"))
-    write_atomically(folder / "patches.png", _contact_sheet(sides["train"], plan, spec, folder / "packed"))
-    task = (spec, plan, sides, model["encoder_weights"], initial, folder, threads // plan.gpus)
+    labelled = {split: labelled_slides(facts, images, data, strata) for split, facts in manifests.items()}
+    logging.info(_introduction(spec, plan, labelled, threads))
+    diameter = diameters(labelled["train"])
+    diameters(labelled["val"])  # Raises InputError when there are no cells.
+    write_atomically(folder / "patches.png", _contact_sheet(labelled["train"], plan, spec, folder / "packed"))
+    task = (spec, plan, labelled, model["encoder_weights"], initial, folder, threads // plan.gpus)
     with several(plan.gpus, _fit, *task) as ranks:
         network, progress = _fit(ranks, *task)
     history = pd.DataFrame(progress.history)
@@ -87,11 +88,11 @@ def train_model(
     facts = _facts(spec, data, manifests["train"]) | {
         "threshold": progress.best_threshold,
         "precision": progress.precision,
-        "diameter": known_diameters,
+        "diameter": diameter,
     }
     network.load_state_dict(progress.best)
     engine = TorchEngine(network, progress.precision, best_device())
-    facts["decodings"] = compare_methods(engine, sides["val"], progress.best_threshold)
+    facts["decodings"] = compare_methods(engine, labelled["val"], progress.best_threshold)
     facts["training"] = _description(manifests, plan, progress, threads)
     if initial is not None:
         facts["training"] |= _inherited(initial, facts["training"]["contents"])
@@ -104,13 +105,13 @@ def _fit(
     ranks: Ranks,
     spec: UNetSpec,
     plan: TrainingPlan,
-    sides: Mapping[str, Sequence[LabelledSlide]],
+    slides: Mapping[str, Sequence[LabelledSlide]],
     encoder_weights: str,
     initial: Path | None,
     folder: Path,
     threads: int,
 ) -> tuple[UNet, Progress]:
-    """Build a network and train it: what each process of a training does."""
+    """Build a network and train it, in each process of a training."""
     torch.set_num_threads(max(threads, 1))
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.manual_seed(plan.seed)
@@ -118,35 +119,35 @@ def _fit(
     _initialise(network, encoder_weights, initial)
     network.to(best_device())
     state = folder / "progress.pt"
-    return network, fit(network, sides["train"], sides["val"], plan, state, _workers(threads), ranks)
+    return network, fit(network, slides["train"], slides["val"], plan, state, _workers(threads), ranks)
 
 
 def _initialise(network: UNet, encoder_weights: str, initial: Path | None) -> None:
-    """Give a network the weights to begin with, as far as they are not random."""
+    """Load the initial weights of a network, if they are not random."""
     name = network.spec.encoder
     if initial is not None:
         start_from(network, initial)
-        logging.info(f"The training begins with the weights of {initial}")
+        logging.info(f"Fine-tuning: the training starts with the weights of {initial}")
     elif name is not None and encoder_weights != "random":
         load_encoder_weights(network.encoder, name, encoder_weights)
-        logging.info(f"The encoder {name} begins with the weights of {encoder_weights}")
+        logging.info(f"Transfer learning: the encoder {name} starts with the weights of {encoder_weights}")
 
 
 def _contact_sheet(train: Sequence[LabelledSlide], plan: TrainingPlan, spec: UNetSpec, packed: Path) -> bytes:
-    """Draw patches of the first epoch as the network will see them, evenly from all slides."""
+    """Draw augmented patches of the first epoch, evenly from all slides."""
     patches = training_patches(train, plan, spec.maps, packed)
     shown = (patches[0, i] for i in range(0, len(patches), -(-len(patches) // 24)))
     return contact_sheet_png([(image.numpy(), target.numpy()) for image, target in shown])
 
 
 def _inherited(initial: Path, contents: Sequence[str]) -> dict[str, Any]:
-    """Return what a fine-tuned model owes to the one it began with, above all what that had seen."""
+    """Return the source of a fine-tuned model and the training slides of both."""
     seen = sorted({*contents, *learned_contents(initial)})
     return {"contents": seen, "init_from": read_model_facts(initial)["sha256"]}
 
 
 def _facts(spec: UNetSpec, data: Section, train: Sequence[Section]) -> dict[str, Any]:
-    """Return what it takes to use the weights, besides threshold and precision."""
+    """Return the description that prediction needs, besides threshold and precision."""
     return {
         "architecture": spec.as_dict(),
         "normalisation": data["normalisation"],
@@ -163,60 +164,62 @@ def _facts(spec: UNetSpec, data: Section, train: Sequence[Section]) -> dict[str,
 
 
 def build_spec(model: Section, channels: int) -> UNetSpec:
-    """Return the architecture that the `model` section of the configuration asks for.
+    """Return the architecture for the `model` section of the configuration.
 
     Values that are None are taken from the preset.
     """
-    own = {name: model[name] for name in ("width", "depth", "decoder", "dropout") if model[name] is not None}
-    chosen = PRESETS[model["preset"]] | own
-    return UNetSpec(channels=channels, heads=model["heads"], encoder=model["encoder"], **chosen)
+    given = {
+        name: model[name] for name in ("width", "depth", "decoder", "dropout") if model[name] is not None
+    }
+    values = PRESETS[model["preset"]] | given
+    return UNetSpec(channels=channels, heads=model["heads"], encoder=model["encoder"], **values)
 
 
 def _plan(training: Section, spec: UNetSpec) -> TrainingPlan:
     precision = training["precision"]
     if precision == "auto":
         precision = quicker_precision(spec, training["patch_size"], training["batch_size"])
-    own = {name: value for name, value in training.items() if name in TrainingPlan.__dataclass_fields__}
-    return TrainingPlan(**(own | {"seed": training["seeds"][0], "precision": precision}))
+    options = {name: value for name, value in training.items() if name in TrainingPlan.__dataclass_fields__}
+    return TrainingPlan(**(options | {"seed": training["seeds"][0], "precision": precision}))
 
 
 def labelled_slides(
     manifests: Sequence[Section], images: Path, data: Section, strata: Mapping[str, str] | None = None
 ) -> list[LabelledSlide]:
-    """Return slides as training and validation need them, given their manifests and the folder of these."""
+    """Return the slides of training or validation, by the contents of their manifests."""
     return [
         LabelledSlide(
-            images / f"{found['slide']}.json",
-            tuple(found["shape"][1:]),
-            normalisation(found["statistics"], data["normalisation"], data["background"]),
-            (strata or {}).get(found["slide"], ""),
+            images / f"{facts['slide']}.json",
+            tuple(facts["shape"][1:]),
+            normalisation(facts["statistics"], data["normalisation"], data["background"]),
+            (strata or {}).get(facts["slide"], ""),
         )
-        for found in manifests
+        for facts in manifests
     ]
 
 
 def _workers(threads: int) -> int:
-    """One process prepares patches for every four threads of training; with two it would only compete."""
+    """Return one process for patches per four threads of training; with fewer threads it would compete."""
     return min(8, threads // 4)
 
 
 def _common_mpp(manifests: Sequence[Section]) -> float | None:
-    known = sorted(found["mpp"] for found in manifests if found["mpp"] is not None)
-    return known[len(known) // 2] if known else None
+    sizes = sorted(facts["mpp"] for facts in manifests if facts["mpp"] is not None)
+    return sizes[len(sizes) // 2] if sizes else None
 
 
 def _introduction(
-    spec: UNetSpec, plan: TrainingPlan, sides: Mapping[str, Sequence[Any]], threads: int
+    spec: UNetSpec, plan: TrainingPlan, slides: Mapping[str, Sequence[Any]], threads: int
 ) -> str:
-    if not sides["val"]:
+    if not slides["val"]:
         raise InputError(
-            "There is no validation slide, so no epoch could be chosen. Raise split.val or add slides."
+            "There is no validation slide, so no epoch can be selected. Raise split.val or add slides."
         )
     parameters = sum(parameter.numel() for parameter in UNet(spec).parameters())
     return (
         f"U-Net of {parameters / 1e6:.2f} million parameters (width {spec.width}, depth {spec.depth}, "
-        f"encoder {spec.encoder or 'its own'}, halo {halo(spec)} px); {len(sides['train'])} training and "
-        f"{len(sides['val'])} validation slides, {plan.epochs} epochs, {threads} threads"
+        f"encoder {spec.encoder or 'its own'}, halo {halo(spec)} px); {len(slides['train'])} training and "
+        f"{len(slides['val'])} validation slides, {plan.epochs} epochs, {threads} threads"
     )
 
 
@@ -227,8 +230,8 @@ def _description(
     threads: int,
 ) -> dict[str, Any]:
     return {
-        "slides": {side: [found["slide"] for found in ones] for side, ones in manifests.items()},
-        "contents": sorted(found["content"] for ones in manifests.values() for found in ones),
+        "slides": {split: [facts["slide"] for facts in group] for split, group in manifests.items()},
+        "contents": sorted(facts["content"] for group in manifests.values() for facts in group),
         "seed": plan.seed,
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
