@@ -16,7 +16,7 @@ from slideunet.readers.tiff.open_tiff import open_tiff
 from slideunet.sources.pixel_values import to_source
 from slideunet.sources.source import MAX_PIXELS, Source, Stored
 
-__all__ = ["Source", "check_pixels", "choose_channels", "open_image", "open_stored"]
+__all__ = ["Source", "choose_channels", "open_image", "open_stored"]
 
 RASTER = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -38,7 +38,7 @@ def open_image(path: Path, max_pixels: int = MAX_PIXELS) -> Source:
     """Open a PNG, JPEG, TIFF, OME-TIFF, slide or OME-Zarr image at full resolution, by its headers.
 
     The kind is told from the content, not from the name. Pixels are decoded when they are computed;
-    `InputError` is raised then as well (`check_pixels` does it at once). dtypes: uint8, uint16 and float32
+    `InputError` is raised then as well. dtypes: uint8, uint16 and float32
     are kept; float16, float64, int8 and int16 become float32; 32- and 64-bit integers become float32 while
     they are at most 2**24 in size, so that nothing is rounded, and are refused beyond; bool and complex are
     refused.
@@ -137,24 +137,6 @@ def choose_channels(source: Source, channels: str | Sequence[int] | None) -> Sou
             f"Choose one or more numbers from 0 to {count - 1}."
         )
     return replace(source, pixels=source.pixels[chosen], channels=tuple(source.channels[i] for i in chosen))
-
-
-def check_pixels(source: Source) -> None:
-    """Decode every pixel once, chunk by chunk, and keep none.
-
-    Raises
-    ------
-    InputError
-        A place cannot be decoded, is NaN or infinite, is transparent, or cannot be converted without loss.
-    """
-    nothing = source.pixels.map_blocks(
-        _discard, dtype=bool, chunks=tuple((1,) * n for n in source.pixels.numblocks)
-    )
-    nothing.compute()
-
-
-def _discard(block: np.ndarray) -> np.ndarray:
-    return np.zeros((1,) * block.ndim, bool)
 
 
 def _mean(pixels: da.Array) -> da.Array:

@@ -47,7 +47,7 @@ def normalisation(
     Parameters
     ----------
     statistics : one mapping per channel
-        With min, max, mean, std, low, median, high, as `statistics.survey` returns them.
+        With min, max, mean, std, low, median, high, as `statistics.pooled` returns them.
     mode : str
         "percentile": 1st to 99.8th percentile to [0, 1] (values outside are kept);
         "unit": minimum to maximum to [0, 1]; "symmetric": to [-1, 1]; "zscore": mean 0, standard deviation 1.

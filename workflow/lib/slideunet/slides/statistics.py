@@ -8,31 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from slideunet.geometry.blocks import BlockGrid, digest
-from slideunet.geometry.pixels import Pixels
-
 LOW, HIGH = 1.0, 99.8
 _SAMPLES_PER_BLOCK = 512
 
 Survey = dict[str, Any]  # Plain values: a survey of a block is kept in a journal.
-
-
-def survey(pixels: Pixels) -> tuple[list[dict[str, float]], str]:
-    """Read a slide once and return the statistics of its channels and the digest of its pixels.
-
-    Parameters
-    ----------
-    pixels : array-like (c, y, x)
-        Read block by block, so memory does not grow with the slide.
-
-    Returns
-    -------
-    As `pooled` and `content`.
-    """
-    read = (np.ascontiguousarray(pixels[..., *region]) for region in BlockGrid(pixels.shape))
-    found = [(survey_block(block), digest(block)) for block in read]
-    digests = [of_block for _, of_block in found]
-    return pooled([of_block for of_block, _ in found]), content(pixels.dtype, pixels.shape, digests)
 
 
 def content(dtype: np.dtype, shape: Sequence[int], digests: Iterable[str]) -> str:

@@ -51,7 +51,7 @@ def needs_tissue_mask(
     shape : (..., y, x)
         Of the slide in working pixels.
     statistics : one mapping per channel
-        As `statistics.survey` returns them.
+        As `statistics.pooled` returns them.
     background : str
         "dark", "bright" or "auto", as `normalisation.normalisation` takes it.
 
