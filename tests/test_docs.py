@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from making import measure_labels
 
 from slideunet import __version__
-from slideunet.cells.measurement.measure import measure
 from slideunet.report.tables import metrics_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -226,7 +226,7 @@ def test_every_configuration_key_that_is_named_exists(page):
 def test_every_column_of_the_tables_is_explained():
     outputs = (ROOT / "docs" / "outputs.md").read_text()
     labels = np.eye(5, dtype=np.uint32)
-    cells = measure(labels, np.zeros((1, 5, 5)), labels.astype(np.uint8), ["CHANNEL"], 0.5)
+    cells = measure_labels(labels, np.zeros((1, 5, 5)), labels.astype(np.uint8), ["CHANNEL"], 0.5)
     for column in [*metrics_table([]).columns, *cells.columns]:
         assert f"`{column}`" in outputs
 

@@ -12,11 +12,12 @@ import tifffile
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from making import check_pixels
 from PIL import ExifTags, Image, ImageOps
 
 from slideunet.errors import InputError
 from slideunet.readers import png_jpeg
-from slideunet.readers.open_source import check_pixels, choose_channels, open_image
+from slideunet.readers.open_source import choose_channels, open_image
 from slideunet.sources import piece_cache
 from slideunet.sources.source import Source
 

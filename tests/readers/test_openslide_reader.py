@@ -14,12 +14,13 @@ import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from making import check_pixels
 from PIL import Image
 
 from slideunet.errors import InputError
 from slideunet.readers import openslide_reader
 from slideunet.readers.companion_files import files_of
-from slideunet.readers.open_source import check_pixels, open_image, open_stored
+from slideunet.readers.open_source import open_image, open_stored
 
 APERIO = "Aperio Image Library v11.2.1 \r\n{w}x{h} ({t}x{t}) JPEG/RGB Q=30|AppMag = 20|MPP = {mpp}"
 SECRET = (255, 0, 255)

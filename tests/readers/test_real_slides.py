@@ -10,11 +10,12 @@ import numpy as np
 import openslide
 import pytest
 import tifffile
+from making import check_pixels
 from PIL import ExifTags, Image, ImageOps
 
 from slideunet.errors import InputError
 from slideunet.readers import open_source
-from slideunet.readers.open_source import check_pixels, open_image, open_stored
+from slideunet.readers.open_source import open_image, open_stored
 
 ROOT = Path(__file__).resolve().parents[2]
 WSI = ROOT.parent / "shared" / "data" / "wsi"

@@ -50,9 +50,8 @@ def main(
     }
 
     def do(slide: str, truth: Path) -> bool:
-        return score_once(
-            slide, truth, predictions_folder / f"{slide}.json", metrics_folder / f"{slide}.json", polarity
-        )
+        name = truth.name
+        return score_once(slide, truth, predictions_folder / name, metrics_folder / name, polarity)
 
     each_slide(labelled, do)
     finish_batch(manifest, metrics_folder, labelled)

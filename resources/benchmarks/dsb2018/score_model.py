@@ -31,7 +31,7 @@ from slideunet.scoring.instance_metrics import InstanceCounts, count_instances  
 from slideunet.scoring.matching import match_arrays  # noqa: E402
 from slideunet.scoring.overlaps import count_overlaps  # noqa: E402
 from slideunet.slides.normalisation import normalisation  # noqa: E402
-from slideunet.slides.statistics import survey  # noqa: E402
+from slideunet.slides.statistics import pooled, survey_block  # noqa: E402
 from slideunet.stores.verified import open_image_store, open_label_store  # noqa: E402
 
 ZOOMS = (0.4, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0)
@@ -47,7 +47,7 @@ def finder(model: Path) -> tuple[Find, int]:
     decoding = decoding_for(facts)
 
     def find(image: np.ndarray) -> np.ndarray:
-        constants = normalisation(survey(image)[0], facts["normalisation"], facts["background"])
+        constants = normalisation(pooled([survey_block(image)]), facts["normalisation"], facts["background"])
         core = ((0, image.shape[1]), (0, image.shape[2]))
         maps = dict(zip(engine.spec.maps, predict_core(engine, image, constants, core), strict=True))
         return separate(maps, decoding)

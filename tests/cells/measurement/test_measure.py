@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from making import measure_labels
 from scipy import ndimage as ndi
 from skimage.color import rgb2hed
 from skimage.draw import ellipse
@@ -11,7 +12,7 @@ from skimage.measure import regionprops, regionprops_table
 
 from slideunet.cells.measurement.hulls import hull_areas
 from slideunet.cells.measurement.intensities import PERCENTILES
-from slideunet.cells.measurement.measure import distinct_names, measure
+from slideunet.cells.measurement.measure import distinct_names
 from slideunet.cells.measurement.regions import find_regions, stable_order
 from slideunet.cells.measurement.shapes import perimeters
 
@@ -35,7 +36,7 @@ def measured():
     generator = np.random.default_rng(1)
     image = generator.integers(0, 65536, (2, *labels.shape)).astype(np.uint16)
     probability = generator.integers(0, 256, labels.shape).astype(np.uint8)
-    table = measure(labels, image, probability, CHANNELS, MPP, SCALE)
+    table = measure_labels(labels, image, probability, CHANNELS, MPP, SCALE)
     return table, regionprops(labels.astype(int), np.moveaxis(image, 0, -1)), labels, image, probability
 
 
@@ -122,11 +123,11 @@ def test_a_cell_measures_the_same_bit_for_bit_wherever_it_is_cut_out(labels, dow
     probability = np.arange(labels.size).reshape(labels.shape).astype(np.uint8)
     frame = ((down, 1), (right, 2))
     named = np.where(labels, labels + first, 0).astype(np.uint32)
-    around = measure(
+    around = measure_labels(
         np.pad(named, frame), np.pad(image, ((0, 0), *frame)), np.pad(probability, frame), ["a"], MPP,
         slide_shape=(99, 99), origin=(20, 20),
     )  # fmt: skip
-    alone = measure(
+    alone = measure_labels(
         named, image, probability, ["a"], MPP, slide_shape=(99, 99), origin=(20 + down, 20 + right)
     )
     pd.testing.assert_frame_equal(around, alone, check_exact=True)
@@ -142,7 +143,7 @@ def test_extremes_and_percentiles_are_those_of_numpy(measured, dtype):
     values = image[:1].astype(dtype)
     if np.dtype(dtype).kind in "if":
         values = values - dtype(20000)
-    table = measure(labels, values, probability, ["a"], None)
+    table = measure_labels(labels, values, probability, ["a"], None)
     cells = [values[0][labels == cell].astype(np.float64) for cell in table["cell"]]
     expected = np.array([np.percentile(cell, [0, *PERCENTILES, 100]) for cell in cells])
     names = ["min_a", *(f"p{percent:02}_a" for percent in PERCENTILES), "max_a"]
@@ -158,7 +159,7 @@ def test_the_radix_order_is_the_stable_order(numbers):
 def test_stains_are_those_of_rgb2hed_as_decadic_densities(measured, dtype):
     _, _, labels, _, probability = measured
     image = np.random.default_rng(4).integers(0, np.iinfo(dtype).max, (3, *labels.shape)).astype(dtype)
-    table = measure(labels, image, probability, ["red", "green", "blue"], None)
+    table = measure_labels(labels, image, probability, ["red", "green", "blue"], None)
     # rgb2hed gives densities in units of -log10(1e-6).
     oracle = 6 * rgb2hed(np.moveaxis(image, 0, -1))
     for stain, name in enumerate(("od_haematoxylin", "od_eosin")):
@@ -172,7 +173,7 @@ def test_only_images_in_colour_have_stains(measured):
     floats = np.zeros((3, *labels.shape), np.float32)
     for pixels, channels in ((image, CHANNELS), (floats, ("red", "green", "blue"))):
         assert not any(
-            name.startswith("od_") for name in measure(labels, pixels, probability, channels, None)
+            name.startswith("od_") for name in measure_labels(labels, pixels, probability, channels, None)
         )
 
 
@@ -180,7 +181,7 @@ def test_the_deviation_of_a_bright_flat_cell_does_not_cancel():
     labels = np.ones((50, 50), np.uint32)
     image = np.full((1, 50, 50), 1e7, np.float32)
     image[0, ::2] += 1
-    table = measure(labels, image, np.zeros((50, 50), np.uint8), ["a"], None)
+    table = measure_labels(labels, image, np.zeros((50, 50), np.uint8), ["a"], None)
     assert table["std_a"][0] == pytest.approx(0.5, abs=1e-9)
 
 
@@ -192,7 +193,7 @@ def test_cells_at_the_border_are_marked(measured):
 
 
 def test_an_unknown_pixel_size_leaves_micrometres_empty(measured):
-    table = measure(*measured[2:], CHANNELS, None)
+    table = measure_labels(*measured[2:], CHANNELS, None)
     assert table[["y_um", "x_um", "area_um2"]].isna().all().all()
     assert table.drop(columns=["y_um", "x_um", "area_um2"]).notna().all().all()
 
@@ -200,10 +201,10 @@ def test_an_unknown_pixel_size_leaves_micrometres_empty(measured):
 @pytest.mark.parametrize("mpp", [None, 0.25])
 def test_no_cells_give_an_empty_table_with_the_same_columns(measured, mpp):
     _, _, labels, image, probability = measured
-    empty = measure(np.zeros_like(labels), image, probability, CHANNELS, mpp, SCALE)
+    empty = measure_labels(np.zeros_like(labels), image, probability, CHANNELS, mpp, SCALE)
     assert len(empty) == 0
     pd.testing.assert_series_equal(
-        empty.dtypes, measure(labels, image, probability, CHANNELS, mpp, SCALE).dtypes
+        empty.dtypes, measure_labels(labels, image, probability, CHANNELS, mpp, SCALE).dtypes
     )
 
 
@@ -214,6 +215,6 @@ def test_equal_channel_names_get_columns_of_their_own():
 def test_arrays_of_different_grids_are_refused():
     labels, image, probability = np.zeros((4, 5), int), np.zeros((1, 4, 5)), np.zeros((4, 5), np.uint8)
     with pytest.raises(ValueError, match="one grid"):
-        measure(labels.T, image, probability, ["a"], None)
+        measure_labels(labels.T, image, probability, ["a"], None)
     with pytest.raises(ValueError, match="2 channel names"):
-        measure(labels, image, probability, ["a", "b"], None)
+        measure_labels(labels, image, probability, ["a", "b"], None)

@@ -10,9 +10,10 @@ import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from making import check_pixels
 
 from slideunet.errors import InputError
-from slideunet.readers.open_source import check_pixels, open_image, open_stored
+from slideunet.readers.open_source import open_image, open_stored
 from slideunet.readers.tiff import decoding
 from slideunet.sources import piece_cache, source
 from slideunet.sources.lazy_pixels import turn_upright

@@ -16,7 +16,7 @@ from slideunet.readers.tiff.open_tiff import open_tiff
 from slideunet.sources.pixel_values import to_source
 from slideunet.sources.source import MAX_PIXELS, RGB_NAMES, Source, Stored
 
-__all__ = ["Source", "check_pixels", "choose_channels", "open_image", "open_stored"]
+__all__ = ["Source", "choose_channels", "open_image", "open_stored"]
 
 RASTER = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -38,7 +38,7 @@ def open_image(path: Path, max_pixels: int = MAX_PIXELS) -> Source:
     """Open a PNG, JPEG, TIFF, OME-TIFF, slide or OME-Zarr image at full resolution, reading headers only.
 
     The content decides about the format, not the file name. Pixels are decoded when computed, which may raise
-    `InputError` as well (see `check_pixels`). dtypes: uint8, uint16 and float32 stay; float16, float64, int8
+    `InputError` as well. dtypes: uint8, uint16 and float32 stay; float16, float64, int8
     and int16 become float32, as do 32- and 64-bit integers up to 2**24, which float32 holds exactly; larger
     ones, bool and complex are refused.
 
@@ -130,22 +130,6 @@ def choose_channels(source: Source, channels: str | Sequence[int] | None) -> Sou
             f"Choose one or more numbers from 0 to {count - 1}."
         )
     return replace(source, pixels=source.pixels[chosen], channels=tuple(source.channels[i] for i in chosen))
-
-
-def check_pixels(source: Source) -> None:
-    """Decode every pixel once, chunk by chunk, and discard it.
-
-    Raises
-    ------
-    InputError
-        A chunk cannot be decoded, or has values that are NaN, infinite, transparent or not exact in float32.
-    """
-    chunks = tuple((1,) * count for count in source.pixels.numblocks)
-    source.pixels.map_blocks(_discard, dtype=bool, chunks=chunks).compute()
-
-
-def _discard(block: np.ndarray) -> np.ndarray:
-    return np.zeros((1,) * block.ndim, bool)
 
 
 def _mean(pixels: da.Array) -> da.Array:

@@ -46,7 +46,7 @@ def normalisation(
     Parameters
     ----------
     statistics : one mapping per channel
-        min, max, mean, std, low, median, high, as returned by `statistics.survey`.
+        min, max, mean, std, low, median, high, as returned by `statistics.pooled`.
     mode : str
         "percentile": 1st to 99.8th percentile to [0, 1], without clipping;
         "unit": minimum to maximum to [0, 1]; "symmetric": to [-1, 1]; "zscore": mean 0, standard deviation 1.

@@ -8,24 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from slideunet.geometry.blocks import BlockGrid, digest
-from slideunet.geometry.pixels import Pixels
-
 LOW, HIGH = 1.0, 99.8
 _SAMPLES_PER_BLOCK = 512
 
 Survey = dict[str, Any]  # JSON values, because the journal stores the survey of each block
-
-
-def survey(pixels: Pixels) -> tuple[list[dict[str, float]], str]:
-    """Read a slide (c, y, x) once, block by block; return channel statistics and pixel digest.
-
-    See `pooled` and `content`.
-    """
-    read = (np.ascontiguousarray(pixels[..., *region]) for region in BlockGrid(pixels.shape))
-    found = [(survey_block(block), digest(block)) for block in read]
-    digests = [of_block for _, of_block in found]
-    return pooled([of_block for of_block, _ in found]), content(pixels.dtype, pixels.shape, digests)
 
 
 def content(dtype: np.dtype, shape: Sequence[int], digests: Iterable[str]) -> str:

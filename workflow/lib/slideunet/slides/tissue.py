@@ -51,7 +51,7 @@ def needs_tissue_mask(
     shape : (..., y, x)
         Shape of the slide in working pixels.
     statistics : one mapping per channel
-        As returned by `statistics.survey`.
+        As returned by `statistics.pooled`.
     background : str
         "dark", "bright" or "auto", as in `normalisation.normalisation`.
 

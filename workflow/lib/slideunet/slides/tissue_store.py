@@ -65,7 +65,11 @@ def make_mask(
         thumbnail = verified.open_image_store(image, level)[:]
         found = tissue.tissue_mask(thumbnail, slide["mpp"] and slide["mpp"] * 2**level)
         mask = StoredMask(found, level)
-        _write(store, mask, slide["mpp"], version)
+        new, path = unfinished(store), store / "labels" / "tissue"
+        options = {"mpp": slide["mpp"], "version": version, "first_level": level, "levels": 1}
+        omezarr.write_labels(new, found.astype(np.uint32), name=path.name, **options)
+        path.parent.mkdir(exist_ok=True)
+        move_unless_there(new, path)
     # A killed run may have written the mask without listing it.
     omezarr.list_labels(store / "labels")
     return mask
@@ -78,13 +82,3 @@ def read_mask(store: Path, slide: Mapping[str, Any]) -> StoredMask | None:
         return None
     level = tissue.mask_level(slide["shape"], slide["mpp"])
     return StoredMask(np.asarray(omezarr.open_level(path, 0)[:]) > 0, level)
-
-
-def _write(store: Path, mask: StoredMask, mpp: float | None, version: Version) -> None:
-    new = unfinished(store)
-    pixels = mask.pixels.astype(np.uint32)
-    omezarr.write_labels(
-        new, pixels, mpp=mpp, version=version, name="tissue", first_level=mask.level, levels=1
-    )
-    (store / "labels").mkdir(exist_ok=True)
-    move_unless_there(new, store / "labels" / "tissue")

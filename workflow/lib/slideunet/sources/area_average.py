@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slideunet.geometry.blocks import Region, cuts, within
-from slideunet.sources.lazy_pixels import CHUNK, Box, Index, bounding_box, pick
+from slideunet.sources.lazy_pixels import CHUNK, Box, Index, bounding_box, lazy_array, pick
 from slideunet.sources.levels import Level
 
 SUMS = {"uint8": np.dtype(np.float32)}
@@ -120,7 +120,7 @@ def shrink(pixels: da.Array, full: tuple[int, int], level: Level, scale: float) 
     # Strips are as wide as the image, and so must be the parts that are made of them.
     width = shape[2] if pixels.numblocks[2] == 1 else CHUNK
     chunks = (shape[0], min(CHUNK, shape[1]), min(width, shape[2]))
-    return da.from_array(shrunk, chunks=chunks, name=False, meta=np.empty((0, 0, 0), pixels.dtype))
+    return lazy_array(shrunk, chunks)
 
 
 def working_shape(shape: tuple[int, int], scale: float) -> tuple[int, int]:
@@ -151,11 +151,6 @@ class Shrunk:
     def dtype(self) -> np.dtype:
         """Type of the values: that of the level."""
         return self.pixels.dtype
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.shape)
 
     def __getitem__(self, index: Index) -> npt.NDArray[Any]:
         """Make the region `index`, piece by piece."""

@@ -9,6 +9,7 @@ import dask.array as da
 import numpy as np
 import numpy.typing as npt
 
+from slideunet.geometry.pixels import Pixels
 from slideunet.sources.decode_errors import explain_damage
 
 CHUNK = 1024
@@ -42,11 +43,6 @@ class FilePixels:
     shape: tuple[int, ...]
     dtype: np.dtype
     read: Callable[[Path, Box], npt.NDArray[Any]]
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.shape)
 
     def __getitem__(self, index: Index) -> npt.NDArray[Any]:
         """Decode the region `index`."""
@@ -84,9 +80,9 @@ def pick(region: npt.NDArray[Any], picks: Index) -> npt.NDArray[Any]:
     return region
 
 
-def lazy_array(pixels: FilePixels, chunks: tuple[int, ...]) -> da.Array:
-    """Wrap the pixels of a file into a dask array with the same order of axes."""
-    empty = np.empty((0,) * pixels.ndim, pixels.dtype)
+def lazy_array(pixels: Pixels, chunks: tuple[int, ...]) -> da.Array:
+    """Wrap pixels that are read on request into a dask array of the given chunks."""
+    empty = np.empty((0,) * len(pixels.shape), pixels.dtype)
     # Not `fancy=False`, with which dask reads whole chunks instead of the requested slices.
     return da.from_array(pixels, chunks=chunks, name=False, meta=empty)
 

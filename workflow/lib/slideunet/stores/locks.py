@@ -70,11 +70,9 @@ def _wait(descriptor: int, path: Path, kind: int, patience: float) -> None:
         time.sleep(_EVERY)
 
 
-def _owner() -> dict[str, str | int]:
-    owner: dict[str, str | int] = {"host": socket.gethostname(), "pid": os.getpid()}
-    if job := os.environ.get("SLURM_JOB_ID"):
-        owner["SLURM job"] = job
-    return owner
+def _owner() -> dict[str, object]:
+    job = os.environ.get("SLURM_JOB_ID")
+    return {"host": socket.gethostname(), "pid": os.getpid()} | ({"SLURM job": job} if job else {})
 
 
 def _holder(path: Path) -> str:

@@ -46,10 +46,9 @@ def label_metadata(
     as; otherwise as `image_metadata`.
     """
     shrunk = range(first_level, first_level + levels)
-    version_told = {"version": "0.4"} if version == "0.4" else {}
     return {
         "multiscales": [_multiscales(name, _space_axes(mpp), shrunk, mpp, version)],
-        "image-label": version_told | {"source": {"image": "../../"}},
+        "image-label": _version(version) | {"source": {"image": "../../"}},
     }
 
 
@@ -65,8 +64,11 @@ def _multiscales(
         }
         for level, halvings in enumerate(shrunk)
     ]
-    known = {"name": name, "axes": axes, "datasets": datasets}
-    return {"version": "0.4"} | known if version == "0.4" else known
+    return _version(version) | {"name": name, "axes": axes, "datasets": datasets}
+
+
+def _version(version: Version) -> dict[str, Any]:
+    return {"version": version} if version == "0.4" else {}  # Later ones say it once, of the whole group.
 
 
 def _space_axes(mpp: float | None) -> list[dict[str, str]]:

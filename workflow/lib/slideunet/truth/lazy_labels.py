@@ -32,11 +32,6 @@ class Squares:
         """Type of the values."""
         return np.dtype(np.uint32)
 
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return 2
-
     def make(self, rows: slice, columns: slice) -> npt.NDArray[np.uint32]:
         """Make one whole square."""
         raise NotImplementedError

@@ -12,6 +12,7 @@ from slideunet.geometry.blocks import BlockGrid
 from slideunet.geometry.pixels import Pixels
 from slideunet.readers.omezarr_reader import is_zarr, read_metadata
 from slideunet.readers.open_source import open_stored
+from slideunet.sources.lazy_pixels import lazy_array
 from slideunet.sources.source import Stored
 from slideunet.truth.components import find_components
 from slideunet.truth.geojson_reader import is_geojson
@@ -125,8 +126,7 @@ def _truth(
     lazy = Renumbered(grid, ids, present, ignore_label)
     if shape[0] * shape[1] <= IN_MEMORY_PIXELS:
         return Truth(lazy[:, :], tuple(warnings), len(present))
-    empty = np.empty((0, 0), np.uint32)
-    return Truth(da.from_array(lazy, chunks=grid.side, name=False, meta=empty), tuple(warnings), len(present))
+    return Truth(lazy_array(lazy, (grid.side, grid.side)), tuple(warnings), len(present))
 
 
 def _read_ids(

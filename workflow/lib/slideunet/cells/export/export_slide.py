@@ -9,7 +9,6 @@ measured: then the centres in the blocks around are known.
 7.parquet, 7.gz              its parts of the table and of the GeoJSON
 """
 
-import io
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from slideunet import __version__
 from slideunet.cells.export.geojson_writer import feature_lines, packed, write_geojson
 from slideunet.cells.export.outlines import OUTLINES_VERSION, outlines
 from slideunet.cells.export.parquet import join_tables
-from slideunet.cells.measurement.measure import MEASUREMENT_VERSION, measure_regions
+from slideunet.cells.measurement.measure import MEASUREMENT_VERSION, measure
 from slideunet.cells.measurement.neighbours import count_neighbours, radius
 from slideunet.cells.measurement.regions import find_regions
 from slideunet.clusters import record_blocks
@@ -102,7 +101,7 @@ def measure_block(task: ExportTask, index: int) -> dict[str, bool]:
     window, labels = _cropped(window, _owned(slide.labels[window], slide.cells, index))
     origin = (window[0].start, window[1].start)
     regions = find_regions(labels)
-    rows = measure_regions(
+    rows = measure(
         regions,
         slide.pixels[:, *window],
         slide.probability[:, *window][0],
@@ -113,7 +112,7 @@ def measure_block(task: ExportTask, index: int) -> dict[str, bool]:
         shape,
     )
     rows[_GEOMETRY] = outlines(regions, facts["scale"], origin)
-    files.write_atomically(task.part(index, "cells"), _parquet(rows))
+    _write_table(task.part(index, "cells"), rows)
     return {}
 
 
@@ -133,7 +132,7 @@ def finish_block(task: ExportTask, index: int) -> dict[str, bool]:
     lines = feature_lines(facts["slide"], geometries, rows)
     is_first = bool((rows["cell"] == 1).any())
     files.write_atomically(task.part(index, "gz"), packed(lines, is_first))
-    files.write_atomically(task.part(index, "parquet"), _parquet(rows))
+    _write_table(task.part(index, "parquet"), rows)
     return _FINISHED
 
 
@@ -178,7 +177,6 @@ def _cropped(window: Region, labels: np.ndarray) -> tuple[Region, np.ndarray]:
     return (rows, columns), labels[inner]
 
 
-def _parquet(table: pd.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
-    return buffer.getvalue()
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    with files.replacing(path) as partial_file:
+        table.to_parquet(partial_file, index=False)

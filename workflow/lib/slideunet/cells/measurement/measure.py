@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from slideunet.cells.measurement.intensities import intensities, stains
-from slideunet.cells.measurement.regions import Regions, find_regions
+from slideunet.cells.measurement.regions import Regions
 from slideunet.cells.measurement.shapes import shapes
 
 MEASUREMENT_VERSION = "2"
@@ -24,23 +24,23 @@ _PLACE = ("y", "x", "y_um", "x_um", "y_min", "x_min", "y_max", "x_max")
 
 
 def measure(
-    labels: np.ndarray,
+    regions: Regions,
     image: np.ndarray,
     probability: np.ndarray,
     channels: Sequence[str],
     mpp: float | None,
     scale: float = 1.0,
     origin: tuple[int, int] = (0, 0),
-    slide_shape: tuple[int, int] | None = None,
+    slide_shape: tuple[int, ...] | None = None,
 ) -> pd.DataFrame:
     """Measure every cell.
 
     Parameters
     ----------
-    labels : ndarray (y, x) of integers
-        0 = background.
+    regions : Regions
+        The pixels of the cells.
     image : ndarray (c, y, x)
-        On the same grid.
+        On the grid of the label image.
     probability : ndarray (y, x) of uint8
         255 = certainly foreground.
     channels : sequence of str
@@ -70,22 +70,6 @@ def measure(
     ValueError
         When the arrays or the channel names do not fit each other.
     """
-    return measure_regions(
-        find_regions(labels), image, probability, channels, mpp, scale, origin, slide_shape or labels.shape
-    )
-
-
-def measure_regions(
-    regions: Regions,
-    image: np.ndarray,
-    probability: np.ndarray,
-    channels: Sequence[str],
-    mpp: float | None,
-    scale: float,
-    origin: tuple[int, int],
-    slide_shape: tuple[int, ...],
-) -> pd.DataFrame:
-    """Measure cells whose pixels were found already; see `measure`."""
     _check_shapes(regions.shape, image, probability, channels)
     columns: dict[str, np.ndarray] = {"cell": regions.ids.astype(np.uint32)}
     columns |= _places(regions, mpp, scale, origin)
@@ -96,8 +80,9 @@ def measure_regions(
         columns |= {f"{kind}_{name}": values for kind, values in intensities(regions, plane).items()}
     columns |= {f"od_{name}": values for name, values in stains(regions, image, channels).items()}
     columns["mean_probability"] = regions.mean(regions.values(probability).astype(np.int64)) / 255
+    end = slide_shape or regions.shape
     first, last = regions.box[:, :2] + origin, regions.box[:, 2:] + origin
-    columns["touches_border"] = (first == 0).any(axis=1) | (last == slide_shape).any(axis=1)
+    columns["touches_border"] = (first == 0).any(axis=1) | (last == end).any(axis=1)
     return pd.DataFrame(columns)
 
 

@@ -39,6 +39,10 @@ class LabellingTask:
     folder: Path
     decoding: Decoding
 
+    def file(self, index: int, kind: str) -> Path:
+        """Return the file of a block: the "keys" of the cells that it sees, or its own "ordered" by id."""
+        return self.folder / f"{index}.{kind}.npy"
+
 
 def cells_fingerprint(prediction: Mapping[str, Any], decoding: Decoding, version: str) -> str:
     """Return the digest of all that the cells of a prediction, given by its manifest, depend on."""
@@ -95,7 +99,7 @@ def label_slide(
         cells = work.path / "cells"
         shutil.rmtree(cells, ignore_errors=True)
         create(cells, mpp=facts["mpp"], name="cells")
-        found = _number(work, grid) | {"fingerprint": fingerprint} | asdict(decoding)
+        found = _number(task, grid, work) | {"fingerprint": fingerprint} | asdict(decoding)
         digests = dict(work_through(client, range(len(grid)), partial(number_block, task)))
         found["blocks"] = [digests[index] for index in range(len(grid))]
         omezarr.finish_levels(cells)
@@ -110,14 +114,14 @@ def separate_block(task: LabellingTask, index: int) -> dict[str, int]:
     found = label_block(maps, index, task.decoding)
     levels = omezarr.open_levels(task.folder / "raw", "r+")
     omezarr.write_block(levels, BlockGrid(maps.shape)[index], found.labels)
-    _save(_keys(task.folder, index), found.keys)
+    _save(task.file(index, "keys"), found.keys)
     return {"reach": found.reach, "unfinished": found.unfinished}
 
 
 def number_block(task: LabellingTask, index: int) -> str:
     """Give the cells of one block their ids in the slide, write them and return the block's digest."""
-    raw, keys = omezarr.open_level(task.folder / "raw", 0), np.load(_keys(task.folder, index))
-    ordered = {int(block): np.load(_ordered(task.folder, block)) for block in np.unique(keys["block"])}
+    raw, keys = omezarr.open_level(task.folder / "raw", 0), np.load(task.file(index, "keys"))
+    ordered = {int(block): np.load(task.file(block, "ordered")) for block in np.unique(keys["block"])}
     ids = ids_of_cells(keys, ordered, np.load(task.folder / "first_ids.npy"))
     region = BlockGrid(raw.shape)[index]
     labels = np.concatenate([[0], ids]).astype(np.uint32)[np.asarray(raw[region])]
@@ -166,17 +170,17 @@ class PredictedMaps:
         return found
 
 
-def _number(work: Work, grid: BlockGrid) -> dict[str, Any]:
+def _number(task: LabellingTask, grid: BlockGrid, work: Work) -> dict[str, Any]:
     """Order the cells of every block, from what it and its neighbours saw, and count."""
     counts = []
     for index in range(len(grid)):
-        around = [np.load(_keys(work.path, block)) for block in grid.neighbours(index)]
+        around = [np.load(task.file(block, "keys")) for block in grid.neighbours(index)]
         ordered = keys_of_block(around, index)
-        _save(_ordered(work.path, index), ordered)
+        _save(task.file(index, "ordered"), ordered)
         counts.append(len(ordered))
     check_count(n_cells := sum(counts))
     first = np.concatenate([[0], np.cumsum(counts[:-1], dtype=np.int64)]) + 1
-    _save(work.path / "first_ids.npy", first)
+    _save(task.folder / "first_ids.npy", first)
     return {
         "n_cells": n_cells,
         "first_ids": first.tolist(),
@@ -189,14 +193,6 @@ def check_count(count: int) -> None:
     """Raise OverflowError when `count` cells cannot be numbered in uint32."""
     if count > np.iinfo(np.uint32).max:
         raise OverflowError(f"{count} cells are more than uint32 can number (4294967295). Divide the slide.")
-
-
-def _keys(folder: Path, index: int) -> Path:
-    return folder / f"{index}.keys.npy"
-
-
-def _ordered(folder: Path, index: int) -> Path:
-    return folder / f"{index}.ordered.npy"
 
 
 def _save(path: Path, array: np.ndarray) -> None:

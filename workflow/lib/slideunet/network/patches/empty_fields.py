@@ -8,7 +8,7 @@ from scipy import ndimage as ndi
 
 from slideunet.network.patches.transforms import SMOOTH, stretched
 from slideunet.slides.normalisation import normalisation
-from slideunet.slides.statistics import survey
+from slideunet.slides.statistics import pooled, survey_block
 
 
 def empty_field(shape: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
@@ -48,7 +48,7 @@ def _glass(shape: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
     file = io.BytesIO()
     Image.fromarray(light.transpose(1, 2, 0)).save(file, "JPEG", quality=int(rng.integers(30, 95)))
     pixels = np.asarray(Image.open(file)).transpose(2, 0, 1)
-    return normalisation(survey(pixels)[0], "percentile", "bright").apply(pixels)
+    return normalisation(pooled([survey_block(pixels)]), "percentile", "bright").apply(pixels)
 
 
 def _smooth_noise(shape: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
