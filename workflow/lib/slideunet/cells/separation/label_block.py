@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from slideunet.cells.separation.decoding import Decoding
-from slideunet.cells.separation.separate import Maps, divide, kept_cells
+from slideunet.cells.separation.separate import Maps, kept_cells, separate_window
 from slideunet.geometry.blocks import BLOCK, Region, block_at, block_count, grown
 
 MARGIN = 256
@@ -72,8 +72,8 @@ def label_block(maps: SlideMaps, index: int, decoding: Decoding) -> BlockCells:
         window = grown(core, maps.shape, margin)
         inner, origin = _relative(core, window), (window[0].start, window[1].start)
         seen = maps[window]
-        division = divide(seen, decoding, origin)
-        unfinished = division.unsure(inner, _open_sides(window, maps.shape, division.zone))
+        division = separate_window(seen, decoding, origin)
+        unfinished = division.count_uncertain(inner, _open_sides(window, maps.shape, division.zone))
         if not unfinished or margin >= LARGEST_MARGIN:
             found = _inside(division.labels, seen["foreground"], inner, origin, maps.shape[1], decoding)
             return BlockCells(*found, unfinished)

@@ -19,8 +19,7 @@ from distributed import Client
 
 from slideunet import __version__
 from slideunet.cells.separation import label_block as label_block_module
-from slideunet.cells.separation.decoding import Decoding
-from slideunet.cells.separation.methods import NEEDED
+from slideunet.cells.separation.decoding import NEEDED, Decoding
 from slideunet.cells.separation.numbering import check_count
 from slideunet.cells.separation.separate import SEPARATION_VERSION, Maps
 from slideunet.clusters import work_through
