@@ -31,8 +31,8 @@ def test_blocks_do_not_change_the_score(slide, block, files, monkeypatch, tmp_pa
     image, truth, probability, cells = slide
     whole = score_slide(*slide, threshold=0.5)
     monkeypatch.setattr(blocks_module, "BLOCK", block)
-    deal = on_disk(tmp_path, 3 * BLOCKS_PER_PART) if files else in_memory
-    score, examples = score_slide(*slide, threshold=0.5, deal=deal)
+    regroup = on_disk(tmp_path, 3 * BLOCKS_PER_PART) if files else in_memory
+    score, examples = score_slide(*slide, threshold=0.5, regroup=regroup)
     assert (score, examples) == whole
     assert [(e.kind, e.id, e.y, e.x) for e in examples] == [("missed", 2, 30, 40), ("false", 2, 55, 70)]
     grey = image.mean(axis=0, dtype=float)
@@ -69,7 +69,7 @@ def test_json_round_trip(slide):
 
 
 class Blocks:
-    """Pixels that can be read in parts of the size of a block only."""
+    """Pixels that can only be read in parts up to the size of a block."""
 
     def __init__(self, array):
         self.array, self.shape, self.dtype = array, array.shape, array.dtype

@@ -1,9 +1,10 @@
-"""Compare the predicted cells of every labelled slide of a batch with its truth."""
+"""Score the predicted cells of every labelled slide of a batch against its ground truth."""
 
 import contextlib
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +35,15 @@ def main(
     Parameters
     ----------
     slides : list of str
-        The batch; slides without truth are passed over.
+        The batch; slides without ground truth are skipped.
     slides_folder, predictions_folder : Path
-        Where the manifests `{slide}.json` of the stages before lie, beside their stores.
+        Folders with the manifests `{slide}.json` of images and predictions.
     metrics_folder : Path
-        A slide whose scores there carry the right fingerprint is not scored again.
+        Slides with scores of the same fingerprint there are not scored again.
     manifest : Path
-        Written last: the fingerprints of the slides that have scores.
+        Written last: the fingerprints of all scored slides.
     polarity : {"auto", "bright", "dark"}
-        Whether the Otsu baseline takes the bright or the dark class as cells.
+        Class of the Otsu baseline that is taken as cells.
     """
     labelled = {
         slide: slides_folder / f"{slide}.json"
@@ -60,19 +61,19 @@ def main(
 
 
 def score_once(slide: str, truth: Path, prediction: Path, target: Path, polarity: Polarity) -> bool:
-    """Write the scores of one slide unless they are there; return whether there was anything to do."""
-    known = fingerprint_of(read_manifest(truth), read_manifest(prediction), polarity)
-    if is_current(target, known):
+    """Write the scores of one slide unless they are current; return whether they were written."""
+    digest = fingerprint_of(read_manifest(truth), read_manifest(prediction), polarity)
+    if is_current(target, digest):
         return False
     with emptied(target.with_name(f".{slide}.overlaps")) as folder:
         result, examples = score(truth, prediction, polarity, folder)
-    found = {"examples": [example.to_json() for example in examples]}
-    write_manifest(target, {"slide": slide, "fingerprint": known, **result.to_json(), **found})
+    facts = {"slide": slide, "fingerprint": digest, **result.to_json()}
+    write_manifest(target, facts | {"examples": [asdict(example) for example in examples]})
     return True
 
 
 def score(slide: Path, prediction: Path, polarity: Polarity, folder: Path) -> tuple[Score, list[Example]]:
-    """Score one slide, given the manifests of its image and of its prediction, and a folder for its files."""
+    """Score one slide, given the manifests of image and prediction and a folder for temporary files."""
     truth = open_label_store(slide, "truth")
     n_blocks = block_count(truth.shape)
     return score_slide(
@@ -82,13 +83,13 @@ def score(slide: Path, prediction: Path, polarity: Polarity, folder: Path) -> tu
         open_label_store(prediction, "cells"),
         threshold=read_manifest(prediction)["cells"]["threshold"],
         polarity=polarity,
-        deal=in_memory if n_blocks == 1 else on_disk(folder, n_blocks),
+        regroup=in_memory if n_blocks == 1 else on_disk(folder, n_blocks),
     )
 
 
 @contextlib.contextmanager
 def emptied(folder: Path) -> Iterator[Path]:
-    """Make a folder that is empty, whatever a killed run has left in it, and remove it in the end."""
+    """Create an empty folder, removing files of an interrupted run, and remove it at the end."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
@@ -98,7 +99,7 @@ def emptied(folder: Path) -> Iterator[Path]:
 
 
 def fingerprint_of(slide: dict[str, Any], prediction: dict[str, Any], polarity: str) -> str:
-    """Hash everything that a score depends on: both stores, the parameters and the code."""
+    """Return the digest of everything that a score depends on: both stores, the parameters and the code."""
     return fingerprint(
         slide=slide["fingerprint"],
         prediction=prediction["fingerprint"],
@@ -108,10 +109,10 @@ def fingerprint_of(slide: dict[str, Any], prediction: dict[str, Any], polarity: 
     )
 
 
-def is_current(path: Path, known: str) -> bool:
-    """Whether the scores at `path` are whole and carry the fingerprint `known`."""
+def is_current(path: Path, digest: str) -> bool:
+    """Return whether the scores at `path` are complete and have this fingerprint."""
     try:
-        return json.loads(path.read_text(encoding="utf-8")).get("fingerprint") == known
+        return json.loads(path.read_text(encoding="utf-8")).get("fingerprint") == digest
     except (FileNotFoundError, ValueError):
         return False
 

@@ -1,7 +1,7 @@
-"""Confidence intervals that respect groups: patients are resampled, not images.
+"""Confidence intervals by a cluster bootstrap: groups (patients) are resampled, not slides.
 
-Slides of one group resemble each other. A bootstrap over slides would treat them as independent and
-give intervals that are too narrow; here whole groups are drawn (cluster bootstrap, Field & Welsh 2007).
+Slides of one group are similar. A bootstrap over slides would treat them as independent, and its intervals
+would be too narrow (Field & Welsh 2007).
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A percentile confidence interval and the number of groups it rests on."""
+    """A percentile confidence interval and the number of groups behind it."""
 
     low: float
     high: float
@@ -28,7 +28,7 @@ class Interval:
 
 
 def interval_of_mean(values: ArrayLike, groups: Sequence[str], *, seed: int = 0) -> Interval | None:
-    """95 % interval for the mean over slides of a metric.
+    """Return the 95 % interval of the mean of a metric over slides.
 
     Parameters
     ----------
@@ -37,12 +37,12 @@ def interval_of_mean(values: ArrayLike, groups: Sequence[str], *, seed: int = 0)
     groups : sequence of str, (n,)
         The group of each slide.
     seed : int
-        Of the 2000 resamples.
+        Seed of the 2000 resamples.
 
     Returns
     -------
     Interval or None
-        None when there are fewer than 3 groups: too few to say anything about the spread.
+        None for fewer than 3 groups: too few to estimate a spread.
     """
     values = np.asarray(values, dtype=np.float64)
     return _interval_of_ratio(values, np.ones_like(values), groups, seed=seed)
@@ -51,7 +51,7 @@ def interval_of_mean(values: ArrayLike, groups: Sequence[str], *, seed: int = 0)
 def interval_of_pooled_dice(
     counts: Sequence[PixelCounts], groups: Sequence[str], *, seed: int = 0
 ) -> Interval | None:
-    """95 % interval for the Dice coefficient of all pixels together; None for fewer than 3 groups."""
+    """Return the 95 % interval of the Dice of all pixels together; None for fewer than 3 groups."""
     numerators = np.array([2.0 * count.tp for count in counts])
     denominators = np.array([2.0 * count.tp + count.fp + count.fn for count in counts])
     return _interval_of_ratio(numerators, denominators, groups, seed=seed)
