@@ -42,7 +42,7 @@ _ADJACENT = ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1]))
 
 @dataclass(frozen=True)
 class CentreCells:
-    """Cells, and the pieces that they consist of; see `separate.SeparatedCells`.
+    """Cells, and the pieces that they consist of.
 
     Attributes
     ----------
@@ -56,6 +56,8 @@ class CentreCells:
         Pairs of pieces that touch.
     peaks : ndarray (n, 2)
         Row and column of each peak; peak 1 is the first.
+    zone : int
+        See `watershed.ComponentCells`, for the arguments of `count_uncertain`, too.
     """
 
     labels: np.ndarray

@@ -10,9 +10,8 @@ the pixel's position: the result does not depend on how the slide is cut into wi
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
-from typing import Protocol
 
 import numpy as np
 from scipy import ndimage as ndi
@@ -21,6 +20,8 @@ from slideunet.cells.separation import centres, watershed
 from slideunet.cells.separation.decoding import NEEDED, Decoding, Method
 
 Maps = Mapping[str, np.ndarray]
+SeparatedCells = watershed.ComponentCells | centres.CentreCells
+"""The cells in a window of a slide, some of which may be cut by the window."""
 
 SEPARATION_VERSION = "3"
 """Part of the fingerprint of every labelling: raise it when the same maps would give other cells."""
@@ -38,29 +39,6 @@ MERGE_RATIOS: dict[Method, float] = {
 
 _DISTANCE_UNIT = 64  # steps of the Euclidean distance per pixel
 _EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
-
-
-class SeparatedCells(Protocol):
-    """The cells in a window of a slide, of which some may be cut by the window."""
-
-    @property
-    def labels(self) -> np.ndarray:
-        """Cells 1..n (y, x), 0 is background."""
-
-    @property
-    def zone(self) -> int:
-        """Width of the strip inside the window's edges in which pixels may depend on pixels outside."""
-
-    def count_uncertain(self, inner: tuple[slice, slice], strips: Iterable[tuple[slice, slice]]) -> int:
-        """Count the components or cells of a part that might be different in a larger window.
-
-        Parameters
-        ----------
-        inner : (rows, columns)
-            The part of the window.
-        strips : iterable of (rows, columns)
-            Strips, `zone` pixels wide, along the edges of the window that are not edges of the slide.
-        """
 
 
 def separate(maps: Maps, decoding: Decoding, origin: tuple[int, int] = (0, 0)) -> np.ndarray:

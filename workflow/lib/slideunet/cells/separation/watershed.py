@@ -26,7 +26,7 @@ there."""
 
 @dataclass(frozen=True)
 class ComponentCells:
-    """Cells that depend only on their own component of the foreground; see `separate.SeparatedCells`.
+    """Cells that depend only on their own component of the foreground.
 
     Attributes
     ----------
@@ -34,6 +34,8 @@ class ComponentCells:
         Cells 1..n, 0 is background.
     components : ndarray (n + 1,) of integers
         Component of each cell.
+    zone : int
+        Width of the strip inside the window's edges in which pixels may depend on pixels outside.
     """
 
     labels: np.ndarray
@@ -41,7 +43,15 @@ class ComponentCells:
     zone: int = ZONE
 
     def count_uncertain(self, inner: tuple[slice, slice], strips: Iterable[tuple[slice, slice]]) -> int:
-        """Count the components with pixels in a part of the window and in one of the strips at its edges."""
+        """Count the components in a part of the window that might be different in a larger window.
+
+        Parameters
+        ----------
+        inner : (rows, columns)
+            The part.
+        strips : iterable of (rows, columns)
+            Strips, `zone` pixels wide, along the edges of the window that are not edges of the slide.
+        """
         cut = np.zeros(int(self.components.max(initial=0)) + 1, bool)
         for strip in strips:
             cut[self.components[np.unique(self.labels[strip])]] = True
