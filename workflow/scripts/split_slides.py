@@ -1,4 +1,4 @@
-"""Divide the slides into training, validation, test and prediction, by group."""
+"""Split the slides into training, validation, test and prediction only, by group."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -34,30 +34,31 @@ def main(
     rows : sequence of mapping
         slide, group, stratum, split and labels of every slide.
     slides : sequence of str
-        Those that were converted; the others are not divided.
+        The converted slides; others are not in the split.
     slides_folder : Path
-        Where their manifests lie.
+        Folder of their manifests.
     val, test : float
-        Shares of the labelled slides.
+        Fractions of the labelled slides.
     seed : int
     model : Path or None
-        Folder of the model that is used instead of training one: labelled slides are then for the test, but
-        for those that it has learned from.
+        Folder of a pretrained model that is applied without training: labelled slides are then test slides,
+        except those that it was trained or validated on.
     initial : Path or None
-        Folder of the model with which the training begins: what it has learned from is no test either.
+        Folder of the model that is fine-tuned; slides that it was trained or validated on are not test slides
+        either.
     split_table : Path
-        Written: slide, group, stratum, split, n_objects, content.
+        Output with the columns slide, group, stratum, split, n_objects, content.
     """
     manifests = [read_manifest(slides_folder / f"{slide}.json") for slide in slides]
     facts = pd.DataFrame(manifests)[["slide", "n_objects", "content"]]
     facts["n_objects"] = facts["n_objects"].astype("Int64")
-    known = pd.DataFrame(rows).merge(facts, on="slide", validate="one_to_one")
-    known["labelled"] = known["labels"] != ""
-    if (reused := model or initial) is not None:
-        known = mark_seen(known, learned_contents(reused))
-    split = split_groups(known, val=val, test=test, seed=seed, training=model is None)
-    for side, count in split["split"].value_counts().items():
-        logging.info(f"{side}: {count} slides")
+    table = pd.DataFrame(rows).merge(facts, on="slide", validate="one_to_one")
+    table["labelled"] = table["labels"] != ""
+    if (pretrained := model or initial) is not None:
+        table = mark_seen(table, learned_contents(pretrained))
+    split = split_groups(table, val=val, test=test, seed=seed, training=model is None)
+    for name, count in split["split"].value_counts().items():
+        logging.info(f"{name}: {count} slides")
     write_atomically(split_table, split.to_csv(sep="\t", index=False))
 
 

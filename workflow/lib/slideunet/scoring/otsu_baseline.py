@@ -40,7 +40,7 @@ def otsu_threshold(blocks: Iterable[NDArray], low: float, high: float) -> tuple[
 
 
 def grey(block: NDArray) -> NDArray:
-    """Average the channels of a (c, y, x) block in float64: (y, x)."""
+    """Average the channels of a block (c, y, x) in float64: (y, x)."""
     return block.mean(axis=0, dtype=np.float64)
 
 
