@@ -164,7 +164,7 @@ def test_page_is_complete_self_contained_and_escaped(make_run):
     (page, table, _), _ = make_run(SPLITS)
     elements = Elements(page)
     assert elements.open_tags == []
-    assert "by a watershed on the Euclidean distance to the background" in page
+    assert "separated into cells by watershed on the Euclidean distance to the background" in page
     tags = {tag for tag, _ in elements.tags}
     assert not tags & {"script", "iframe", "object", "link", "form", "b"}
     images = [attributes for tag, attributes in elements.tags if tag == "img"]

@@ -12,10 +12,9 @@ from slideunet import __version__
 from slideunet.batch import each_slide, finish_batch, read_batch
 from slideunet.geometry.blocks import block_count
 from slideunet.logs import log_to
-from slideunet.scoring.error_examples import Example
 from slideunet.scoring.external_grouping import in_memory, on_disk
 from slideunet.scoring.otsu_baseline import Polarity
-from slideunet.scoring.score_slide import METRICS_VERSION, Score, score_slide
+from slideunet.scoring.score_slide import METRICS_VERSION, score_slide
 from slideunet.stores.fingerprint import fingerprint
 from slideunet.stores.manifests import read_manifest, write_manifest
 from slideunet.stores.verified import open_image_store, open_label_store
@@ -51,40 +50,34 @@ def main(
         if read_manifest(slides_folder / f"{slide}.json")["n_objects"] is not None
     }
 
-    def do(slide: str, truth: Path) -> bool:
-        return score_once(
-            slide, truth, predictions_folder / f"{slide}.json", metrics_folder / f"{slide}.json", polarity
-        )
+    def do(slide: str, manifest: Path) -> bool:
+        name = f"{slide}.json"
+        return score_once(slide, manifest, predictions_folder / name, metrics_folder / name, polarity)
 
     each_slide(labelled, do)
     finish_batch(manifest, metrics_folder, labelled)
 
 
-def score_once(slide: str, truth: Path, prediction: Path, target: Path, polarity: Polarity) -> bool:
+def score_once(slide: str, image: Path, prediction: Path, target: Path, polarity: Polarity) -> bool:
     """Write the scores of one slide unless they are current; return whether they were written."""
-    digest = fingerprint_of(read_manifest(truth), read_manifest(prediction), polarity)
+    digest = fingerprint_of(read_manifest(image), read_manifest(prediction), polarity)
     if is_current(target, digest):
         return False
     with emptied(target.with_name(f".{slide}.overlaps")) as folder:
-        result, examples = score(truth, prediction, polarity, folder)
-    facts = {"slide": slide, "fingerprint": digest, **result.to_json()}
+        labels = open_label_store(image, "truth")
+        n_blocks = block_count(labels.shape)
+        score, examples = score_slide(
+            open_image_store(image),
+            labels,
+            open_image_store(prediction),
+            open_label_store(prediction, "cells"),
+            threshold=read_manifest(prediction)["cells"]["threshold"],
+            polarity=polarity,
+            regroup=in_memory if n_blocks == 1 else on_disk(folder, n_blocks),
+        )
+    facts = {"slide": slide, "fingerprint": digest, **score.to_json()}
     write_manifest(target, facts | {"examples": [asdict(example) for example in examples]})
     return True
-
-
-def score(slide: Path, prediction: Path, polarity: Polarity, folder: Path) -> tuple[Score, list[Example]]:
-    """Score one slide, given the manifests of image and prediction and a folder for temporary files."""
-    truth = open_label_store(slide, "truth")
-    n_blocks = block_count(truth.shape)
-    return score_slide(
-        open_image_store(slide),
-        truth,
-        open_image_store(prediction),
-        open_label_store(prediction, "cells"),
-        threshold=read_manifest(prediction)["cells"]["threshold"],
-        polarity=polarity,
-        regroup=in_memory if n_blocks == 1 else on_disk(folder, n_blocks),
-    )
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from slideunet.report.gallery import errors_of
 from slideunet.report.masks import draw_mask, masked, share_in_words
 from slideunet.report.pictures import CORRECT, FALSE, MISSED
 from slideunet.report.results import SlideResult, warnings_of
-from slideunet.report.side_by_side import Panel, draw_case, ranked
+from slideunet.report.side_by_side import draw_case, ranked
 from slideunet.report.tables import breakdown, scored, scores_of, split_overview, spread, summarise
 
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test", "predict": "prediction only"}
@@ -27,36 +27,6 @@ MASK_BYTES = 24_000
 PICTURE_BYTES = 11_000_000
 """Of all pictures together before base64, which adds a third."""
 
-HEADLINE = {
-    "dice": "Dice",
-    "iou": "IoU",
-    "accuracy": "Pixel accuracy",
-    "precision": "Pixel precision",
-    "recall": "Pixel recall",
-    "ap50": "AP at IoU 0.5",
-    "ap75": "AP at IoU 0.75",
-    "map": "AP, mean of 0.50-0.95",
-    "f1_50": "F1 of cells at IoU 0.5",
-    "pq": "Panoptic quality",
-    "aji": "Aggregated Jaccard index",
-}
-"""Metrics of the test slides, in full."""
-COLUMNS = {
-    "dice": "Dice",
-    "pooled_dice": "pooled Dice",
-    "iou": "IoU",
-    "accuracy": "accuracy",
-    "precision": "precision",
-    "recall": "recall",
-    "ap50": "AP 0.5",
-    "ap75": "AP 0.75",
-    "map": "mean AP",
-    "pq": "PQ",
-    "aji": "AJI",
-    "otsu_dice": "Otsu Dice",
-}
-"""Metrics in the other tables, in short."""
-
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -66,10 +36,8 @@ class RunRecord:
     ----------
     title, date, command : str
         As printed; `command` repeats the run.
-    config : mapping
-        Configuration with all defaults.
-    model : mapping
-        Content of model.json.
+    config, model : mapping
+        Configuration with all defaults, and content of model.json.
     history : pandas.DataFrame or None
         Content of history.csv; None for a pretrained model.
     by : sequence of str
@@ -127,8 +95,6 @@ def render_page(run: RunRecord, results: Sequence[SlideResult]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    training = run.model.get("training", {})
-    history = pd.DataFrame() if run.history is None else run.history
     environment.filters |= {
         "number": _number,
         "interval": lambda value: DASH if value is None else f"{value[0]:.3f} {DASH} {value[1]:.3f}",
@@ -137,23 +103,17 @@ def render_page(run: RunRecord, results: Sequence[SlideResult]) -> str:
         "split_name": lambda split: SPLIT_NAMES.get(split, split),
     }
     environment.globals |= {
-        "headline": HEADLINE,
-        "slide_columns": {name: text for name, text in COLUMNS.items() if name != "pooled_dice"},
-        "part_columns": {
-            name: text for name, text in COLUMNS.items() if name not in ("accuracy", "precision", "recall")
-        },
         "colours": {"correct": CORRECT, "missed": MISSED, "false": FALSE},
         "style": files("slideunet").joinpath("report", "page.css").read_text(encoding="utf-8"),
         "run": run,
-        "training": training,
-        "curves": learning_curves(history, training.get("best_epoch")) if len(history) else "",
+        "training": run.model.get("training", {}),
         "config_yaml": yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True),
         "results": results,
         "errors": errors_of(results),
     }
     test = scored(results, "test")
     return environment.get_template("page.html.j2").render(
-        **_numbers(run, results, test), charts=_charts(test), **_pictures(results, test)
+        **_numbers(run, results, test), charts=_charts(run, test), **_pictures(results, test)
     )
 
 
@@ -188,29 +148,17 @@ def _numbers(run: RunRecord, results: Sequence[SlideResult], test: Sequence[Slid
     }
 
 
-def _charts(test: Sequence[SlideResult]) -> list[Panel]:
-    scores = scores_of(test)
-    if not scores:
-        return []
-    pooled = sum(scores[1:], scores[0]).instances
-    mean = pd.DataFrame([score.instances.ap for score in scores]).mean().tolist()
-    return [
-        Panel(
-            "Each point is a test slide.",
-            "Distribution of Dice and IoU over the test slides, with the Otsu baseline",
-            figures.distributions(scores),
-        ),
-        Panel(
-            "Average precision by IoU threshold.",
-            "Average precision over IoU thresholds from 0.50 to 0.95",
-            figures.precision_over_iou(mean, pooled.ap),
-        ),
-        Panel(
-            "Cells per test slide; dashed: equal counts.",
-            "Predicted against true number of cells per test slide",
-            figures.counted_cells(scores),
-        ),
-    ]
+def _charts(run: RunRecord, test: Sequence[SlideResult]) -> dict[str, str]:
+    history = pd.DataFrame() if run.history is None else run.history
+    best_epoch = run.model.get("training", {}).get("best_epoch")
+    charts = {"curves": learning_curves(history, best_epoch) if len(history) else ""}
+    if scores := scores_of(test):
+        pooled = sum(scores[1:], scores[0]).instances
+        mean = pd.DataFrame([score.instances.ap for score in scores]).mean().tolist()
+        charts["distributions"] = figures.distributions(scores)
+        charts["precision"] = figures.precision_over_iou(mean, pooled.ap)
+        charts["counted"] = figures.counted_cells(scores)
+    return charts
 
 
 def _pictures(results: Sequence[SlideResult], test: Sequence[SlideResult]) -> dict[str, Any]:
