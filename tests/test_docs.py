@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from slideunet import __version__
-from slideunet.cells.measurement.measure import measure
+from slideunet.cells.measurement.measure import measure_regions
+from slideunet.cells.measurement.regions import find_regions
 from slideunet.report.tables import metrics_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -178,7 +179,9 @@ def test_every_make_target_that_is_named_exists():
 def test_every_column_of_the_tables_is_explained():
     outputs = (ROOT / "docs" / "outputs.md").read_text()
     labels = np.eye(5, dtype=np.uint32)
-    cells = measure(labels, np.zeros((1, 5, 5)), labels.astype(np.uint8), ["CHANNEL"], 0.5)
+    cells = measure_regions(
+        find_regions(labels), np.zeros((1, 5, 5)), labels.astype(np.uint8), ["CHANNEL"], 0.5
+    )
     for column in [*metrics_table([]).columns, *cells.columns]:
         assert f"`{column}`" in outputs
 

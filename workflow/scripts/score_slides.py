@@ -1,9 +1,7 @@
 """Score the predicted cells of every labelled slide of a batch against its ground truth."""
 
-import contextlib
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -63,32 +61,23 @@ def score_once(slide: str, image: Path, prediction: Path, target: Path, polarity
     digest = fingerprint_of(read_manifest(image), read_manifest(prediction), polarity)
     if is_current(target, digest):
         return False
-    with emptied(target.with_name(f".{slide}.overlaps")) as folder:
-        labels = open_label_store(image, "truth")
-        n_blocks = block_count(labels.shape)
-        score, examples = score_slide(
-            open_image_store(image),
-            labels,
-            open_image_store(prediction),
-            open_label_store(prediction, "cells"),
-            threshold=read_manifest(prediction)["cells"]["threshold"],
-            polarity=polarity,
-            regroup=in_memory if n_blocks == 1 else on_disk(folder, n_blocks),
-        )
+    folder = target.with_name(f".{slide}.overlaps")
+    shutil.rmtree(folder, ignore_errors=True)  # files of an interrupted run
+    truth = open_label_store(image, "truth")
+    n_blocks = block_count(truth.shape)
+    score, examples = score_slide(
+        open_image_store(image),
+        truth,
+        open_image_store(prediction),
+        open_label_store(prediction, "cells"),
+        threshold=read_manifest(prediction)["cells"]["threshold"],
+        polarity=polarity,
+        regroup=in_memory if n_blocks == 1 else on_disk(folder, n_blocks),
+    )
+    shutil.rmtree(folder, ignore_errors=True)
     facts = {"slide": slide, "fingerprint": digest, **score.to_json()}
     write_manifest(target, facts | {"examples": [asdict(example) for example in examples]})
     return True
-
-
-@contextlib.contextmanager
-def emptied(folder: Path) -> Iterator[Path]:
-    """Create an empty folder, removing files of an interrupted run, and remove it at the end."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
 
 
 def fingerprint_of(slide: dict[str, Any], prediction: dict[str, Any], polarity: str) -> str:

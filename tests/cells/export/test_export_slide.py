@@ -11,7 +11,7 @@ from slideunet.cells.export.export_slide import export_cells, export_fingerprint
 from slideunet.cells.export.geojson_writer import feature_lines
 from slideunet.cells.export.outlines import outlines
 from slideunet.cells.export.parquet import table_fingerprint
-from slideunet.cells.measurement.measure import measure
+from slideunet.cells.measurement.measure import measure_regions
 from slideunet.cells.measurement.regions import find_regions
 from slideunet.cells.separation import label_block as label_block_module
 from slideunet.cells.separation.decoding import Decoding
@@ -46,7 +46,7 @@ def test_blocks_give_the_table_and_the_polygons_of_the_whole_slide(slide, tmp_pa
     table, polygons = run(slide, tmp_path / "cells")
     cells = open_label_store(slide[1], "cells")[:]
     image, probability = open_image_store(slide[0])[:], open_image_store(slide[1])[0]
-    whole = measure(cells, image, probability, ["a", "a"], 0.5, 2.0)
+    whole = measure_regions(find_regions(cells), image, probability, ["a", "a"], 0.5, 2.0)
     squares = sum(
         (whole[axis].to_numpy()[:, None] - whole[axis].to_numpy()) ** 2 for axis in ("y_um", "x_um")
     )

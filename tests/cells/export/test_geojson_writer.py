@@ -12,7 +12,7 @@ from isal import isal_zlib
 
 from slideunet.cells.export.geojson_writer import feature_lines, packed, write_geojson
 from slideunet.cells.export.outlines import outlines
-from slideunet.cells.measurement.measure import measure
+from slideunet.cells.measurement.measure import measure_regions
 from slideunet.cells.measurement.regions import find_regions
 
 LABELS = np.array([[1, 1, 1, 0], [1, 0, 1, 2], [1, 1, 1, 0], [0, 0, 0, 2]], np.uint32)
@@ -20,7 +20,7 @@ LABELS = np.array([[1, 1, 1, 0], [1, 0, 1, 2], [1, 1, 1, 0], [0, 0, 0, 2]], np.u
 
 def measured(labels, mpp=None):
     image = np.zeros((1, *labels.shape), np.uint8)
-    return measure(labels, image, np.zeros(labels.shape, np.uint8), ["grey"], mpp)
+    return measure_regions(find_regions(labels), image, np.zeros(labels.shape, np.uint8), ["grey"], mpp)
 
 
 def lines(labels, slide="S1", mpp=None):

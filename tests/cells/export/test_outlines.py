@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 from rasterio.features import rasterize, shapes
 
 from slideunet.cells.export.outlines import outlines
-from slideunet.cells.measurement.measure import measure
+from slideunet.cells.measurement.measure import measure_regions
 from slideunet.cells.measurement.regions import find_regions
 
 images = hnp.arrays(
@@ -107,7 +107,9 @@ def test_the_polygons_centre_is_the_measured_centre():
     labels = np.zeros((9, 9), np.uint32)
     labels[2:5, 3:8] = 1
     (outer,) = traced(labels, 3.0)[1][0]
-    row = measure(labels, np.zeros((1, 9, 9)), np.zeros((9, 9), np.uint8), ["a"], None, 3.0).iloc[0]
+    row = measure_regions(
+        find_regions(labels), np.zeros((1, 9, 9)), np.zeros((9, 9), np.uint8), ["a"], None, 3.0
+    ).iloc[0]
     assert np.mean(outer[:-1], axis=0).tolist() == [row["x"], row["y"]]
     assert [row["x_min"], row["y_min"]] == np.min(outer, axis=0).tolist()
     assert [row["x_max"], row["y_max"]] == np.max(outer, axis=0).tolist()

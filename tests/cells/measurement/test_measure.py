@@ -19,9 +19,8 @@ MPP, SCALE = 0.5, 2.0
 CHANNELS = ("DAPI", "actin")
 
 
-def measure(labels, image, probability, channels, mpp, scale=1.0, origin=(0, 0), slide_shape=None):
-    shape = slide_shape or labels.shape
-    return measure_regions(find_regions(labels), image, probability, channels, mpp, scale, origin, shape)
+def measure(labels, *arguments, **options):
+    return measure_regions(find_regions(labels), *arguments, **options)
 
 
 def scene(shape=(151, 203), count=40, seed=0):

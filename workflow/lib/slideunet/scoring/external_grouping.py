@@ -29,13 +29,14 @@ def on_disk(folder: Path, n_blocks: int) -> Regroup:
     Parameters
     ----------
     folder : Path
-        An existing folder for temporary files of up to 45 bytes per row.
+        For temporary files of up to 45 bytes per row; created if missing.
     n_blocks : int
         Number of blocks of the slide.
     """
     n_parts = -(-n_blocks // BLOCKS_PER_PART)
 
     def regroup(tables: Iterable[Rows], by: Key, dtype: np.dtype) -> Iterator[Rows]:
+        folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as name:
             for rows in tables:
                 _append(Path(name), rows, _part_of(rows, by, n_parts))

@@ -29,9 +29,9 @@ def measure_regions(
     probability: np.ndarray,
     channels: Sequence[str],
     mpp: float | None,
-    scale: float,
-    origin: tuple[int, int],
-    slide_shape: tuple[int, ...],
+    scale: float = 1.0,
+    origin: tuple[int, int] = (0, 0),
+    slide_shape: tuple[int, ...] | None = None,
 ) -> pd.DataFrame:
     """Measure all cells of a slide or of a part of it.
 
@@ -50,8 +50,8 @@ def measure_regions(
         Original full-resolution pixels per pixel of the working grid.
     origin : tuple of int
         Position (y, x) of the first pixel in the slide.
-    slide_shape : (height, width)
-        Of the whole slide.
+    slide_shape : (height, width), optional
+        Of the whole slide, by default that of the arrays.
 
     Returns
     -------
@@ -80,7 +80,9 @@ def measure_regions(
     columns |= {f"od_{name}": values for name, values in stains(regions, image, channels).items()}
     columns["mean_probability"] = regions.mean(regions.values(probability).astype(np.int64)) / 255
     first, last = regions.box[:, :2] + origin, regions.box[:, 2:] + origin
-    columns["touches_border"] = (first == 0).any(axis=1) | (last == slide_shape).any(axis=1)
+    columns["touches_border"] = (first == 0).any(axis=1) | (last == (slide_shape or regions.shape)).any(
+        axis=1
+    )
     return pd.DataFrame(columns)
 
 
