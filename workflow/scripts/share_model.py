@@ -43,7 +43,8 @@ def main(*, model: Path, format: Format, out: Path) -> None:  # noqa: A002 (name
         _require("onnxscript", "bioimageio.spec")
         from slideunet.sharing.bioimage import write_package
 
-        write_package(network, facts, _card(model), out)
+        card = model / "MODEL_CARD.md"
+        write_package(network, facts, card if card.is_file() else model / "model.json", out)
     print(f"Wrote {out}.")
 
 
@@ -56,12 +57,6 @@ def _require(*packages: str) -> None:
             f"This format needs {' and '.join(missing)}, not part of the workflow's environment. "
             f"Install with: pip install {' '.join(missing)}"
         )
-
-
-def _card(model: Path) -> Path:
-    """Return the documentation of a model: its card, or else its `model.json`."""
-    card = model / "MODEL_CARD.md"
-    return card if card.is_file() else model / "model.json"
 
 
 def _arguments() -> argparse.Namespace:

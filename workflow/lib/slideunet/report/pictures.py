@@ -24,7 +24,6 @@ DISTINCT: tuple[Colour, ...] = (
     (224, 140, 190),
 )
 
-LEAST_SIDE = 512
 NEAR = 6
 """Objects within this many pixels of each other get different colours."""
 QUALITIES = (86, 75, 62, 50)
@@ -108,11 +107,6 @@ def _neighbours(labels: NDArray) -> dict[int, set[int]]:
                 near.setdefault(a, set()).add(b)
                 near.setdefault(b, set()).add(a)
     return near
-
-
-def magnification(shape: tuple[int, int]) -> int:
-    """Return the integer factor for small images, so that outlines look thin."""
-    return max(1, -(-LEAST_SIDE // max(shape)))
 
 
 def enlarge_labels(labels: NDArray, factor: int) -> NDArray:

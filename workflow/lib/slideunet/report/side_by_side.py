@@ -17,6 +17,8 @@ from slideunet.scoring.overlaps import count_overlaps
 from slideunet.stores.verified import open_image_store, open_label_store
 from slideunet.truth.ignore_label import UNJUDGED, judged_cells
 
+LEAST_SIDE = 512
+"""Smaller images are enlarged by an integer factor, so that outlines look thin."""
 MARGIN = 128
 """Pixels that are read around the shown region, so that cells at its edge are matched as a whole."""
 
@@ -50,7 +52,7 @@ def draw_case(result: SlideResult, budget: int) -> Case:
     region = rows, columns = densest_region(_interest(result, shape), 1 << coarse_level(shape), shape)
     pixels = np.asarray(open_image_store(result.manifest)[:, *region])
     original = pictures.stretched(pixels, facts["statistics"])
-    factor = pictures.magnification(original.shape[:2])
+    factor = max(1, -(-LEAST_SIDE // max(original.shape[:2])))
     original = pictures.enlarge_picture(original, factor)
     drawn = {"Original": (original, "original")}
     if result.labelled:

@@ -69,11 +69,10 @@ def find_examples(rows: Rows, width: int, count: int = PER_KIND) -> Iterator[Exa
     best_of_cell = np.zeros(len(rows), bool)
     best_of_cell[first_of_each(rows["cell"], rows["truth"], -iou)] = True
     best_of_cell &= rows["cell"] > 0
-    best_of_object, pieces = rows["best"], rows["pieces"]
     errors: dict[Kind, tuple[str, NDArray[np.bool_], NDArray]] = {
-        "missed": ("truth", best_of_object & ~rows["matched"] & ~split & ~(inside & merged), pieces),
+        "missed": ("truth", rows["best"] & ~rows["matched"] & ~split & ~(inside & merged), rows["pieces"]),
         "false": ("cell", best_of_cell & ~matched & ~merged & ~in_split, objects),
-        "split": ("truth", best_of_object & split, pieces),
+        "split": ("truth", rows["best"] & split, rows["pieces"]),
         "merged": ("cell", best_of_cell & merged, objects),
     }
     for kind, (column, is_error, n_inside) in errors.items():

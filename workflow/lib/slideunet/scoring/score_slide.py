@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slideunet.cells.separation.separate import foreground_cut
-from slideunet.geometry.blocks import Region, blocks
+from slideunet.geometry.blocks import blocks
 from slideunet.geometry.pixels import Pixels
 from slideunet.scoring.error_examples import Example, find_examples, sample
 from slideunet.scoring.external_grouping import Regroup, in_memory
@@ -130,7 +130,7 @@ def score_slide(
     """
     cut, dark = _otsu(image, polarity)
     pixel, semantic, otsu = PixelCounts(), PixelCounts(), PixelCounts()
-    for region in _regions(truth):
+    for _, region in blocks(truth.shape):
         true, judged = judged_cells(truth[region])
         true = true[judged]
         pixel += count_pixels(true, cells[region][judged] > 0)
@@ -139,7 +139,7 @@ def score_slide(
     width = truth.shape[1]
     tables = (
         count_overlaps(truth[rows, columns], cells[rows, columns], (rows.start, columns.start), width)
-        for rows, columns in _regions(truth)
+        for _, (rows, columns) in blocks(truth.shape)
     )
     instances, examples = compare_instances(tables, width, regroup)
     return Score(pixel, semantic, otsu, instances), examples
@@ -157,10 +157,6 @@ def compare_instances(
     return counts, examples
 
 
-def _regions(pixels: Pixels) -> Iterator[Region]:
-    return (region for _, region in blocks(pixels.shape))
-
-
 def _otsu(image: Pixels, polarity: Polarity) -> tuple[float, bool]:
     lows, highs = zip(*((block.min(), block.max()) for block in _grey_blocks(image)), strict=True)
     low, high = float(min(lows)), float(max(highs))
@@ -170,4 +166,4 @@ def _otsu(image: Pixels, polarity: Polarity) -> tuple[float, bool]:
 
 
 def _grey_blocks(image: Pixels) -> Iterator[NDArray[np.float64]]:
-    return (grey(image[(..., *region)]) for region in _regions(image))
+    return (grey(image[(..., *region)]) for _, region in blocks(image.shape))

@@ -37,6 +37,11 @@ _JITTER = 0.01
 # How many contacts away a piece may matter for a cell: the cell of a piece has a main piece (1), which other
 # pieces join (2) unless they prefer another main piece (3); and one contact to spare.
 _CONTACTS = 4
+# Offsets of all pixels in a disc of radius `CATCH`, the farthest first.
+_SQUARE = itertools.product(range(-CATCH, CATCH + 1), repeat=2)
+_DISC = sorted(
+    (p for p in _SQUARE if p[0] ** 2 + p[1] ** 2 <= CATCH**2), key=lambda p: -(p[0] ** 2) - p[1] ** 2
+)
 _ADJACENT = ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1]))
 
 
@@ -140,19 +145,9 @@ def _nearest_peak(shape: tuple[int, ...], peaks: np.ndarray) -> np.ndarray:
     padded = np.zeros([side + 2 * CATCH for side in shape], np.int32)
     flat = (peaks[:, 0] + CATCH) * padded.shape[1] + peaks[:, 1] + CATCH
     ids = np.arange(1, len(peaks) + 1, dtype=np.int32)
-    for down, right in _DISC:  # from the farthest to the nearest: nearer peaks overwrite farther ones
+    for down, right in _DISC:  # nearer peaks overwrite farther ones
         padded.ravel()[flat + down * padded.shape[1] + right] = ids
     return padded[CATCH:-CATCH, CATCH:-CATCH]
-
-
-def _disc() -> list[tuple[int, int]]:
-    """Return the offsets of all pixels in a disc of radius `CATCH`, the farthest first."""
-    square = itertools.product(range(-CATCH, CATCH + 1), repeat=2)
-    inside = [(y, x) for y, x in square if y * y + x * x <= CATCH * CATCH]
-    return sorted(inside, key=lambda offset: offset[0] ** 2 + offset[1] ** 2, reverse=True)
-
-
-_DISC = _disc()
 
 
 def _sources(pieces: np.ndarray, owners: np.ndarray, n_peaks: int) -> np.ndarray:

@@ -84,7 +84,9 @@ def split_at_valleys(
     width = foreground.shape[1] + 2  # padded with zeros, so that every pixel has neighbours
     places = (rows + 1) * width + columns + 1
     keys = np.zeros((foreground.shape[0] + 2) * width, np.uint32)
-    keys[places] = _keys(height[rows, columns], rows + origin[0], columns + origin[1])
+    # Positive keys that order pixels by height, equal heights by position.
+    hashes = position_hash(rows + origin[0], columns + origin[1])
+    keys[places] = np.maximum(height[rows, columns].astype(np.uint32) << 16 | hashes >> 16, 1)
     numbers = np.zeros(len(keys), np.int32)
     numbers[places] = np.arange(1, len(places) + 1)
     peaks, basins = _climb(keys, numbers, places, width)
@@ -111,11 +113,6 @@ def smoothed(distance: np.ndarray) -> np.ndarray:
     for _ in range(4):
         padded = padded[:, 1:] + padded[:, :-1]
     return padded if exact else (padded >> 8).astype(np.uint16)
-
-
-def _keys(height: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Return positive uint32 that order pixels by height, equal heights by position."""
-    return np.maximum(height.astype(np.uint32) << 16 | position_hash(rows, columns) >> 16, 1)
 
 
 def _climb(
