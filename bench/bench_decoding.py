@@ -24,9 +24,8 @@ from scipy import ndimage as ndi  # noqa: E402
 from skimage.feature import peak_local_max  # noqa: E402
 from skimage.segmentation import watershed  # noqa: E402
 
-from slideunet.cells.separation.decoding import Decoding  # noqa: E402
+from slideunet.cells.separation.decoding import Decoding, Method  # noqa: E402
 from slideunet.cells.separation.label_slide import label_slide  # noqa: E402
-from slideunet.cells.separation.methods import Method  # noqa: E402
 from slideunet.geometry.blocks import BLOCK, BlockGrid, digest  # noqa: E402
 from slideunet.model_json import HEADS, OFFSET_ZERO, output_maps  # noqa: E402
 from slideunet.network.patches.targets import cell_targets  # noqa: E402

@@ -5,7 +5,7 @@ import contextlib
 import numpy as np
 import pytest
 
-from slideunet.cells.measurement.measure import measure
+from slideunet.cells.measurement.measure import measure_regions
 from slideunet.cells.measurement.regions import find_regions
 from slideunet.geometry import blocks as blocks_module
 from slideunet.geometry.blocks import BlockGrid, digest
@@ -51,4 +51,4 @@ def check_pixels(source):
 
 def measure_labels(labels, *others, **options):
     """Measure the cells of a label image (y, x)."""
-    return measure(find_regions(labels), *others, **options)
+    return measure_regions(find_regions(labels), *others, **options)

@@ -21,50 +21,48 @@ def images(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "7", '{"sha256": "a"}'])
-def test_what_is_no_model_is_explained(tmp_path, text):
+def test_an_invalid_model_json_is_reported(tmp_path, text):
     (tmp_path / "model.json").write_text(text)
     with pytest.raises(InputError, match=r"model\.weights: .*model\.json is not (readable|a model)"):
         read_model_facts(tmp_path)
 
 
 @pytest.mark.parametrize("name", FACTS)
-def test_all_that_prediction_needs_must_be_there(tmp_path, name):
+def test_a_missing_fact_is_reported(tmp_path, name):
     (tmp_path / "model.json").write_text(json.dumps({key: FACTS[key] for key in FACTS if key != name}))
     with pytest.raises(InputError, match=rf"is not a model of slideunet: {name} is missing"):
         read_model_facts(tmp_path)
 
 
-def test_what_a_model_has_learned_from_is_read(tmp_path):
-    known = FACTS | {"training": {"contents": ["c-a", "c-b"]}}
-    (tmp_path / "model.json").write_text(json.dumps(known))
+def test_contents_of_training_slides_are_read(tmp_path):
+    facts = FACTS | {"training": {"contents": ["c-a", "c-b"]}}
+    (tmp_path / "model.json").write_text(json.dumps(facts))
     assert learned_contents(tmp_path) == ["c-a", "c-b"]
 
 
 @pytest.mark.parametrize("training", [{}, {"training": None}, {"training": {"seed": 0}}])
-def test_a_model_that_does_not_say_what_it_has_learned_from_is_refused(tmp_path, training):
+def test_a_model_without_contents_of_training_slides_is_rejected(tmp_path, training):
     (tmp_path / "model.json").write_text(json.dumps(FACTS | training))
-    with pytest.raises(InputError, match=r"does not say which slides .*training\.contents.*Train it again"):
+    with pytest.raises(InputError, match=r"does not list the slides .*training\.contents.*Train it again"):
         learned_contents(tmp_path)
 
 
-def test_a_training_depends_on_pixels_truth_and_choices(images):
-    def known(train=("a", "b"), val=("c",), **training):
+def test_a_training_depends_on_pixels_truth_and_settings(images):
+    def digest(train=("a", "b"), val=("c",), **training):
         slides = {"train": list(train), "val": list(val)}
         return training_fingerprint(slides, images, {"preset": "light"}, {"channels": None}, training)
 
-    first = known()
-    assert known() == first
-    assert (
-        len({first, known(epochs=3), known(train=("a",)), known(train=("b", "a")), known(("a",), ("b", "c"))})
-        == 5
-    )
+    first = digest()
+    assert digest() == first
+    changed = digest(epochs=3), digest(train=("a",)), digest(train=("b", "a")), digest(("a",), ("b", "c"))
+    assert len({first, *changed}) == 5
     write_manifest(images / "a.json", {"fingerprint": "other", "content": "c-a", "truth_content": "t-a"})
-    assert known() == first
+    assert digest() == first
     write_manifest(images / "a.json", {"fingerprint": "other", "content": "c-a", "truth_content": "t2"})
-    assert known() != first
+    assert digest() != first
 
 
-def test_a_file_of_encoder_weights_stands_for_its_content(tmp_path):
+def test_a_file_of_encoder_weights_is_identified_by_its_content(tmp_path):
     for name, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
         (tmp_path / name).write_bytes(content)
     a, b, c = (encoder_source({"encoder_weights": str(tmp_path / name)}) for name in "abc")

@@ -1,4 +1,4 @@
-"""Cells that touch, and what a network tells of them."""
+"""Touching cells, and the maps that a network would predict for them."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from slideunet.network.patches.targets import cell_targets
 
 @pytest.fixture(scope="session")
 def true_maps():
-    """What a network that knows the labels gives, as bytes; with noise, one that knows them less."""
+    """The maps of a perfect network, as bytes, with optional noise."""
     names = output_maps(HEADS)
 
     def make(labels, noise=0.0, seed=0):
@@ -19,15 +19,15 @@ def true_maps():
         targets = dict(zip(names, cell_targets(labels, names)[:-1], strict=True))
         maps = {name: 255 * targets[name] for name in ("foreground", "distance", "centre")}
         maps |= {name: np.where(labels > 0, OFFSET_ZERO + targets[name], 0) for name in ("dy", "dx")}
-        spoilt = {name: values + noise * rng.normal(size=values.shape) for name, values in maps.items()}
-        return {name: np.rint(values).clip(0, 255).astype(np.uint8) for name, values in spoilt.items()}
+        noisy = {name: values + noise * rng.normal(size=values.shape) for name, values in maps.items()}
+        return {name: np.rint(values).clip(0, 255).astype(np.uint8) for name, values in noisy.items()}
 
     return make
 
 
 @pytest.fixture(scope="session")
 def touching_cells():
-    """Draw ellipses, later ones on top of others; an earlier one that falls to pieces is dropped."""
+    """Draw ellipses on top of each other; those that are no longer connected are removed."""
 
     def draw(seed, shape=(160, 190), count=40, radii=(4, 14)):
         rng = np.random.default_rng(seed)

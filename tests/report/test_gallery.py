@@ -23,7 +23,7 @@ def missed(number):
     return Example("missed", number, 0, 0, 0.0, 0)
 
 
-def test_every_slide_has_its_turn_before_any_has_a_second():
+def test_the_first_error_of_every_slide_comes_before_the_second_of_any():
     slides = [with_examples(f"s{i}", missed(1), missed(2), Example("false", 9, 0, 0, 0, 0)) for i in range(5)]
     chosen = [(result.slide, example.id) for result, example in choose(slides, "missed", 8)]
     assert len(set(chosen)) == 8
@@ -49,7 +49,7 @@ def test_words(example, words):
 
 @pytest.fixture
 def slide(tmp_path, write_store):
-    """A slide with an error of each kind, far apart, at known places."""
+    """A slide with one error of each kind, far apart."""
 
     def make(shape=(700, 1500), scale=4.0):
         truth, cells = np.zeros((2, *shape), np.uint32)
@@ -62,8 +62,8 @@ def slide(tmp_path, write_store):
         image = np.where(truth > 0, 200, 20).astype(np.uint8)[None]
         statistics = [{"low": 20.0, "high": 200.0}]
         paths = [tmp_path / kind / "S1.json" for kind in ("slides", "predictions")]
-        known = {"statistics": statistics, "scale": scale, "n_objects": 4}
-        write_store(paths[0], image, labels=truth, **known)
+        facts = {"statistics": statistics, "scale": scale, "n_objects": 4}
+        write_store(paths[0], image, labels=truth, **facts)
         write_store(paths[1], image, labels=cells, name="cells", cells={"n_cells": 4})
         _, examples = compare_instances([count_overlaps(truth, cells)], shape[1])
         return SlideResult(
@@ -89,58 +89,60 @@ def tiles(crop):
         ("merged", (610, 1420), 64, 2),
     ],
 )
-def test_crops_show_the_error_and_name_its_place_in_original_pixels(slide, kind, place, side, filled):
-    (crop,) = draw_crops([slide()], kind)
-    assert (crop.y, crop.x, crop.side) == (4 * place[0], 4 * place[1], side)
-    assert crop.alt == f"Slide S1, {kind}, {crop.finding}: image, true objects, cells"
+def test_crops_show_the_error_and_its_position_in_original_pixels(slide, kind, place, side, filled):
+    ((_, crop),) = draw_crops([slide()], kind)
+    position, finding, size = crop.caption.split(" · ")
+    assert position == f"y {4 * place[0]}, x {4 * place[1]}"
+    assert size == f"tile of {side} px"
+    assert crop.alt == f"Slide S1, {kind}, {finding}: image, true objects, cells"
     spread = [np.ptp(tile, axis=2) for tile in tiles(crop)]
     assert spread[0].max() < 12  # the image is grey
-    # Coloured inside an object: only where it is filled, not where there are outlines alone.
+    # More colour where the object is filled than where it is only outlined.
     coloured = [(colours > 25).mean() for colours in spread]
     assert coloured[filled] > 0.05
     assert coloured[filled] == max(coloured)
 
 
 def test_touching_pieces_of_a_split_differ_in_colour(slide):
-    (crop,) = draw_crops([slide()], "split")
+    ((_, crop),) = draw_crops([slide()], "split")
     cells = tiles(crop)[2]
     left, right = cells[TILE // 2, TILE // 2 - 2], cells[TILE // 2, TILE // 2 + 1]
     assert np.abs(left - right).max() > 60
 
 
-def test_windows_are_read_never_the_slide(slide, monkeypatch):
+def test_only_regions_of_a_slide_are_read(slide, monkeypatch):
     result, read = slide(), []
     original = StoredPixels.__getitem__
 
-    def noted(self, index):
+    def recorded(self, index):
         pixels = original(self, index)
         read.append(max(pixels.shape[-2:]))
         return pixels
 
-    monkeypatch.setattr(StoredPixels, "__getitem__", noted)
+    monkeypatch.setattr(StoredPixels, "__getitem__", recorded)
     draw_crops([result], "merged")
     assert 0 < max(read) <= 2 * SEARCHED + 1
 
 
-def test_of_an_object_too_large_to_show_the_known_part_is_shown(tmp_path, write_store):
+def test_a_large_object_is_shown_around_its_known_pixel(tmp_path, write_store):
     truth, cells = np.zeros((2, 600, 700), np.uint32)
-    truth[10:30, 20:40] = truth[230:250, 260:300] = 1  # nothing of it in the middle
+    truth[10:30, 20:40] = truth[230:250, 260:300] = 1  # its middle is background
     truth[400:410, 5:680] = 2
     paths = [tmp_path / kind / "S1.json" for kind in ("slides", "predictions")]
-    known = {"statistics": [{"low": 0.0, "high": 1.0}], "n_objects": 2}
-    write_store(paths[0], (truth > 0).astype(np.uint8)[None], labels=truth, **known)
+    facts = {"statistics": [{"low": 0.0, "high": 1.0}], "n_objects": 2}
+    write_store(paths[0], (truth > 0).astype(np.uint8)[None], labels=truth, **facts)
     write_store(paths[1], np.zeros((1, 600, 700), np.uint8), labels=cells, name="cells", cells={"n_cells": 0})
     _, examples = compare_instances([count_overlaps(truth, cells)], 700)
     facts = read_manifest(paths[0])
     result = SlideResult("S1", "", "", "test", "", *paths, facts=facts, examples=tuple(examples))
-    for crop in draw_crops([result], "missed"):
-        assert crop.side == 256
+    for _, crop in draw_crops([result], "missed"):
+        assert crop.caption.endswith("tile of 256 px")
         assert (np.ptp(tiles(crop)[1], axis=2) > 25).any()
 
 
 def test_pictures_are_small(slide):
     assert all(
-        len(draw_crops([slide()], kind)[0].uri) < gallery.CROP_BYTES * 1.4 for kind in ("missed", "split")
+        len(draw_crops([slide()], kind)[0][1].uri) < gallery.CROP_BYTES * 1.4 for kind in ("missed", "split")
     )
     assert SHOWN * 4 * gallery.CROP_BYTES < 10**6
     assert len(pictures.DISTINCT) == len(set(pictures.DISTINCT))

@@ -12,7 +12,7 @@ from PIL import Image
 from slideunet.errors import DamagedDataError
 from slideunet.geometry.pyramid import level_shapes
 from slideunet.report.masks import OUTLINE, at_level, draw_mask, masked
-from slideunet.report.page import Run, render_page, summary_of
+from slideunet.report.page import RunRecord, render_page, summary_of
 from slideunet.report.results import SlideResult, warnings_of
 from slideunet.slides.tissue import skipped_share, upsampled
 from slideunet.stores import omezarr
@@ -37,15 +37,15 @@ def write_store(manifest, pixels, labels, facts):
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory):
-    """Write a slide (its image once, a prediction for each mask) and return it as the report knows it."""
+    """Write a slide (its image once, a prediction for each mask) and return its result."""
     folder = tmp_path_factory.mktemp("stores")
-    known = {"shape": [3, *SHAPE], "statistics": STATISTICS, "n_objects": None, "warnings": [], "mpp": 0.5}
-    write_store(folder / "slide.json", np.full((3, *SHAPE), 240, np.uint8), {}, known)
+    image = {"shape": [3, *SHAPE], "statistics": STATISTICS, "n_objects": None, "warnings": [], "mpp": 0.5}
+    write_store(folder / "slide.json", np.full((3, *SHAPE), 240, np.uint8), {}, image)
 
     def make(slide, mask=None):
         manifest = folder / f"{slide}_prediction.json"
-        nothing = block_digests(np.zeros(SHAPE, np.uint32))
-        facts = {"cells": {"n_cells": 0, "blocks": nothing}, "tissue": None}
+        digests = block_digests(np.zeros(SHAPE, np.uint32))
+        facts = {"cells": {"n_cells": 0, "blocks": digests}, "tissue": None}
         labels = {"cells": (np.zeros(SHAPE), 0)}
         if mask is not None:
             labels["tissue"] = (mask, LEVEL)
@@ -53,7 +53,7 @@ def stores(tmp_path_factory):
             facts["tissue"] = {"level": LEVEL, "skipped": skipped_share(mask, SHAPE, LEVEL), "blocks": blocks}
         if not manifest.exists():
             write_store(manifest, np.zeros((1, *SHAPE), np.uint8), labels, facts)
-        return SlideResult(slide, slide, "", "predict", "", folder / "slide.json", manifest, {}, known, facts)
+        return SlideResult(slide, slide, "", "predict", "", folder / "slide.json", manifest, {}, image, facts)
 
     return make
 
@@ -65,7 +65,7 @@ def half(top=0.5):
 
 
 def page_of(results):
-    run = Run("Title", "2000-01-02", "snakemake", {}, {}, None, [], None, {})
+    run = RunRecord("Title", "2000-01-02", "snakemake", {}, {}, None, [], None, {})
     return render_page(run, results), summary_of(run, results)
 
 
@@ -74,7 +74,7 @@ def decoded(uri):
     return np.asarray(picture.convert("RGB")).astype(int)
 
 
-def test_the_outline_lies_where_the_mask_ends(stores):
+def test_the_outline_is_at_the_edge_of_the_mask(stores):
     panel = draw_mask(stores("half", half()), 200_000)
     shown = decoded(panel.uri)
     # 1201 x 900 is shown at level 2; rows 0 to 74 of the mask are rows 0 to 149 there.
@@ -92,17 +92,17 @@ def test_a_picture_keeps_to_its_budget(stores):
 
 
 @given(st.integers(1, 70), st.integers(1, 70), st.integers(0, 5), st.integers(0, 5), st.integers(0, 99))
-def test_a_mask_is_the_same_at_every_level(height, width, own, level, seed):
+def test_a_mask_is_the_same_at_every_level(height, width, source, level, seed):
     shapes = [(height, width)]
     for _ in range(5):
         shapes.append(tuple(-(-side // 2) for side in shapes[-1]))
-    mask = np.random.default_rng(seed).random(shapes[own]) < 0.5
-    whole = upsampled(mask, own, slice(0, height), slice(0, width))
-    found = at_level(mask, own, level, shapes[level])
-    np.testing.assert_array_equal(found, whole[:: 1 << level, :: 1 << level])
+    mask = np.random.default_rng(seed).random(shapes[source]) < 0.5
+    whole = upsampled(mask, source, slice(0, height), slice(0, width))
+    resampled = at_level(mask, source, level, shapes[level])
+    np.testing.assert_array_equal(resampled, whole[:: 1 << level, :: 1 << level])
 
 
-def test_masks_are_in_order_and_only_where_there_are_any(stores):
+def test_slides_with_masks_are_sorted_by_skipped_area(stores):
     slides = [stores("whole"), stores("half", half()), stores("less", half(0.1)), SlideResult(
         "failed", "", "", "", "", stores("whole").manifest, stores("whole").manifest)]  # fmt: skip
     assert [result.slide for result in masked(slides)] == ["less", "half"]
@@ -117,7 +117,7 @@ def test_the_page_shows_every_mask_escaped(stores):
     assert "&lt;b&gt;less" in section
     assert "<b>" not in page
     assert '<a href="#tissue">' in page
-    assert "Of 2 bright-field slides only the tissue was predicted" in page
+    assert "On 2 bright-field slides only tissue was predicted" in page
 
 
 def test_more_masks_than_pictures_are_in_a_table(stores, monkeypatch):
@@ -129,7 +129,7 @@ def test_more_masks_than_pictures_are_in_a_table(stores, monkeypatch):
     assert re.findall(r"<td>(.*?)</td>", section) == ["90.0 % skipped", "50.0 % skipped"]
 
 
-def test_a_page_without_masks_is_as_if_there_were_none(stores):
+def test_a_page_without_masks_does_not_mention_tissue(stores):
     plain, _ = page_of([stores("whole")])
     assert "tissue" not in re.sub(r"<style>.*?</style>", "", plain, flags=re.DOTALL).lower()
 
@@ -143,7 +143,7 @@ def test_a_slide_without_tissue_is_a_warning(stores):
     assert re.findall(r"</strong> (.*?)</figcaption>", page) == ["no tissue found", "0.0 % skipped"]
 
 
-def test_a_mask_that_is_not_there_is_an_error(stores):
+def test_a_missing_mask_is_an_error(stores):
     result = stores("lost", half())
     (store_path(result.prediction_manifest) / "labels" / "tissue" / "0" / "zarr.json").unlink()
     with pytest.raises(DamagedDataError, match="tissue"):

@@ -18,17 +18,17 @@ from slideunet.report.side_by_side import colours_by_match
 def test_pictures_are_rgb_and_stretched(channels, dtype):
     pixels = np.linspace(10, 200, channels * 12 * 7).reshape(channels, 12, 7).astype(dtype)
     statistics = [{"low": float(c.min()), "high": float(c.max())} for c in pixels]
-    shown = pictures.picture(pixels, statistics)
+    shown = pictures.stretched(pixels, statistics)
     assert shown.shape == (12, 7, 3)
     assert shown.dtype == np.uint8
     assert (shown.min(), shown.max()) == (0, 255)
 
 
 def test_a_constant_image_is_drawn():
-    assert pictures.picture(np.full((1, 4, 4), 9), [{"low": 9.0, "high": 9.0}]).max() == 0
+    assert pictures.stretched(np.full((1, 4, 4), 9), [{"low": 9.0, "high": 9.0}]).max() == 0
 
 
-def test_outlines_stay_inside_their_object_and_touching_objects_keep_their_colours():
+def test_outlines_are_inside_their_objects_also_where_objects_touch():
     labels = np.zeros((30, 40), np.uint32)
     labels[5:25, 5:20], labels[5:25, 20:35] = 7, 9
     canvas = np.zeros((30, 40, 3), np.uint8)
@@ -41,14 +41,14 @@ def test_outlines_stay_inside_their_object_and_touching_objects_keep_their_colou
     assert not drawn[15, 12]
 
 
-def test_objects_without_a_colour_are_left_out():
+def test_objects_without_a_colour_are_not_drawn():
     canvas = np.zeros((9, 9, 3), np.uint8)
     pictures.draw_outlines(canvas, np.pad(np.ones((5, 5), int), 2), {})
     pictures.draw_outlines(canvas, np.zeros((9, 9), int), {1: CORRECT})
     assert not canvas.any()
 
 
-def test_colours_tell_correct_missed_and_false():
+def test_colours_distinguish_correct_missed_and_false():
     truth, cells = np.zeros((2, 10, 30), np.uint32)
     truth[2:8, 2:8], cells[2:8, 3:8] = 3, 11
     truth[2:8, 12:18] = 4
@@ -59,7 +59,7 @@ def test_colours_tell_correct_missed_and_false():
 @pytest.mark.parametrize("budget", [1_000, 10_000, 100_000])
 def test_encoding_keeps_to_its_budget(budget):
     noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
-    kind, data = pictures.data_uri(noise, budget).split(",")
+    kind, data = pictures.webp_uri(noise, budget).split(",")
     assert kind == "data:image/webp;base64"
     assert len(base64.b64decode(data)) <= budget
     assert Image.open(io.BytesIO(base64.b64decode(data))).size[0] <= 400
@@ -79,16 +79,16 @@ def test_objects_that_touch_differ_in_colour(small, size):
     colours = pictures.distinct_colours(labels)
     assert set(colours) == set(np.unique(labels).tolist()) - {0}
     near = pictures._neighbours(labels)
-    for one, others in near.items():
-        earlier = {other for other in others if other < one}
+    for number, neighbours in near.items():
+        earlier = {neighbour for neighbour in neighbours if neighbour < number}
         if len(earlier) < len(pictures.DISTINCT):  # else the palette may be too small
-            assert colours[one] not in {colours[other] for other in earlier}
-    beside = [(small[:, 1:], small[:, :-1]), (small[1:], small[:-1])]
-    assert all(int(b) in near[int(a)] for pair in beside for a, b in zip(*map(np.ravel, pair), strict=True)
+            assert colours[number] not in {colours[neighbour] for neighbour in earlier}
+    adjacent = [(small[:, 1:], small[:, :-1]), (small[1:], small[:-1])]
+    assert all(int(b) in near[int(a)] for pair in adjacent for a, b in zip(*map(np.ravel, pair), strict=True)
                if a != b and a and b)  # fmt: skip
 
 
-def test_colours_reach_over_a_gap_and_are_used_alike():
+def test_colours_differ_across_gaps_and_are_used_equally():
     labels = np.zeros((9, 40), np.uint32)
     for number, left in enumerate(range(0, 36, 6), start=1):
         labels[2:7, left : left + 3] = number

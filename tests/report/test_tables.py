@@ -27,7 +27,7 @@ def test_mean_is_over_slides_and_pooled_over_pixels():
     assert (summary["n_groups"], summary["n_true"], summary["n_pred"]) == (3, 12, 9)
 
 
-def test_nothing_scored():
+def test_no_scored_slides():
     assert summarise([])["n_slides"] == 0
     assert list(metrics_table([])["slide"]) == []
     assert split_overview([]) == []
@@ -41,12 +41,12 @@ def test_breakdown_by_metadata():
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx"])
-def test_formulas_are_defused(text):
+def test_formulas_are_escaped(text):
     assert guard_formula(text) == f"'{text}"
     assert metrics_table([result("a", 1, 1, group=text)]).loc[0, "group"] == f"'{text}"
 
 
-def test_numbers_and_plain_text_are_left_alone():
+def test_numbers_and_plain_text_are_unchanged():
     assert [guard_formula(value) for value in (-0.5, "a=b", "", 3)] == [-0.5, "a=b", "", 3]
 
 
@@ -58,7 +58,7 @@ def test_ids_stay_text(tmp_path):
     assert [(slide.slide, slide.group) for slide in slides] == [("001", "1"), ("NA", "null")]
 
 
-def test_a_damaged_score_is_named(tmp_path):
+def test_a_damaged_score_is_reported(tmp_path):
     (tmp_path / "split.tsv").write_text("slide\tgroup\nS1\tg\n")
     folders = {f"{name}_folder": tmp_path / name for name in ("slides", "predictions", "metrics")}
     for folder, content in zip(folders.values(), ("{}", '{"cells": {}}', '{"pixel": 3}'), strict=True):

@@ -1,4 +1,4 @@
-"""Overlaps that are counted block by block and dealt out through files give what the whole slide gives."""
+"""Overlaps counted block by block and regrouped through files give the result of the whole slide."""
 
 import itertools
 from dataclasses import asdict
@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from slideunet.scoring import external_grouping
-from slideunet.scoring.error_examples import KEPT, KINDS
+from slideunet.scoring.error_examples import KINDS, PER_KIND
 from slideunet.scoring.external_grouping import in_memory, on_disk
 from slideunet.scoring.matching import match
-from slideunet.scoring.overlaps import ROW, count_overlaps
+from slideunet.scoring.overlaps import OVERLAP, count_overlaps
 from slideunet.scoring.score_slide import compare_instances
 
 SHAPE = (18, 25)
@@ -22,7 +22,7 @@ cuts = st.lists(st.integers(1, 17), max_size=4)
 
 @st.composite
 def slides(draw):
-    """A truth and its prediction, in blobs or in noise, with ids anywhere below 2^32."""
+    """Ground truth and prediction, blobs with noise, with ids below 2^32."""
     small = draw(arrays(np.uint32, (6, 9), elements=st.integers(0, 9)))
     truth = np.kron(small, np.ones((3, 3), np.uint32))[: SHAPE[0], : SHAPE[1]]
     cells = np.roll(truth, draw(st.integers(-2, 2)), axis=draw(st.integers(0, 1)))
@@ -40,32 +40,32 @@ def tables(truth, cells, rows, columns):
 
 @settings(max_examples=60, deadline=None)
 @given(slides(), cuts, cuts, st.integers(1, 9))
-def test_blocks_and_files_give_what_the_whole_slide_gives(tmp_path_factory, slide, rows, columns, n_parts):
+def test_blocks_and_files_give_the_result_of_the_whole_slide(tmp_path_factory, slide, rows, columns, n_parts):
     folder = tmp_path_factory.mktemp("parts")
-    deal = on_disk(folder, n_parts * external_grouping.BLOCKS_PER_PART)
-    found = compare_instances(tables(*slide, rows, columns), SHAPE[1], deal)
-    assert found == compare_instances([count_overlaps(*slide)], SHAPE[1])
+    regroup = on_disk(folder, n_parts * external_grouping.BLOCKS_PER_PART)
+    result = compare_instances(tables(*slide, rows, columns), SHAPE[1], regroup)
+    assert result == compare_instances([count_overlaps(*slide)], SHAPE[1])
     assert list(folder.iterdir()) == []
 
 
 @settings(max_examples=30, deadline=None)
 @given(slides(), cuts, cuts, st.integers(1, 9), st.sampled_from(["truth", "cell"]))
-def test_every_row_is_dealt_once_and_those_of_an_object_together(
-    tmp_path_factory, slide, rows, columns, n_parts, side
+def test_rows_are_kept_once_and_rows_of_an_object_stay_together(
+    tmp_path_factory, slide, rows, columns, n_parts, key
 ):
-    deal = on_disk(tmp_path_factory.mktemp("parts"), n_parts * external_grouping.BLOCKS_PER_PART)
-    dealt = list(deal(tables(*slide, rows, columns), side))
-    parts_of = [number for part in dealt for number in np.unique(part[side]) if number]
-    assert len(parts_of) == len(set(parts_of))
-    expected = next(in_memory(tables(*slide, rows, columns), side))
-    np.testing.assert_array_equal(np.sort(np.concatenate([expected[:0], *dealt])), np.sort(expected))
+    regroup = on_disk(tmp_path_factory.mktemp("parts"), n_parts * external_grouping.BLOCKS_PER_PART)
+    parts = list(regroup(tables(*slide, rows, columns), key, OVERLAP))
+    ids = [number for part in parts for number in np.unique(part[key]) if number]
+    assert len(ids) == len(set(ids))
+    expected = next(in_memory(tables(*slide, rows, columns), key, OVERLAP))
+    np.testing.assert_array_equal(np.sort(np.concatenate([expected[:0], *parts])), np.sort(expected))
 
 
-def test_parts_are_bounded_however_many_cells_there_are(tmp_path):
-    """What lies on background is spread too: nothing holds all of it."""
+def test_the_size_of_a_part_does_not_grow_with_the_number_of_cells(tmp_path):
+    """Rows with background are spread over the parts, too."""
     n_blocks, per_block = 640, 50
     ids = np.arange(1, n_blocks * per_block + 1, dtype=np.uint32).reshape(n_blocks, per_block)
-    blocks = (np.array([(0, i, 5, 0, 0, 0, 0, 0, 0) for i in row], ROW) for row in ids)
+    blocks = (np.array([(0, i, 5, 0) for i in row], OVERLAP) for row in ids)
     sizes = [len(part) for part in match(blocks, on_disk(tmp_path, n_blocks))]
     assert sum(sizes) == n_blocks * per_block
     assert max(sizes) <= external_grouping.BLOCKS_PER_PART * per_block
@@ -73,22 +73,22 @@ def test_parts_are_bounded_however_many_cells_there_are(tmp_path):
 
 @settings(max_examples=60, deadline=None)
 @given(slides())
-def test_examples_are_errors_of_their_kind_and_lie_where_they_say(slide):
+def test_examples_are_errors_of_their_kind_at_their_position(slide):
     truth, cells = slide
     counts, examples = compare_instances([count_overlaps(truth, cells)], SHAPE[1])
     of_kind = {kind: [e for e in examples if e.kind == kind] for kind in KINDS}
     for example in examples:
-        own = truth if example.kind in ("missed", "split") else cells
-        assert own[example.y, example.x] == example.id
+        labels = truth if example.kind in ("missed", "split") else cells
+        assert labels[example.y, example.x] == example.id
         assert (example.pieces > 1) == (example.kind in ("split", "merged"))
     assert len({(e.kind, e.id) for e in examples}) == len(examples)
-    assert len(of_kind["split"]) == min(counts.splits, KEPT)
-    assert len(of_kind["merged"]) == min(counts.merges, KEPT)
-    assert len(of_kind["missed"]) <= min(counts.fn[0], KEPT)
-    assert len(of_kind["false"]) <= min(counts.fp[0], KEPT)
+    assert len(of_kind["split"]) == min(counts.splits, PER_KIND)
+    assert len(of_kind["merged"]) == min(counts.merges, PER_KIND)
+    assert len(of_kind["missed"]) <= min(counts.fn[0], PER_KIND)
+    assert len(of_kind["false"]) <= min(counts.fp[0], PER_KIND)
     if counts.splits + counts.merges == 0:
-        assert len(of_kind["missed"]) == min(counts.fn[0], KEPT)
-        assert len(of_kind["false"]) == min(counts.fp[0], KEPT)
+        assert len(of_kind["missed"]) == min(counts.fn[0], PER_KIND)
+        assert len(of_kind["false"]) == min(counts.fp[0], PER_KIND)
 
 
 @pytest.mark.parametrize(

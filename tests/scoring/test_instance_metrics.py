@@ -16,7 +16,7 @@ from torchmetrics.functional.detection import panoptic_quality
 from slideunet.scoring.instance_metrics import THRESHOLDS, InstanceCounts
 from slideunet.scoring.instance_metrics import count_instances as count_part
 from slideunet.scoring.matching import ious, match_arrays
-from slideunet.scoring.overlaps import ROW, add_overlaps, count_overlaps
+from slideunet.scoring.overlaps import MATCHED, add_overlaps, count_overlaps
 from slideunet.truth.ignore_label import IGNORE_LABEL
 
 labels = arrays(np.uint32, (6, 9), elements=st.integers(0, 4))
@@ -24,7 +24,7 @@ labels = arrays(np.uint32, (6, 9), elements=st.integers(0, 4))
 
 @st.composite
 def segmentations(draw):
-    """A truth and a prediction that resembles it: boxes, some moved, dropped, divided or joined."""
+    """Ground truth and a similar prediction: boxes, some of them moved, missing, split or merged."""
     truth, cells = np.zeros((2, 24, 30), dtype=np.uint32)
     for number in range(1, draw(st.integers(0, 6)) + 1):
         y, x, h, w = (draw(st.integers(*span)) for span in ((0, 20), (0, 26), (2, 8), (2, 8)))
@@ -66,7 +66,7 @@ def test_matching_agrees_with_the_hungarian_algorithm(pair):
 @given(segmentations())
 def test_panoptic_quality_agrees_with_torchmetrics(pair):
     truth, cells = pair
-    # A tie at exactly 0.5 is a match here and none there: the definitions differ on purpose.
+    # An IoU of exactly 0.5 is a match here, but not in torchmetrics, on purpose.
     ious = iou_matrix(truth, cells)
     if not truth.any() or (np.abs(ious - 0.5) < 1e-9).any():
         return
@@ -87,16 +87,16 @@ def test_aggregated_jaccard_agrees_with_the_loop_of_the_paper(pair):
     intersection = union = 0
     used = set()
     for i in np.unique(truth[truth > 0]):
-        mine = truth == i
+        this = truth == i
         overlaps = {
-            j: ((cells == j) & mine).sum() / ((cells == j) | mine).sum() for j in np.unique(cells[mine]) if j
+            j: ((cells == j) & this).sum() / ((cells == j) | this).sum() for j in np.unique(cells[this]) if j
         }
         if not overlaps:
-            union += mine.sum()
+            union += this.sum()
             continue
         best = max(sorted(overlaps), key=overlaps.get)
-        intersection += ((cells == best) & mine).sum()
-        union += ((cells == best) | mine).sum()
+        intersection += ((cells == best) & this).sum()
+        union += ((cells == best) | this).sum()
         used.add(best)
     union += sum((cells == j).sum() for j in np.unique(cells) if j and j not in used)
     counts = count_instances(count_overlaps(truth, cells))
@@ -117,12 +117,12 @@ def test_blocks_add_up_to_the_whole_slide(pair, first, second):
 
 
 def test_exact_halves_match_once_in_either_direction():
-    one, halves = np.ones((1, 8), int), np.repeat([[1, 2]], 4, axis=1)
-    for truth, cells in ((one, halves), (halves, one)):
+    whole, halves = np.ones((1, 8), int), np.repeat([[1, 2]], 4, axis=1)
+    for truth, cells in ((whole, halves), (halves, whole)):
         rows = match_arrays(count_overlaps(truth, cells))
-        found = rows[rows["matched"]]
-        assert ious(found).tolist() == [0.5]
-        assert (found["truth"].tolist(), found["cell"].tolist()) == ([1], [1])
+        matched = rows[rows["matched"]]
+        assert ious(matched).tolist() == [0.5]
+        assert (matched["truth"].tolist(), matched["cell"].tolist()) == ([1], [1])
         assert count_instances(count_overlaps(truth, cells)).tp == (1, *[0] * 9)
 
 
@@ -151,18 +151,21 @@ def test_overlaps_splits_and_merges_agree_with_the_contingency_table_of_scikit_i
 @settings(max_examples=60, deadline=None)
 @given(segmentations())
 def test_f1_agrees_with_torchmetrics(pair):
-    """Each object and cell as one decision: a match is a true positive, what is left over an error."""
+    """Each object and cell is one decision: matches are true positives, all others errors."""
     counts = count_instances(count_overlaps(*pair))
     for tp, fp, fn, f1 in zip(counts.tp, counts.fp, counts.fn, counts.f1, strict=True):
-        true, found = torch.tensor([1] * (tp + fn) + [0] * fp), torch.tensor([1] * tp + [0] * fn + [1] * fp)
+        true, predicted = (
+            torch.tensor([1] * (tp + fn) + [0] * fp),
+            torch.tensor([1] * tp + [0] * fn + [1] * fp),
+        )
         if len(true):
-            assert f1 == pytest.approx(float(binary_f1_score(found, true)))
+            assert f1 == pytest.approx(float(binary_f1_score(predicted, true)))
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 10**6), st.integers(0, 10**6)), max_size=300), st.randoms())
 def test_the_sum_of_ious_does_not_depend_on_the_order(sizes, random):
-    rows = np.zeros((len(sizes), 1), ROW)
+    rows = np.zeros((len(sizes), 1), MATCHED)
     rows["truth"], rows["cell"], rows["best"], rows["matched"] = 1, 1, True, True
     for row, (shared, rest) in zip(rows, sizes, strict=True):
         row["shared"], row["cell_area"], row["truth_area"] = shared, shared, shared + rest
@@ -175,16 +178,16 @@ def test_the_sum_of_ious_does_not_depend_on_the_order(sizes, random):
 
 
 def test_splits_and_merges():
-    whole, divided = np.ones((4, 9), int), np.repeat([[1, 2, 3]], 3, axis=1).repeat(4, axis=0)
-    split = count_instances(count_overlaps(whole, divided))
-    merged = count_instances(count_overlaps(divided, whole))
-    same = count_instances(count_overlaps(divided, divided))
+    whole, parts = np.ones((4, 9), int), np.repeat([[1, 2, 3]], 3, axis=1).repeat(4, axis=0)
+    split = count_instances(count_overlaps(whole, parts))
+    merged = count_instances(count_overlaps(parts, whole))
+    same = count_instances(count_overlaps(parts, parts))
     assert (split.splits, split.merges) == (1, 0)
     assert (merged.splits, merged.merges) == (0, 1)
     assert (same.splits, same.merges, same.pq, same.aji, same.mean_ap) == (0, 0, 1, 1, 1)
 
 
-def test_empty_against_empty_is_perfect_and_empty_on_one_side_is_zero():
+def test_two_empty_images_are_perfect_and_one_empty_image_is_zero():
     none, some = np.zeros((5, 5), int), np.eye(5, dtype=int)
     perfect = count_instances(count_overlaps(none, none))
     assert perfect.empty
@@ -197,7 +200,7 @@ def test_empty_against_empty_is_perfect_and_empty_on_one_side_is_zero():
 
 def test_largest_ids_survive():
     cells = np.full((2, 2), 2**32 - 1, dtype=np.uint32)
-    table = count_overlaps(cells - np.uint32(1), cells)  # The largest id of the truth has a meaning.
+    table = count_overlaps(cells - np.uint32(1), cells)  # the largest id in truth is the ignore label
     assert table["truth"].tolist() == [2**32 - 2]
     assert count_instances(table).tp == (1,) * 10
 
@@ -212,15 +215,15 @@ def test_json_round_trip_and_sum():
 
 @settings(max_examples=80, deadline=None)
 @given(segmentations(), arrays(np.bool_, (4, 5)))
-def test_ignored_pixels_are_not_counted(pair, coarse):
+def test_pixels_of_the_ignore_label_are_not_counted(pair, coarse):
     truth, cells = pair
     ignored = np.kron(coarse, np.ones((6, 6), bool))
     truth = np.where(ignored, IGNORE_LABEL, truth)
     rows = [count_overlaps(truth[y : y + 7], cells[y : y + 7], (y, 0), 30) for y in range(0, 24, 7)]
-    found = count_instances(add_overlaps(rows))
-    # By hand: cells that mostly lie there are taken away, what is left of all others is compared.
+    counts = count_instances(add_overlaps(rows))
+    # By hand: remove cells that are mostly ignored, then compare the remaining pixels.
     for number in range(1, 8):
         if 2 * np.sum(ignored & (cells == number)) > np.sum(cells == number):
             cells = np.where(cells == number, 0, cells)
     blank = np.where(ignored, 0, truth).astype(np.uint32), np.where(ignored, 0, cells).astype(np.uint32)
-    assert found == count_instances(count_overlaps(*blank))
+    assert counts == count_instances(count_overlaps(*blank))

@@ -6,7 +6,7 @@ from slideunet.scoring.otsu_baseline import cells_are_dark, foreground, grey, ot
 
 
 @pytest.mark.parametrize("rows", [1, 7, 50])
-def test_blockwise_threshold_is_that_of_the_whole_image(rows):
+def test_blockwise_threshold_equals_that_of_the_whole_image(rows):
     random = np.random.default_rng(3)
     image = random.normal(10.0, 2.0, (50, 37))
     image[10:20, 5:17] += 15.0

@@ -5,7 +5,7 @@ import pytest
 from making import blocks_of
 from skimage.filters import threshold_otsu
 
-from slideunet.geometry import blocks as blocks_module
+from slideunet.geometry.blocks import BLOCK
 from slideunet.scoring.external_grouping import BLOCKS_PER_PART, in_memory, on_disk
 from slideunet.scoring.instance_metrics import count_instances
 from slideunet.scoring.matching import match_arrays
@@ -31,9 +31,9 @@ def slide():
 def test_blocks_do_not_change_the_score(slide, block, files, tmp_path):
     image, truth, probability, cells = slide
     whole = score_slide(*slide, threshold=0.5)
-    deal = on_disk(tmp_path, 3 * BLOCKS_PER_PART) if files else in_memory
+    regroup = on_disk(tmp_path, 3 * BLOCKS_PER_PART) if files else in_memory
     with blocks_of(block):
-        score, examples = score_slide(*slide, threshold=0.5, deal=deal)
+        score, examples = score_slide(*slide, threshold=0.5, regroup=regroup)
     assert (score, examples) == whole
     assert [(e.kind, e.id, e.y, e.x) for e in examples] == [("missed", 2, 30, 40), ("false", 2, 55, 70)]
     grey = image.mean(axis=0, dtype=float)
@@ -70,14 +70,14 @@ def test_json_round_trip(slide):
 
 
 class Blocks:
-    """Pixels that can be read in parts of the size of a block only."""
+    """Pixels that can only be read in parts up to the size of a block."""
 
     def __init__(self, array):
         self.array, self.shape, self.dtype = array, array.shape, array.dtype
 
     def __getitem__(self, index):
         part = self.array[index]
-        assert max(part.shape[-2:]) <= blocks_module.BLOCK
+        assert max(part.shape[-2:]) <= BLOCK
         return part
 
 

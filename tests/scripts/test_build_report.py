@@ -116,7 +116,7 @@ def make_run(tmp_path, report, write_store):
 
 
 class Elements(HTMLParser):
-    """Collects what a browser would see."""
+    """Collects all elements of a page."""
 
     def __init__(self, page):
         super().__init__()
@@ -153,18 +153,18 @@ def test_table_and_summary_agree_with_the_arrays(make_run):
     assert summary["model_sha256"] == "ab" * 32
 
 
-def test_headline_is_of_test_slides_only(make_run):
+def test_headline_is_from_test_slides_only(make_run):
     (page, _, summary), _ = make_run(SPLITS)
     shown = re.search(r'Test Dice</dt><dd class="value">([\d.]+)', page).group(1)
     assert shown == f"{summary['splits']['test']['mean']['dice']:.3f}"
     assert "Mean over 3 test slides of 3 groups" in page
 
 
-def test_page_is_whole_self_contained_and_escaped(make_run):
+def test_page_is_complete_self_contained_and_escaped(make_run):
     (page, table, _), _ = make_run(SPLITS)
     elements = Elements(page)
     assert elements.open_tags == []
-    assert "a watershed flooded the Euclidean distance to the background" in page
+    assert "separated into cells by watershed on the Euclidean distance to the background" in page
     tags = {tag for tag, _ in elements.tags}
     assert not tags & {"script", "iframe", "object", "link", "form", "b"}
     images = [attributes for tag, attributes in elements.tags if tag == "img"]
@@ -187,7 +187,7 @@ def test_fewer_than_three_groups_give_no_interval_and_say_so(make_run):
     assert "fewer than 3 test groups" in page
 
 
-def test_a_run_without_labels_claims_nothing(make_run):
+def test_a_run_without_labels_claims_no_accuracy(make_run):
     (page, table, summary), _ = make_run(["predict", "predict"], title=None, history=None)
     assert "No accuracy is claimed" in page
     assert "Cell segmentation report" in page
@@ -214,12 +214,12 @@ def test_errors_are_counted_and_shown(make_run):
     assert re.findall(r"<strong>(\d+)</strong>", section)[0] in rows["slide"].tolist()
 
 
-def test_a_slide_that_failed_earlier_is_a_warning(make_run, report, tmp_path):
+def test_missing_results_are_warnings(make_run, report, tmp_path):
     make_run(SPLITS)
     for path in ("slides/004.json", "metrics/005.json"):
         (tmp_path / "results" / path).unlink()
     _, table, summary = report(sheet=None, by=[])
-    assert "slide 004: could not be converted; it is in no number of this report" in summary["warnings"]
+    assert "slide 004: was not converted; this report does not include it" in summary["warnings"]
     assert "slide 005: has labels but was not scored" in summary["warnings"]
     assert pd.read_csv(table, dtype=str)["slide"].tolist() == ["000", "001", "002", "003"]
 
@@ -229,7 +229,7 @@ def test_same_inputs_give_the_same_page(make_run):
     assert make_run(SPLITS)[0][0] == first
 
 
-def test_slides_that_were_set_aside_are_listed_escaped(make_run, tmp_path):
+def test_quarantined_slides_are_listed_and_escaped(make_run, tmp_path):
     error = InputError(["slide X1: is damaged.", HOSTILE])
     quarantine.put(tmp_path / "results/quarantine", "X1", error)
     page, _, summary = make_run(["train", "val", "test", "test"])[0]

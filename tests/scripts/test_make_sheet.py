@@ -27,15 +27,15 @@ def test_the_sheet_can_be_read(folders, capsys):
     assert missing_files(sheet) == []
     assert sheet["group"].tolist() == ["p1", "p2"]
     assert sheet["labels"].tolist() == [str(folders / "masks" / "p1_a_mask.png"), ""]
-    said = capsys.readouterr().out
-    assert "p2_b.png: no labels found" in said
-    assert "2 slides, 1 with labels" in said
+    output = capsys.readouterr().out
+    assert "p2_b.png: no labels found" in output
+    assert "2 slides, 1 with labels" in output
 
 
 def test_an_existing_sheet_is_kept(folders):
     out = folders / "slides.tsv"
     out.write_text("mine")
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match="exists and may have been edited"):
         make_sheet.main(images=folders / "images", labels=None, out=out)
     assert out.read_text() == "mine"
 

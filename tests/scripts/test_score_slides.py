@@ -1,5 +1,6 @@
 import json
 import os
+from dataclasses import asdict
 from functools import partial
 
 import numpy as np
@@ -48,19 +49,19 @@ def scores(folder, slide):
     return json.loads((folder / "metrics" / f"{slide}.json").read_text())
 
 
-def test_writes_what_the_library_counts_on_whole_arrays(tmp_path, write_slide):
+def test_scores_equal_those_of_whole_arrays(tmp_path, write_slide):
     arrays = write_slide(tmp_path, "S1")
     run(tmp_path, ["S1"])
     written, (expected, examples) = scores(tmp_path, "S1"), score_slide(*arrays, threshold=THRESHOLD)
     assert Score.from_json(written) == expected
     assert written["slide"] == "S1"
     assert written["values"] == expected.values()
-    assert written["examples"] == [example.to_json() for example in examples]
+    assert written["examples"] == [asdict(example) for example in examples]
     assert written["pixel"]["tp"] == int(((arrays[1] > 0) & (arrays[3] > 0)).sum())
     assert len(written["instances"]["tp"]) == 10
 
 
-def test_slides_without_truth_are_passed_over(tmp_path, write_slide):
+def test_slides_without_truth_are_skipped(tmp_path, write_slide):
     write_slide(tmp_path, "S1")
     write_slide(tmp_path, "P1", labelled=False)
     run(tmp_path, ["P1", "S1"])
@@ -68,7 +69,7 @@ def test_slides_without_truth_are_passed_over(tmp_path, write_slide):
     assert list(read_manifest(tmp_path / "metrics" / "batches" / "b1.json")) == ["S1"]
 
 
-def test_only_what_changed_is_scored_again(tmp_path, write_slide):
+def test_only_changed_slides_are_scored_again(tmp_path, write_slide):
     for slide in ("S1", "S2"):
         write_slide(tmp_path, slide)
     run(tmp_path, ["S1", "S2"])
@@ -93,7 +94,7 @@ def test_a_damaged_score_is_replaced(tmp_path, write_slide, damage):
     assert scores(tmp_path, "S1") == good
 
 
-def test_a_missing_prediction_is_named_and_the_others_are_scored(tmp_path, write_slide):
+def test_a_missing_prediction_is_reported_and_the_other_slides_are_scored(tmp_path, write_slide):
     for slide in ("S1", "S2"):
         write_slide(tmp_path, slide)
     (tmp_path / "predictions" / "S1.json").unlink()
@@ -103,11 +104,11 @@ def test_a_missing_prediction_is_named_and_the_others_are_scored(tmp_path, write
     assert not (tmp_path / "metrics" / "batches" / "b1.json").exists()
 
 
-def test_a_slide_of_many_blocks_goes_through_files_and_leaves_none(tmp_path, write_store, small_blocks):
+def test_a_slide_of_many_blocks_is_scored_through_files_that_are_removed(tmp_path, write_store, small_blocks):
     arrays = write(write_store, tmp_path, "S1", size=(600, 1100))
     (tmp_path / "metrics" / ".S1.overlaps" / "left by a killed run").mkdir(parents=True)
     run(tmp_path, ["S1"])
     expected, examples = score_slide(*arrays, threshold=THRESHOLD)
     assert Score.from_json(scores(tmp_path, "S1")) == expected
-    assert scores(tmp_path, "S1")["examples"] == [example.to_json() for example in examples]
+    assert scores(tmp_path, "S1")["examples"] == [asdict(example) for example in examples]
     assert sorted(path.name for path in (tmp_path / "metrics").iterdir()) == ["S1.json", "batches"]

@@ -34,7 +34,7 @@ def run(rows, manifests, tmp_path, **changes):
     return pd.read_csv(table, sep="\t", dtype=str, keep_default_na=False)
 
 
-def test_the_table_holds_every_slide_once(cohort, tmp_path):
+def test_the_table_has_every_slide_once(cohort, tmp_path):
     table = run(*cohort, tmp_path)
     assert list(table.columns) == ["slide", "group", "stratum", "split", "n_objects", "content"]
     assert table["slide"].tolist() == [row["slide"] for row in cohort[0]]
@@ -63,27 +63,27 @@ def test_a_missing_manifest_stops_the_run(cohort, tmp_path):
         run(*cohort, tmp_path)
 
 
-def test_slides_that_a_reused_model_learned_from_are_no_test_of_it(cohort, tmp_path):
+def test_training_slides_of_a_pretrained_model_are_not_test_slides(cohort, tmp_path):
     rows, manifests = cohort
     facts = {"architecture": {}, "normalisation": "percentile", "background": "dark", "halo": 96}
     facts |= {"threshold": 0.5, "precision": "fp32", "sha256": "", "training": {"contents": ["sha-002"]}}
     write_manifest(tmp_path / "model.json", facts)
-    sides = run(rows, manifests, tmp_path, model=tmp_path).set_index("slide")["split"]
+    splits = run(rows, manifests, tmp_path, model=tmp_path).set_index("slide")["split"]
     # 003 is of the same group.
-    assert sides["002"] == sides["003"] == "train"
-    assert set(sides.drop(["002", "003", "NA"])) == {"test"}
+    assert splits["002"] == splits["003"] == "train"
+    assert set(splits.drop(["002", "003", "NA"])) == {"test"}
     rows[2]["split"] = "test"
     with pytest.raises(InputError, match="slide 002 has the split 'test'"):
         run(rows, manifests, tmp_path, model=tmp_path)
 
 
-def test_what_a_model_to_begin_with_has_learned_is_no_test_either(cohort, tmp_path):
+def test_training_slides_of_a_fine_tuned_model_are_not_test_slides_either(cohort, tmp_path):
     rows, manifests = cohort
     facts = {"training": {"contents": ["sha-001", "sha-004"]}} | dict.fromkeys(
         ("architecture", "normalisation", "background", "halo", "threshold", "precision", "sha256")
     )
     write_manifest(tmp_path / "model.json", facts)
     for seed in range(5):
-        sides = run(rows, manifests, tmp_path, initial=tmp_path, seed=seed).set_index("slide")["split"]
-        assert set(sides[["001", "004"]]) == {"train"}
-        assert {"val", "test"} <= set(sides)
+        splits = run(rows, manifests, tmp_path, initial=tmp_path, seed=seed).set_index("slide")["split"]
+        assert set(splits[["001", "004"]]) == {"train"}
+        assert {"val", "test"} <= set(splits)

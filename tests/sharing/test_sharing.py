@@ -21,10 +21,10 @@ def test_onnxruntime_agrees_for_any_number_and_size(tmp_path, random_network):
         with torch.inference_mode():
             raw = network(image)
         expected = torch.cat([raw[:, :3].sigmoid(), 8 * raw[:, 3:]], dim=1)
-        (found,) = session.run(None, {"image": image.numpy()})
-        np.testing.assert_allclose(found[:, :3], expected[:, :3], atol=1e-4)
-        # Of random weights these are hundreds of pixels.
-        np.testing.assert_allclose(found[:, 3:], expected[:, 3:], atol=1e-5 * float(expected.abs().max()))
+        (maps,) = session.run(None, {"image": image.numpy()})
+        np.testing.assert_allclose(maps[:, :3], expected[:, :3], atol=1e-4)
+        # With random weights, offsets are hundreds of pixels.
+        np.testing.assert_allclose(maps[:, 3:], expected[:, 3:], atol=1e-5 * float(expected.abs().max()))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
-"""Make the report: one HTML page, a table with a row per labelled slide, and a machine-readable summary."""
+"""Build the report: an HTML page, a table with a row per scored slide, and a machine-readable summary."""
 
+import contextlib
 import datetime
 import hashlib
 import json
@@ -11,7 +12,7 @@ import pandas as pd
 
 from slideunet import __version__, quarantine
 from slideunet.logs import log_to
-from slideunet.report.page import Run, render_page, summary_of
+from slideunet.report.page import RunRecord, render_page, summary_of
 from slideunet.report.results import load_results
 from slideunet.report.tables import metrics_table
 from slideunet.stores.files import write_atomically
@@ -45,31 +46,31 @@ def main(
     Parameters
     ----------
     split_table : Path
-        Decides which slides the report speaks of, and in which order.
+        The slides of the report, in its order.
     sheet : Path or None
         The sample sheet, for the columns in `by`.
     slides_folder, predictions_folder, metrics_folder : Path
-        Where `{slide}.json` of each stage lies; what is missing becomes a warning in the report.
+        Folders with `{slide}.json` of each stage; the report warns about missing files.
     model : Path
         model.json.
     history : Path or None
-        history.csv; None, or a file that does not exist, for a model that was not trained here.
+        history.csv; None or a missing file for a pretrained model.
     config : dict
-        The configuration with its defaults, printed as YAML.
+        Configuration with all defaults.
     title : str or None
-        None gives a plain title.
+        None is a default title.
     by : list of str
         Columns by which the test results are broken down.
     page, table, summary : Path
-        The outputs.
+        Outputs.
     quarantine_folder : Path
-        Of the slides that were set aside.
+        Folder with the skipped slides.
     seed_scores : Path or None
         scores.csv of several seeds.
     command : str
-        Printed as the way to repeat the run.
+        Command that repeats the run.
     date : str or None
-        Printed; None is today.
+        None is today.
     """
     results = load_results(
         split_table=split_table,
@@ -78,7 +79,7 @@ def main(
         predictions_folder=predictions_folder,
         metrics_folder=metrics_folder,
     )
-    run = Run(
+    run = RunRecord(
         title=title or "Cell segmentation report",
         date=date or datetime.date.today().isoformat(),
         command=command,
@@ -89,7 +90,7 @@ def main(
         by=by,
         sheet_sha256=hashlib.sha256(sheet.read_bytes()).hexdigest() if sheet else None,
         versions=versions(),
-        quarantined={slide: one.problems for slide, one in quarantine.read(quarantine_folder).items()},
+        quarantined={slide: entry.problems for slide, entry in quarantine.read(quarantine_folder).items()},
     )
     write_atomically(table, metrics_table(results, by).to_csv(index=False, lineterminator="\n"))
     write_atomically(summary, json.dumps(summary_of(run, results), indent=1, allow_nan=False) + "\n")
@@ -97,14 +98,12 @@ def main(
 
 
 def versions() -> dict[str, str]:
-    """Name the versions of this project and of the libraries behind its numbers, where installed."""
-    found = {"slideunet": __version__}
+    """Return the versions of slideunet and of the installed libraries behind its numbers."""
+    installed = {"slideunet": __version__}
     for name in REPORTED:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+        with contextlib.suppress(PackageNotFoundError):
+            installed[name] = version(name)
+    return installed
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Write a sample sheet from a folder of images and, if there is one, a folder of labels."""
+"""Write a sample sheet for a folder of images and an optional folder of labels."""
 
 import argparse
 import sys
 from pathlib import Path
 
-# A user's command, run before there is a workflow: the package lies beside this folder.
+# A command for users, run outside of the workflow: the package is beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
 
 from slideunet.errors import InputError
@@ -13,11 +13,9 @@ from slideunet.stores.files import write_atomically
 
 
 def main(*, images: Path, labels: Path | None, out: Path, group_regex: str | None = None) -> None:
-    """Pair images with labels and write the sheet; an existing one is not overwritten."""
+    """Pair images with labels and write the sheet; an existing file is not overwritten."""
     if out.exists():
-        raise InputError(
-            f"{out}: exists already and may hold work of yours. Name another file or move it away."
-        )
+        raise InputError(f"{out} exists and may have been edited. Choose another name or move it.")
     sheet, messages = pair_folders(images, labels, group_regex)
     out.parent.mkdir(parents=True, exist_ok=True)
     filled = [column for column in sheet.columns if column in ("slide", "image") or sheet[column].any()]
@@ -39,7 +37,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, default=Path("slides.tsv"), help="the sheet (default: %(default)s)"
     )
-    parser.add_argument("--group-regex", help="finds the group in a file name, e.g. '^(donor[0-9]+)_'")
+    parser.add_argument(
+        "--group-regex", help="regular expression for the group in a file name, e.g. '^(donor[0-9]+)_'"
+    )
     return parser.parse_args()
 
 

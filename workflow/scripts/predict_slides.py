@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from slideunet.batch import finish_batch, read_batch
-from slideunet.cells.separation.methods import Method
+from slideunet.cells.separation.decoding import Method
 from slideunet.logs import log_to
 from slideunet.network.inference.predict_batch import predict_batch
 from slideunet.stores.manifests import write_manifest

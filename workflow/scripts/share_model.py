@@ -1,11 +1,11 @@
-"""Write a trained model to pass it on: as ONNX, for bioimage.io, or as slideunet's own in half the bytes."""
+"""Export a trained model: as ONNX, for bioimage.io, or as a slideunet model in half precision."""
 
 import argparse
 import sys
 from pathlib import Path
 from typing import Literal
 
-# A user's command, run when the workflow has ended: the package lies beside this folder.
+# A command for users, run outside of the workflow: the package is beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
 
 from slideunet.errors import InputError, SlideunetError
@@ -13,24 +13,27 @@ from slideunet.errors import InputError, SlideunetError
 Format = Literal["onnx", "bioimageio", "half"]
 
 
-def main(*, model: Path, format: Format, out: Path) -> None:  # noqa: A002 (the option's name)
-    """Write `out`: a file .onnx, a file .zip, or a folder. An existing one is not overwritten.
+def main(*, model: Path, format: Format, out: Path) -> None:  # noqa: A002 (name of the option)
+    """Write `out`: a file .onnx, a file .zip, or a folder. Existing files are not overwritten.
 
     Raises
     ------
     InputError
-        When `out` exists, there is no model, or the packages that a format needs are not installed.
+        If `out` exists, there is no model, or a package for the format is not installed.
     """
     if out.exists():
-        raise InputError(f"{out}: exists already. Name another one or move it away.")
+        raise InputError(f"{out} exists. Choose another name or move it.")
     from slideunet.network.architecture.model_folder import load_model, save_model
 
     network, facts = load_model(model)
     out.parent.mkdir(parents=True, exist_ok=True)
     if format == "half":
-        from slideunet.sharing.half_precision import halved
-
-        save_model(out, halved(network.state_dict()), facts)
+        # Batch statistics stay float32: they are few, and a variance may exceed the range of float16.
+        weights = {
+            name: tensor.half() if tensor.is_floating_point() and "running_" not in name else tensor
+            for name, tensor in network.state_dict().items()
+        }
+        save_model(out, weights, facts)
     elif format == "onnx":
         _require("onnxscript")
         from slideunet.sharing.onnx_graph import Maps, write_onnx
@@ -40,8 +43,9 @@ def main(*, model: Path, format: Format, out: Path) -> None:  # noqa: A002 (the 
         _require("onnxscript", "bioimageio.spec")
         from slideunet.sharing.bioimage import write_package
 
-        write_package(network, facts, _card(model), out)
-    print(f"{out}: written")
+        card = model / "MODEL_CARD.md"
+        write_package(network, facts, card if card.is_file() else model / "model.json", out)
+    print(f"Wrote {out}.")
 
 
 def _require(*packages: str) -> None:
@@ -50,15 +54,9 @@ def _require(*packages: str) -> None:
     missing = [package for package in packages if find_spec(package.split(".")[0]) is None]
     if missing:
         raise InputError(
-            f"This format needs {' and '.join(missing)}, which running the workflow does not. "
+            f"This format needs {' and '.join(missing)}, not part of the workflow's environment. "
             f"Install with: pip install {' '.join(missing)}"
         )
-
-
-def _card(model: Path) -> Path:
-    """Return the description of a model: its card, or else the account of its training."""
-    card = model / "MODEL_CARD.md"
-    return card if card.is_file() else model / "model.json"
 
 
 def _arguments() -> argparse.Namespace:

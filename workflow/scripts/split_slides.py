@@ -1,4 +1,4 @@
-"""Split the slides into training, validation, test and prediction, by group."""
+"""Split the slides into training, validation, test and prediction only, by group."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -34,27 +34,28 @@ def main(
     rows : sequence of mapping
         slide, group, stratum, split and labels of every slide.
     slides : sequence of str
-        The converted slides; the others are not split.
+        The converted slides; others are not in the split.
     slides_folder : Path
         Folder of their manifests.
     val, test : float
         Fractions of the labelled slides.
     seed : int
     model : Path or None
-        Folder of the model to use instead of training one: labelled slides are then test slides, except those
-        that it was trained on.
+        Folder of a pretrained model that is applied without training: labelled slides are then test slides,
+        except those that it was trained or validated on.
     initial : Path or None
-        Folder of the model to fine-tune: slides that it was trained on are no test slides either.
+        Folder of the model that is fine-tuned; slides that it was trained or validated on are not test slides
+        either.
     split_table : Path
-        Written: slide, group, stratum, split, n_objects, content.
+        Output with the columns slide, group, stratum, split, n_objects, content.
     """
     manifests = [read_manifest(slides_folder / f"{slide}.json") for slide in slides]
     facts = pd.DataFrame(manifests)[["slide", "n_objects", "content"]]
     facts["n_objects"] = facts["n_objects"].astype("Int64")
     table = pd.DataFrame(rows).merge(facts, on="slide", validate="one_to_one")
     table["labelled"] = table["labels"] != ""
-    if (reused := model or initial) is not None:
-        table = mark_seen(table, learned_contents(reused))
+    if (pretrained := model or initial) is not None:
+        table = mark_seen(table, learned_contents(pretrained))
     split = split_groups(table, val=val, test=test, seed=seed, training=model is None)
     for name, count in split["split"].value_counts().items():
         logging.info(f"{name}: {count} slides")

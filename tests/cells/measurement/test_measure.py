@@ -12,12 +12,16 @@ from skimage.measure import regionprops, regionprops_table
 
 from slideunet.cells.measurement.hulls import hull_areas
 from slideunet.cells.measurement.intensities import PERCENTILES
-from slideunet.cells.measurement.measure import distinct_names
+from slideunet.cells.measurement.measure import distinct_names, measure_regions
 from slideunet.cells.measurement.regions import find_regions, stable_order
 from slideunet.cells.measurement.shapes import perimeters
 
 MPP, SCALE = 0.5, 2.0
 CHANNELS = ("DAPI", "actin")
+
+
+def measure(labels, *arguments, **options):
+    return measure_regions(find_regions(labels), *arguments, **options)
 
 
 def scene(shape=(151, 203), count=40, seed=0):
@@ -58,23 +62,23 @@ def test_there_is_one_row_per_cell_by_ascending_id(measured):
         ("solidity", "solidity"),
     ],
 )
-def test_shapes_are_those_of_regionprops(measured, column, name):
+def test_shapes_equal_regionprops(measured, column, name):
     table, regions, *_ = measured
-    # Of a straight line skimage's smallest eigenvalue is a rounding error, ours is 0.
+    # The minor axis of a straight line is a rounding error in skimage, 0 here.
     np.testing.assert_allclose(
         table[column], [getattr(region, name) for region in regions], rtol=1e-9, atol=1e-6
     )
 
 
-def test_orientations_are_those_of_regionprops(measured):
+def test_orientations_equal_regionprops(measured):
     table, regions, *_ = measured
     difference = table["orientation"] - [region.orientation for region in regions]
-    long = table["eccentricity"] > 0.05  # that of a disc is arbitrary
+    long = table["eccentricity"] > 0.05  # the orientation of a disc is arbitrary
     assert long.sum() > 25
     np.testing.assert_allclose(np.sin(difference[long]), 0, atol=1e-9)
 
 
-def test_places_are_in_pixels_of_the_original_whose_first_covers_0_to_1(measured):
+def test_positions_are_in_original_pixels_with_the_first_pixel_covering_0_to_1(measured):
     table, regions, *_ = measured
     centres = np.array([region.centroid for region in regions]) + 0.5
     np.testing.assert_allclose(table[["y", "x"]], centres * SCALE)
@@ -85,7 +89,7 @@ def test_places_are_in_pixels_of_the_original_whose_first_covers_0_to_1(measured
 
 
 @pytest.mark.parametrize("channel", [0, 1])
-def test_intensities_are_those_of_scipy(measured, channel):
+def test_intensities_equal_scipy(measured, channel):
     table, _, labels, image, probability = measured
     name, cells = CHANNELS[channel], table["cell"]
     for column, oracle in (
@@ -107,7 +111,7 @@ images = hnp.arrays(
 
 @settings(max_examples=200)
 @given(images)
-def test_hulls_and_perimeters_of_any_cells_are_those_of_regionprops(labels):
+def test_hulls_and_perimeters_equal_regionprops_for_any_labels(labels):
     labels[0, 0] = 5
     regions = find_regions(labels)
     oracle = regionprops_table(labels.astype(int), properties=("label", "bbox", "area_convex", "perimeter"))
@@ -118,7 +122,7 @@ def test_hulls_and_perimeters_of_any_cells_are_those_of_regionprops(labels):
 
 
 @given(images, st.integers(0, 3), st.integers(0, 3), st.sampled_from([0, 2**20, 2**32 - 10]))
-def test_a_cell_measures_the_same_bit_for_bit_wherever_it_is_cut_out(labels, down, right, first):
+def test_measurements_do_not_depend_on_the_crop_bit_for_bit(labels, down, right, first):
     image = np.random.default_rng(2).normal(0, 1, (1, *labels.shape)).astype(np.float32)
     probability = np.arange(labels.size).reshape(labels.shape).astype(np.uint8)
     frame = ((down, 1), (right, 2))
@@ -138,7 +142,7 @@ def test_a_cell_measures_the_same_bit_for_bit_wherever_it_is_cut_out(labels, dow
     [np.uint8, np.uint16, np.int16, np.uint32, np.float32, np.float64],
     ids=lambda kind: kind.__name__,
 )
-def test_extremes_and_percentiles_are_those_of_numpy(measured, dtype):
+def test_extremes_and_percentiles_equal_numpy(measured, dtype):
     _, _, labels, image, probability = measured
     values = image[:1].astype(dtype)
     if np.dtype(dtype).kind in "if":
@@ -151,16 +155,16 @@ def test_extremes_and_percentiles_are_those_of_numpy(measured, dtype):
 
 
 @given(hnp.arrays(np.int64, st.integers(0, 30), elements=st.integers(0, 2**62) | st.integers(0, 3)))
-def test_the_radix_order_is_the_stable_order(numbers):
+def test_radix_order_equals_stable_argsort(numbers):
     np.testing.assert_array_equal(stable_order(numbers), np.argsort(numbers, kind="stable"))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_stains_are_those_of_rgb2hed_as_decadic_densities(measured, dtype):
+def test_stains_equal_rgb2hed_as_decadic_densities(measured, dtype):
     _, _, labels, _, probability = measured
     image = np.random.default_rng(4).integers(0, np.iinfo(dtype).max, (3, *labels.shape)).astype(dtype)
-    table = measure_labels(labels, image, probability, ["red", "green", "blue"], None)
-    # rgb2hed gives densities in units of -log10(1e-6).
+    table = measure(labels, image, probability, ["red", "green", "blue"], None)
+    # rgb2hed returns densities in units of -log10(1e-6).
     oracle = 6 * rgb2hed(np.moveaxis(image, 0, -1))
     for stain, name in enumerate(("od_haematoxylin", "od_eosin")):
         np.testing.assert_allclose(
@@ -168,7 +172,7 @@ def test_stains_are_those_of_rgb2hed_as_decadic_densities(measured, dtype):
         )
 
 
-def test_only_images_in_colour_have_stains(measured):
+def test_only_colour_images_have_stains(measured):
     _, _, labels, image, probability = measured
     floats = np.zeros((3, *labels.shape), np.float32)
     for pixels, channels in ((image, CHANNELS), (floats, ("red", "green", "blue"))):
@@ -177,7 +181,7 @@ def test_only_images_in_colour_have_stains(measured):
         )
 
 
-def test_the_deviation_of_a_bright_flat_cell_does_not_cancel():
+def test_the_standard_deviation_of_a_bright_flat_cell_does_not_cancel():
     labels = np.ones((50, 50), np.uint32)
     image = np.full((1, 50, 50), 1e7, np.float32)
     image[0, ::2] += 1
@@ -192,8 +196,8 @@ def test_cells_at_the_border_are_marked(measured):
     assert 0 < len(border) < len(table)
 
 
-def test_an_unknown_pixel_size_leaves_micrometres_empty(measured):
-    table = measure_labels(*measured[2:], CHANNELS, None)
+def test_without_a_pixel_size_micrometres_are_nan(measured):
+    table = measure(*measured[2:], CHANNELS, None)
     assert table[["y_um", "x_um", "area_um2"]].isna().all().all()
     assert table.drop(columns=["y_um", "x_um", "area_um2"]).notna().all().all()
 
@@ -208,11 +212,11 @@ def test_no_cells_give_an_empty_table_with_the_same_columns(measured, mpp):
     )
 
 
-def test_equal_channel_names_get_columns_of_their_own():
+def test_repeated_channel_names_are_numbered():
     assert distinct_names(["a", "a", "probability", "a_2"]) == ["a", "a_2", "probability_2", "a_2_2"]
 
 
-def test_arrays_of_different_grids_are_refused():
+def test_arrays_of_different_grids_are_rejected():
     labels, image, probability = np.zeros((4, 5), int), np.zeros((1, 4, 5)), np.zeros((4, 5), np.uint8)
     with pytest.raises(ValueError, match="one grid"):
         measure_labels(labels.T, image, probability, ["a"], None)

@@ -9,7 +9,7 @@ from slideunet.cells.separation.decoding import Decoding
 from slideunet.cells.separation.separate import separate
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "dsb2018"
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the DSB2018 images are not here")
+pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="no DSB2018 images")
 
 
 def average_precision(truth, labels):
@@ -35,18 +35,18 @@ def masks():
 
 
 def mean_precision(masks, foregrounds, method):
-    labels = [separate({"foreground": one * np.uint8(255)}, Decoding(0.5, method)) for one in foregrounds]
+    labels = [separate({"foreground": mask * np.uint8(255)}, Decoding(0.5, method)) for mask in foregrounds]
     return np.mean([average_precision(*pair) for pair in zip(masks, labels, strict=True)])
 
 
-def test_the_watershed_divides_touching_nuclei_of_every_size(masks):
+def test_the_watershed_separates_touching_nuclei_of_every_size(masks):
     foregrounds = [mask > 0 for mask in masks]
-    divided = mean_precision(masks, foregrounds, "watershed")
-    assert divided > 0.95
-    assert divided > mean_precision(masks, foregrounds, "components") + 0.05
+    separated = mean_precision(masks, foregrounds, "watershed")
+    assert separated > 0.95
+    assert separated > mean_precision(masks, foregrounds, "components") + 0.05
 
 
-def test_a_missing_pixel_here_and_there_does_not_shatter_nuclei(masks):
+def test_single_missing_pixels_do_not_cause_over_segmentation(masks):
     generator = np.random.default_rng(0)
     holed = [(mask > 0) & (generator.random(mask.shape) > 0.001) for mask in masks]
     assert mean_precision(masks, holed, "watershed") > 0.95

@@ -10,8 +10,7 @@ from skimage.draw import disk
 from skimage.filters import gaussian
 
 from slideunet.cells.separation import separate as separate_module
-from slideunet.cells.separation.decoding import Decoding
-from slideunet.cells.separation.methods import choose_method, heads_for
+from slideunet.cells.separation.decoding import Decoding, heads_for, method_for
 from slideunet.cells.separation.separate import foreground_cut
 from slideunet.errors import InputError
 
@@ -31,12 +30,18 @@ def discs(shape, *circles):
 
 def field(seed=0, shape=(233, 187), count=60):
     generator = np.random.default_rng(seed)
-    places = [(generator.uniform(0, shape[0]), generator.uniform(0, shape[1])) for _ in range(count)]
-    return discs(shape, *[(y, x, generator.uniform(4, 14)) for y, x in places])
+    centres = [(generator.uniform(0, shape[0]), generator.uniform(0, shape[1])) for _ in range(count)]
+    return discs(shape, *[(y, x, generator.uniform(4, 14)) for y, x in centres])
+
+
+def model(heads, **ap50):
+    """The part of `model.json` on which the method depends."""
+    scores = {method: {"ap50": value, "map": 0.0} for method, value in ap50.items()}
+    return {"architecture": {"heads": heads}, "decodings": scores}
 
 
 def partition(labels):
-    """The cells as a set of pixel sets, whatever their ids."""
+    """The cells as a set of pixel sets, independent of their ids."""
     pixels = np.arange(labels.size).reshape(labels.shape)
     return {tuple(pixels[labels == cell]) for cell in np.unique(labels[labels > 0])}
 
@@ -47,18 +52,18 @@ def test_the_cut_is_the_smallest_value_at_or_above_the_written_threshold(thousan
     assert cut * 1000 >= thousandths * 255 > (cut - 1) * 1000
 
 
-def test_a_threshold_that_is_exactly_a_stored_value_keeps_it():
+def test_a_threshold_equal_to_a_stored_value_includes_it():
     assert foreground_cut(0.2) == 51
     assert foreground_cut(0.6) == 153
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0, -1.0, math.nan])
-def test_a_threshold_outside_is_refused(threshold):
+def test_a_threshold_out_of_range_is_rejected(threshold):
     with pytest.raises(ValueError, match="threshold"):
         foreground_cut(threshold)
 
 
-def test_wrong_arguments_are_refused():
+def test_wrong_arguments_are_rejected():
     with pytest.raises(TypeError, match="uint8"):
         separate(np.zeros((3, 3)), 0.5)
     with pytest.raises(TypeError, match="3 axes"):
@@ -68,7 +73,7 @@ def test_wrong_arguments_are_refused():
 
 
 @given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12)), st.integers(1, 255))
-def test_components_are_those_of_scipy(probability, cut):
+def test_components_equal_scipy(probability, cut):
     labels = separate(probability, cut / 255 - 1e-6, "components", min_area=1)
     expected, count = ndi.label(probability >= cut)
     assert partition(labels) == partition(expected)
@@ -82,7 +87,7 @@ def test_components_are_those_of_scipy(probability, cut):
         np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=25), elements=st.sampled_from([0, 255])
     )
 )
-def test_watershed_divides_components_and_loses_no_pixel(probability):
+def test_watershed_splits_components_and_loses_no_pixel(probability):
     labels = separate(probability, 0.5, "watershed", min_area=1)
     components, _ = ndi.label(probability)
     assert np.array_equal(labels > 0, probability > 0)
@@ -114,7 +119,7 @@ def test_one_ellipse_is_one_cell(radius, stretch):
     assert separate(inside.astype(np.uint8) * 255, 0.5).max() == 1
 
 
-def test_small_objects_are_dropped_and_small_holes_filled():
+def test_small_objects_are_removed_and_small_holes_filled():
     image = discs((60, 60), (30, 30, 15))
     whole = np.count_nonzero(image)
     image[29:32, 29:32] = 0  # 9 px
@@ -142,8 +147,8 @@ def test_uniform_images_have_no_or_one_cell(value, shape, method):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_cells_do_not_depend_on_how_the_slide_is_cut(seed):
-    """A window holds exactly the whole slide's cells of every component that lies in it with a margin."""
+def test_cells_do_not_depend_on_the_window(seed):
+    """A window has exactly the cells of the whole slide for all components inside it with a margin."""
     noise = gaussian(np.random.default_rng(seed).standard_normal((233, 187)), 2) * 200
     probability = np.clip(gaussian(field(seed, count=35).astype(float), 1.5) + noise, 0, 255).astype(np.uint8)
     whole = separate(probability, 0.5, min_area=1)
@@ -164,17 +169,17 @@ def test_the_same_input_gives_the_same_labels():
 
 
 @pytest.mark.parametrize(
-    ("asked", "maps", "chosen"),
+    ("method", "heads", "chosen"),
     [
-        ("auto", ["foreground"], "watershed"),
-        ("auto", ["foreground", "distance"], "distance"),
-        ("auto", ["foreground", "distance", "centre", "dy", "dx"], "distance"),
-        ("auto", ["foreground", "centre", "dy", "dx"], "centres"),
-        ("components", ["foreground", "centre", "dy", "dx"], "components"),
+        ("auto", [], "watershed"),
+        ("auto", ["distance"], "distance"),
+        ("auto", ["distance", "centres"], "distance"),
+        ("auto", ["centres"], "centres"),
+        ("components", ["centres"], "components"),
     ],
 )
-def test_auto_is_the_best_method_that_the_maps_allow(asked, maps, chosen):
-    assert choose_method(asked, maps) == chosen
+def test_auto_is_the_generally_best_method_for_the_heads_of_a_model(method, heads, chosen):
+    assert method_for(method, model(heads)) == chosen
 
 
 @pytest.mark.parametrize(
@@ -187,20 +192,19 @@ def test_auto_is_the_best_method_that_the_maps_allow(asked, maps, chosen):
         ({}, "distance"),
     ],
 )
-def test_auto_is_the_first_that_was_as_good_as_the_best_on_validation(scores, chosen):
-    tried = {method: {"ap50": value, "map": 0.0} for method, value in scores.items()}
-    assert choose_method("auto", ["foreground", "distance", "centre", "dy", "dx"], tried) == chosen
+def test_auto_is_the_first_method_as_good_as_the_best_on_validation(scores, chosen):
+    assert method_for("auto", model(["distance", "centres"], **scores)) == chosen
 
 
 def test_a_better_method_without_its_maps_is_not_chosen():
-    assert choose_method("auto", ["foreground"], {"distance": {"ap50": 0.9, "map": 0.5}}) == "watershed"
+    assert method_for("auto", model([], distance=0.9)) == "watershed"
 
 
-def test_a_method_without_its_maps_is_an_error_that_names_those_that_fit():
+def test_a_method_without_its_maps_is_an_error_that_names_the_possible_ones():
     with pytest.raises(InputError, match=r"cells.method is centres.*watershed, components or auto"):
-        choose_method("centres", ["foreground"])
+        method_for("centres", model([]))
 
 
-def test_only_what_a_method_needs_is_kept_of_a_model():
+def test_a_method_needs_only_its_own_head():
     needed = {method: heads_for(method) for method in ("distance", "centres", "watershed", "components")}
     assert needed == {"distance": ("distance",), "centres": ("centres",), "watershed": (), "components": ()}

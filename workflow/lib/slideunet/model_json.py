@@ -1,4 +1,4 @@
-"""What is known of a model and of a prediction without loading torch, which takes seconds."""
+"""Facts of a model that can be read without importing torch, which takes seconds."""
 
 import hashlib
 import json
@@ -13,14 +13,14 @@ from slideunet.stores.manifests import read_manifest
 Precision = Literal["fp32", "bf16"]
 EngineName = Literal["openvino", "torch"]
 Head = Literal["distance", "centres"]
-FORMAT = 3  # Raise when models are trained differently, so that old ones are trained again.
+FORMAT = 3  # Raise when training changes, so that old models are trained again.
 
-# Output heads besides the foreground, and the maps of each; see `network.patches.targets`.
+# Output heads besides the foreground, and their maps; see `network.patches.targets`.
 HEADS: dict[Head, tuple[str, ...]] = {"distance": ("distance",), "centres": ("centre", "dy", "dx")}
 
-OFFSET_ZERO = 128  # The byte of no offset in the maps dy and dx.
+OFFSET_ZERO = 128  # Byte for an offset of zero in the maps dy and dx.
 
-# What `model.encoder_weights` may be besides a file.
+# Values of `model.encoder_weights` that are not files.
 ENCODER_SOURCES = ("imagenet", "random")
 
 _REQUIRED = ("architecture", "normalisation", "background", "halo", "threshold", "precision", "sha256")
@@ -32,60 +32,58 @@ def read_model_facts(folder: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        When there is none, or it is not one of slideunet.
+        If it is missing, unreadable or incomplete.
     """
     path = folder / "model.json"
     if folder.is_file():
         raise InputError(
             f"model.weights: {folder} is a file. A model is a folder with model.safetensors and model.json; "
-            "pickled weights (.pt, .pth) can run code and are not read. Name a folder such as results/model."
+            "pickled weights (.pt, .pth) can run code and are not loaded. Set a folder such as results/model."
         )
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InputError(
-            f"model.weights: there is no {path}. Name a folder such as results/model."
-        ) from error
+        raise InputError(f"model.weights: there is no {path}. Set a folder such as results/model.") from error
     except ValueError as error:
         raise InputError(f"model.weights: {path} is not readable ({error}). Copy the model again.") from error
     missing = _REQUIRED if not isinstance(facts, dict) else [name for name in _REQUIRED if name not in facts]
     if missing:
         raise InputError(
             f"model.weights: {path} is not a model of slideunet: {', '.join(missing)} is missing. "
-            "Name a folder such as results/model."
+            "Set a folder such as results/model."
         )
     return facts
 
 
 def output_maps(heads: Collection[str]) -> tuple[str, ...]:
-    """Return the names of the maps of a network with these heads, the foreground first."""
+    """Return the output maps of a network with these heads, the foreground first."""
     return ("foreground", *(name for head in HEADS if head in heads for name in HEADS[head]))
 
 
 def model_maps(facts: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of the maps of a model, given its `model.json`; the first ones had no heads."""
+    """Return the output maps of a model, given its `model.json`; the oldest models have no heads."""
     return output_maps(facts["architecture"].get("heads", ()))
 
 
 def learned_contents(folder: Path) -> list[str]:
-    """Return the sha256 of the pixels of all slides that a model was trained and validated on.
+    """Return the sha256 of the pixels of all slides that a model was trained or validated on.
 
     Raises
     ------
     InputError
-        When `model.json` does not say it.
+        If `model.json` does not list them.
     """
     training = read_model_facts(folder).get("training")
     if isinstance(training, dict) and isinstance(training.get("contents"), list):
         return training["contents"]
     raise InputError(
-        f"model.weights: {folder / 'model.json'} does not say which slides the model has learned from "
-        "(training.contents). A slide it knows would count as a success. Train it again with this version."
+        f"model.weights: {folder / 'model.json'} does not list the slides that the model was trained on "
+        "(training.contents), so they cannot be excluded from the test. Train it again with this version."
     )
 
 
 def encoder_source(model: Mapping[str, Any]) -> str:
-    """Return what `model.encoder_weights` stands for: the sha256 of a file, wherever that lies."""
+    """Return `model.encoder_weights`, with a file replaced by the sha256 of its content."""
     name = model["encoder_weights"]
     return name if name in ENCODER_SOURCES else hashlib.sha256(Path(name).read_bytes()).hexdigest()
 
@@ -97,23 +95,23 @@ def training_fingerprint(
     data: Mapping[str, Any],
     training: Mapping[str, Any],
 ) -> str:
-    """Return the digest of all that a training depends on: pixels, truth and choices.
+    """Return the digest of everything that a training depends on: pixels, ground truth and settings.
 
     Parameters
     ----------
     slides : mapping
-        "train" and "val" to slide ids.
+        Slide ids of "train" and "val".
     images : Path
         Folder with the manifests of the slides.
     model, data, training : mappings
-        These sections of the configuration.
+        Sections of the configuration.
     """
     contents = {
-        side: [
+        split: [
             [read_manifest(images / f"{slide}.json")[name] for name in ("content", "truth_content")]
             for slide in ids
         ]
-        for side, ids in slides.items()
+        for split, ids in slides.items()
     }
     return fingerprint(
         format=FORMAT, contents=contents, model=dict(model), data=dict(data), training=dict(training)

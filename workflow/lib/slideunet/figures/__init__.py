@@ -1,1 +1,1 @@
-"""Figures that training and report share."""
+"""Figures shared by training and report."""

@@ -1,4 +1,4 @@
-"""A contact sheet: what the network is shown in training, after all random changes."""
+"""A contact sheet of training patches, as the network sees them after augmentation."""
 
 import io
 from collections.abc import Sequence
@@ -8,25 +8,25 @@ from PIL import Image
 from skimage.segmentation import find_boundaries
 
 _COLUMNS = 6
-_GAP = 4  # px of white between patches
+_GAP = 4  # white pixels between patches
 _OUTLINE = (255, 140, 0)
 
 
 def contact_sheet_png(patches: Sequence[tuple[np.ndarray, np.ndarray]]) -> bytes:
-    """Draw training patches in rows of six with their cells outlined, as a PNG file.
+    """Draw training patches with outlined cells in rows of six, as a PNG file.
 
     Parameters
     ----------
     patches : sequence of (image, target)
-        Images (c, y, x), normalised: 0 to 1 is black to white, the first three channels are red, green and
-        blue unless there is but one. Targets (maps, y, x), the foreground first.
+        Images (c, y, x), normalised: 0 is black, 1 is white; the first three channels are shown as red, green
+        and blue, one or two channels as grey. Targets (maps, y, x), the foreground first.
     """
     tiles = [_tile(image, target[0] > 0) for image, target in patches]
     side = tiles[0].shape[0] + _GAP
     rows = -(-len(tiles) // _COLUMNS)
     sheet = np.full((rows * side, min(len(tiles), _COLUMNS) * side, 3), 255, np.uint8)
     for i, tile in enumerate(tiles):
-        top, left = (place * side for place in divmod(i, _COLUMNS))
+        top, left = (side * index for index in divmod(i, _COLUMNS))
         sheet[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
     buffer = io.BytesIO()
     Image.fromarray(sheet).save(buffer, "PNG")

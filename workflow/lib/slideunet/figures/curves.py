@@ -5,28 +5,28 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from slideunet.figures.style import BLUE, GREY, ORANGE, STYLE, data_uri, encode
+from slideunet.figures.style import BLUE, GREY, ORANGE, STYLE, encode, svg_uri
 
-_MEASURES = {"loss": "Loss", "dice": "Dice", "ap": "Mean average precision"}
+_METRICS = {"loss": "Loss", "dice": "Dice", "ap": "Mean average precision"}
 
 
 def learning_curves(history: pd.DataFrame, best_epoch: int | None) -> str:
     """Draw loss, Dice and average precision over the epochs as an SVG data URI."""
-    return data_uri(_curves(history, best_epoch))
+    return svg_uri(_curves(history, best_epoch))
 
 
 def learning_curves_png(history: pd.DataFrame, best_epoch: int | None) -> bytes:
-    """Draw the same as a PNG file."""
+    """Draw the same curves as a PNG file."""
     return encode(_curves(history, best_epoch), "png")
 
 
 def _curves(history: pd.DataFrame, best_epoch: int | None) -> Figure:
-    """Draw a chart for each measure that the history holds; the chosen epoch is marked."""
+    """Draw a chart for each metric in the history, with the selected epoch marked."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.6, 2.7), layout="constrained")
-        measures = {name: label for name, label in _MEASURES.items() if f"val_{name}" in history}
-        charts = figure.subplots(1, len(measures), squeeze=False)[0]
-        for axes, (name, label) in zip(charts, measures.items(), strict=True):
+        metrics = {name: label for name, label in _METRICS.items() if f"val_{name}" in history}
+        charts = figure.subplots(1, len(metrics), squeeze=False)[0]
+        for axes, (name, label) in zip(charts, metrics.items(), strict=True):
             for part, colour in (("train", GREY), ("val", BLUE)):
                 if f"{part}_{name}" in history:
                     _plot_seeds(axes, history, f"{part}_{name}", colour)
@@ -40,10 +40,10 @@ def _curves(history: pd.DataFrame, best_epoch: int | None) -> Figure:
 
 
 def _plot_seeds(axes: Axes, history: pd.DataFrame, column: str, colour: str) -> None:
-    """Draw a column of the history, one line for each seed where there are several."""
+    """Draw a column of the history, one line per seed."""
     text = "training" if column.startswith("train_") else "validation"
-    seeds = [one for _, one in history.groupby("seed")] if "seed" in history else [history]
-    for number, one in enumerate(seeds):
-        values = pd.to_numeric(one[column], errors="coerce")
-        marker, label = "o" if len(values) < 3 else "", "" if number else text
-        axes.plot(one["epoch"], values, color=colour, marker=marker, markersize=3, label=label or None)
+    seeds = [rows for _, rows in history.groupby("seed")] if "seed" in history else [history]
+    for number, rows in enumerate(seeds):
+        values = pd.to_numeric(rows[column], errors="coerce")
+        marker, label = "o" if len(values) < 3 else "", None if number else text
+        axes.plot(rows["epoch"], values, color=colour, marker=marker, markersize=3, label=label)

@@ -1,4 +1,4 @@
-"""How figures look, and figures as SVG data URIs and PNG files, without the global state of pyplot."""
+"""Style of all figures, and their encoding as SVG data URIs and PNG files, without pyplot's global state."""
 
 import base64
 import io
@@ -23,16 +23,16 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def data_uri(figure: Figure) -> str:
+def svg_uri(figure: Figure) -> str:
     """Return a figure as an SVG data URI."""
     svg = encode(figure, "svg")
     return "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")
 
 
 def encode(figure: Figure, kind: str) -> bytes:
-    """Return a figure as a file of a kind: "svg" or "png", the same bytes at every call."""
+    """Encode a figure as "svg" or "png", reproducibly."""
     buffer = io.BytesIO()
-    # Ticks and ids are made only now, so the style must hold here too.
+    # Ticks and ids are created only now, so the style is needed here, too.
     with mpl.rc_context(STYLE):
         figure.savefig(buffer, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
     return buffer.getvalue()

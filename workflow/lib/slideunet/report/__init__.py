@@ -1,1 +1,1 @@
-"""One self-contained HTML page: tables, figures, overlays, provenance."""
+"""The report, one self-contained HTML page: tables, figures, pictures, methods, provenance."""

@@ -1,4 +1,4 @@
-"""Figures as SVG data URIs: vector, self-contained, without pyplot's global state."""
+"""Figures of the report as SVG data URIs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,13 +8,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from slideunet.figures.style import BLUE, GREY, ORANGE, STYLE, data_uri
+from slideunet.figures.style import BLUE, GREY, ORANGE, STYLE, svg_uri
 from slideunet.scoring.instance_metrics import THRESHOLDS
 from slideunet.scoring.score_slide import Score
 
 
 def distributions(scores: Sequence[Score]) -> str:
-    """Draw Dice and IoU of every slide, the network's above those of the Otsu baseline."""
+    """Draw Dice and IoU of every slide, for the network and for the Otsu baseline."""
     rows = (
         ("Otsu IoU", "otsu_iou", GREY),
         ("IoU", "iou", BLUE),
@@ -29,11 +29,11 @@ def distributions(scores: Sequence[Score]) -> str:
         axes.set_yticks(range(len(rows)), [label for label, *_ in rows])
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.6, len(rows) - 0.4), xlabel="Value of a slide (box: quartiles)")
         axes.grid(axis="y", visible=False)
-        return data_uri(figure)
+        return svg_uri(figure)
 
 
 def precision_over_iou(mean: Sequence[float], pooled: Sequence[float]) -> str:
-    """Draw average precision over the IoU thresholds, as mean over slides and of all cells together."""
+    """Draw average precision over IoU thresholds: mean over slides, and pooled over all cells."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.1, 2.9), layout="constrained")
         axes = figure.subplots()
@@ -41,11 +41,11 @@ def precision_over_iou(mean: Sequence[float], pooled: Sequence[float]) -> str:
         axes.plot(THRESHOLDS, pooled, color=GREY, marker="s", markersize=3, linestyle="--", label="pooled")
         axes.set(xlabel="IoU threshold", ylabel="Average precision", ylim=(-0.02, 1.02))
         axes.legend(loc="lower left")
-        return data_uri(figure)
+        return svg_uri(figure)
 
 
 def counted_cells(scores: Sequence[Score]) -> str:
-    """Draw the number of predicted cells over the number of true ones, a point per slide."""
+    """Draw predicted against true cell counts, one point per slide."""
     true = [score.instances.n_true for score in scores]
     predicted = [score.instances.n_pred for score in scores]
     top = max(*true, *predicted, 1) * 1.06
@@ -55,14 +55,14 @@ def counted_cells(scores: Sequence[Score]) -> str:
         axes.plot([0, top], [0, top], color=ORANGE, linewidth=0.9, linestyle=(0, (4, 3)))
         axes.scatter(true, predicted, s=14, color=BLUE, alpha=0.65, linewidths=0)
         axes.set(xlabel="True cells", ylabel="Predicted cells", xlim=(0, top), ylim=(0, top), aspect="equal")
-        if top > 20 * np.median([1, *true]):  # one huge slide would press all others into the corner
+        if top > 20 * np.median([1, *true]):  # one huge slide would crowd all others in the corner
             axes.set_xscale("symlog", linthresh=10)
             axes.set_yscale("symlog", linthresh=10)
-        return data_uri(figure)
+        return svg_uri(figure)
 
 
 def _strip(axes: Axes, height: int, values: np.ndarray, colour: str) -> None:
-    # Golden-ratio jitter: spread evenly, and the same in every run.
+    # Golden-ratio jitter: evenly spread and reproducible.
     jitter = ((np.arange(len(values)) * 0.618034) % 1.0 - 0.5) * 0.5
     axes.scatter(values, height + jitter, s=9, color=colour, alpha=0.5, linewidths=0)
     if len(values) >= 5:

@@ -1,4 +1,4 @@
-"""The tissue mask of a slide, drawn on a small picture of it."""
+"""The tissue mask of a slide, drawn as an outline on a small picture of the slide."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ OUTLINE: Colour = (0, 114, 178)
 
 
 def masked(results: Sequence[SlideResult]) -> list[SlideResult]:
-    """Select the slides that were predicted with a tissue mask, those first of which most was left out."""
+    """Select the slides that were predicted with a tissue mask, the largest skipped area first."""
     return sorted(
         (r for r in results if r.facts is not None and r.skipped is not None),
         key=lambda result: (-(result.skipped or 0.0), result.slide),
@@ -26,28 +26,27 @@ def masked(results: Sequence[SlideResult]) -> list[SlideResult]:
 
 
 def draw_mask(result: SlideResult, budget: int) -> Panel:
-    """Draw a slide that has a tissue mask, with the outline of the mask, in at most `budget` bytes."""
+    """Draw a slide with the outline of its tissue mask, in at most `budget` bytes."""
     facts, prediction = result.facts or {}, result.prediction or {}
     level = coarse_level((facts["shape"][1], facts["shape"][2]), SIDE)
-    # Only 8-bit RGB has a mask. It is shown as it is: stretched, an empty slide would be all noise.
+    # Not stretched: an empty slide would be all noise. Only 8-bit RGB images have a mask.
     canvas = np.ascontiguousarray(open_image_store(result.manifest, level)[:].transpose(1, 2, 0))
     mask = np.asarray(open_label_store(result.prediction_manifest, "tissue")[:]) > 0
-    shown = at_level(mask, prediction["tissue"]["level"], level, canvas.shape[:2])
-    pictures.draw_outlines(canvas, shown.astype(np.uint8), {1: OUTLINE})
+    resampled = at_level(mask, prediction["tissue"]["level"], level, canvas.shape[:2])
+    pictures.draw_outlines(canvas, resampled.astype(np.uint8), {1: OUTLINE})
     caption = share_in_words(result.skipped or 0.0)
-    return Panel(
-        caption, f"Slide {result.slide}, outline of its tissue; {caption}", pictures.data_uri(canvas, budget)
-    )
+    alt = f"Slide {result.slide}, outline of its tissue; {caption}"
+    return Panel(caption, alt, pictures.webp_uri(canvas, budget))
 
 
-def at_level(mask: NDArray[np.bool_], own: int, level: int, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Bring a mask from its own pyramid level to another, whose shape is (y, x), by nearest neighbour."""
-    if own >= level:
-        return upsampled(mask, own - level, slice(0, shape[0]), slice(0, shape[1]))
-    step = 1 << (level - own)
+def at_level(mask: NDArray[np.bool_], source: int, target: int, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Resample a mask from one pyramid level to another of this shape (y, x), by nearest neighbour."""
+    if source >= target:
+        return upsampled(mask, source - target, slice(0, shape[0]), slice(0, shape[1]))
+    step = 1 << (target - source)
     return mask[::step, ::step]
 
 
 def share_in_words(skipped: float) -> str:
-    """Say which share of a slide was left out."""
+    """Format the skipped share of a slide."""
     return "no tissue found" if skipped == 1 else f"{100 * skipped:.1f} % skipped"

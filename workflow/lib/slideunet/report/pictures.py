@@ -1,4 +1,4 @@
-"""Drawing: pixels as a picture, outlines on it, and the picture as a data URI."""
+"""Pictures from pixels: contrast, outlines, colours, and encoding as data URIs."""
 
 import base64
 import io
@@ -11,7 +11,7 @@ from PIL import Image
 from skimage.segmentation import find_boundaries
 
 Colour = tuple[int, int, int]
-# Okabe & Ito: told apart with every common colour vision deficiency, here on a muted grey image.
+# Okabe & Ito: distinguishable with all common colour vision deficiencies, here on a muted grey image.
 CORRECT: Colour = (86, 180, 233)
 MISSED: Colour = (240, 228, 66)
 FALSE: Colour = (230, 97, 0)
@@ -24,45 +24,44 @@ DISTINCT: tuple[Colour, ...] = (
     (224, 140, 190),
 )
 
-LEAST_SIDE = 512
 NEAR = 6
-"""Objects at most this many pixels apart get different colours."""
+"""Objects within this many pixels of each other get different colours."""
 QUALITIES = (86, 75, 62, 50)
 
 
-def picture(pixels: NDArray, statistics: Sequence[Mapping[str, Any]]) -> NDArray[np.uint8]:
-    """Make pixels visible by stretching the slide's 1st to 99.8th percentile over the grey scale.
+def stretched(pixels: NDArray, statistics: Sequence[Mapping[str, Any]]) -> NDArray[np.uint8]:
+    """Stretch the slide's 1st to 99.8th percentile over the full contrast of a picture.
 
     Parameters
     ----------
     pixels : numpy.ndarray, (c, y, x)
     statistics : sequence of mapping
-        Of each channel over the whole slide, with "low" and "high".
+        Percentiles "low" and "high" of each channel of the whole slide.
 
     Returns
     -------
     numpy.ndarray of uint8, (y, x, 3)
-        Three channels as red, green and blue with one common stretch, which keeps the hue; any other
-        number as the grey mean of the stretched channels.
+        Three channels are red, green and blue with a common stretch, which keeps the hue; any other number is
+        shown as the grey mean of the stretched channels.
     """
     low = np.array([float(channel["low"]) for channel in statistics])[:, None, None]
     high = np.array([float(channel["high"]) for channel in statistics])[:, None, None]
     if len(pixels) == 3:
         low, high = low.min(keepdims=True), high.max(keepdims=True)
-    stretched = (pixels.astype(np.float32) - low) / np.maximum(high - low, 1e-6)
+    values = (pixels.astype(np.float32) - low) / np.maximum(high - low, 1e-6)
     if len(pixels) != 3:
-        stretched = np.repeat(stretched.mean(axis=0, keepdims=True), 3, axis=0)
-    return (stretched.clip(0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0)
+        values = np.repeat(values.mean(axis=0, keepdims=True), 3, axis=0)
+    return (values.clip(0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0)
 
 
 def muted(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the picture in middle greys, so that coloured outlines stand out on any stain."""
+    """Return the picture in medium greys, on which coloured outlines stand out for any stain."""
     grey = rgb.mean(axis=2, keepdims=True)
     return np.repeat((18 + 0.5 * grey).astype(np.uint8), 3, axis=2)
 
 
 def draw_outlines(canvas: NDArray[np.uint8], labels: NDArray, colour_of: Mapping[int, Colour]) -> None:
-    """Draw the outline of every object whose id is in `colour_of`, two pixels wide, inside the object.
+    """Draw outlines, two pixels wide and inside the objects, for all ids in `colour_of`.
 
     Parameters
     ----------
@@ -74,26 +73,23 @@ def draw_outlines(canvas: NDArray[np.uint8], labels: NDArray, colour_of: Mapping
     outer = find_boundaries(labels, mode="inner")
     edge = outer | find_boundaries(np.where(outer, 0, labels), mode="inner")
     ids, index = np.unique(labels[edge], return_inverse=True)
-    shown = np.array([int(number) in colour_of for number in ids], dtype=bool)
-    colours = np.array([colour_of.get(int(number), (0, 0, 0)) for number in ids], dtype=np.uint8).reshape(
-        -1, 3
-    )
-    rows, columns = np.nonzero(edge)
-    kept = shown[index]
-    canvas[rows[kept], columns[kept]] = colours[index[kept]]
+    has_colour = np.array([int(number) in colour_of for number in ids], dtype=bool)[index]
+    colours = np.array([colour_of.get(int(number), (0, 0, 0)) for number in ids], np.uint8).reshape(-1, 3)
+    rows, columns = (places[has_colour] for places in np.nonzero(edge))
+    canvas[rows, columns] = colours[index[has_colour]]
 
 
 def distinct_colours(labels: NDArray) -> dict[int, Colour]:
-    """Colour every object of a label image (y, x) so that objects that touch or nearly do differ.
+    """Colour the objects of a label image (y, x) so that neighbours differ.
 
-    Greedy colouring in the order of the ids: the colour that was used least among those that no neighbour
-    has (of all, where the neighbours have every one).
+    Greedy colouring in the order of ids: the least used colour that no neighbour has, or, if the neighbours
+    have all colours, the least used of all.
     """
     near = _neighbours(labels)
     chosen: dict[int, int] = {}
     used = [0] * len(DISTINCT)
     for number in (int(number) for number in np.unique(labels) if number):
-        taken = {chosen[other] for other in near.get(number, ()) if other in chosen}
+        taken = {chosen[neighbour] for neighbour in near.get(number, ()) if neighbour in chosen}
         free = [colour for colour in range(len(DISTINCT)) if colour not in taken] or range(len(DISTINCT))
         chosen[number] = min(free, key=used.__getitem__)
         used[chosen[number]] += 1
@@ -101,38 +97,33 @@ def distinct_colours(labels: NDArray) -> dict[int, Colour]:
 
 
 def _neighbours(labels: NDArray) -> dict[int, set[int]]:
-    """Tell which objects lie within `NEAR` pixels of each other along rows or columns."""
+    """Return the objects within `NEAR` pixels of each object along rows or columns."""
     near: dict[int, set[int]] = {}
     for plane in (labels, labels.T):
         for step in range(1, min(NEAR + 1, len(plane))):
-            one, other = plane[:-step], plane[step:]
-            differ = (one != other) & (one > 0) & (other > 0)
-            for a, b in np.unique(np.stack([one[differ], other[differ]], axis=1), axis=0).tolist():
+            first, second = plane[:-step], plane[step:]
+            differ = (first != second) & (first > 0) & (second > 0)
+            for a, b in np.unique(np.stack([first[differ], second[differ]], axis=1), axis=0).tolist():
                 near.setdefault(a, set()).add(b)
                 near.setdefault(b, set()).add(a)
     return near
 
 
-def magnification(shape: tuple[int, int]) -> int:
-    """Choose the whole factor by which a small image is enlarged, so that thin outlines stay thin."""
-    return max(1, -(-LEAST_SIDE // max(shape)))
-
-
 def enlarge_labels(labels: NDArray, factor: int) -> NDArray:
-    """Enlarge a label image (y, x) by a whole factor, without mixing ids."""
+    """Enlarge a label image (y, x) by an integer factor, by nearest neighbour."""
     return labels.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def enlarge_picture(rgb: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
-    """Enlarge a picture (y, x, 3) by a whole factor, smoothly."""
+    """Enlarge a picture (y, x, 3) by an integer factor, by bicubic interpolation."""
     if factor == 1:
         return rgb
     size = (rgb.shape[1] * factor, rgb.shape[0] * factor)
     return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BICUBIC))
 
 
-def data_uri(rgb: NDArray[np.uint8], budget: int) -> str:
-    """Encode a picture as WebP in the best quality of at most `budget` bytes, or else smaller."""
+def webp_uri(rgb: NDArray[np.uint8], budget: int) -> str:
+    """Encode a picture as WebP in the best quality within `budget` bytes, downsampled if need be."""
     image = Image.fromarray(rgb)
     while True:
         for quality in QUALITIES:

@@ -1,4 +1,4 @@
-"""Everything the workflow knows about every slide, read once for the report."""
+"""All results of every slide, read once for the report."""
 
 import json
 from dataclasses import dataclass, field
@@ -23,15 +23,15 @@ class SlideResult:
     slide, group, stratum, split, content : str
         A row of the split table.
     metadata : dict[str, str]
-        Columns of the sample sheet that the workflow itself does not know.
-    facts, prediction : dict or None
-        The manifests of image and prediction; None where the slide did not get that far.
+        Columns of the sample sheet without a meaning for the workflow.
     manifest, prediction_manifest : Path
-        Where they lie.
+        Manifests of image and prediction.
+    facts, prediction : dict or None
+        Their contents; None if the slide was not converted, or not predicted.
     score : Score or None
-        None without truth, or where the slide was not scored.
+        None without ground truth, or if the slide was not scored.
     examples : tuple[Example, ...]
-        Some of its errors.
+        A sample of its errors.
     """
 
     slide: str
@@ -49,22 +49,22 @@ class SlideResult:
 
     @property
     def labelled(self) -> bool:
-        """Whether the slide has truth."""
+        """Whether the slide has ground truth."""
         return self.facts is not None and self.facts["n_objects"] is not None
 
     @property
     def n_cells(self) -> int:
-        """Predicted cells; 0 without a prediction."""
+        """Number of predicted cells; 0 without a prediction."""
         return int(self.prediction["cells"]["n_cells"]) if self.prediction else 0
 
     @property
     def skipped(self) -> float | None:
-        """Share of the slide that a tissue mask left out; None without a mask."""
+        """Share of the slide outside of its tissue mask; None without a mask."""
         tissue = self.prediction.get("tissue") if self.prediction else None
         return None if tissue is None else float(tissue["skipped"])
 
     def value_of(self, column: str) -> str:
-        """The slide's value of a column of the split table or of the sheet; empty where it has none."""
+        """Value of a column of the split table or of the sheet; empty if missing."""
         return str({"group": self.group, "stratum": self.stratum, **self.metadata}.get(column, ""))
 
 
@@ -76,7 +76,7 @@ def load_results(
     predictions_folder: Path,
     metrics_folder: Path,
 ) -> list[SlideResult]:
-    """Read what there is about every slide of the split table, in its order.
+    """Read the results of all slides of the split table, in its order.
 
     Raises
     ------
@@ -89,9 +89,9 @@ def load_results(
         slide = row["slide"]
         manifest, prediction = slides_folder / f"{slide}.json", predictions_folder / f"{slide}.json"
         facts, predicted = _read(manifest), _read(prediction)
-        whole = facts is not None and predicted is not None and "cells" in predicted
-        # Scores that have lost what they were made from are not trusted.
-        score, examples = _read_score(metrics_folder / f"{slide}.json") if whole else (None, ())
+        complete = facts is not None and predicted is not None and "cells" in predicted
+        # Scores without their image or prediction are ignored.
+        score, examples = _read_score(metrics_folder / f"{slide}.json") if complete else (None, ())
         results.append(
             SlideResult(
                 **{name: row.get(name, "") for name in ("slide", "group", "stratum", "split", "content")},
@@ -99,7 +99,7 @@ def load_results(
                 prediction_manifest=prediction,
                 metadata=metadata.get(slide, {}),
                 facts=facts,
-                prediction=predicted if whole else None,
+                prediction=predicted if complete else None,
                 score=score,
                 examples=examples,
             )
@@ -108,20 +108,22 @@ def load_results(
 
 
 def warnings_of(results: list[SlideResult]) -> list[tuple[str, str]]:
-    """Collect (slide, warning): what the stages before remarked, and what is missing."""
-    found = []
+    """Return (slide, warning): the warnings of earlier stages, and missing results."""
+    warnings = []
     for result in results:
         if result.facts is None:
-            found.append((result.slide, "could not be converted; it is in no number of this report"))
+            warnings.append((result.slide, "was not converted; this report does not include it"))
             continue
-        found += [(result.slide, text) for text in result.facts.get("warnings", [])]
+        warnings += [(result.slide, text) for text in result.facts.get("warnings", [])]
         if result.prediction is None:
-            found.append((result.slide, "was not predicted"))
+            warnings.append((result.slide, "was not predicted"))
         elif result.skipped == 1:
-            found.append((result.slide, "no tissue found; set prediction.tissue: none to force prediction"))
+            warnings.append(
+                (result.slide, "no tissue found; set prediction.tissue: none to force prediction")
+            )
         if result.prediction is not None and result.labelled and result.score is None:
-            found.append((result.slide, "has labels but was not scored"))
-    return found
+            warnings.append((result.slide, "has labels but was not scored"))
+    return warnings
 
 
 def _metadata(sheet: Path) -> dict[str, dict[str, str]]:
@@ -144,5 +146,5 @@ def _read_score(path: Path) -> tuple[Score | None, tuple[Example, ...]]:
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedDataError(
             f"{path}: the scores cannot be read ({type(error).__name__}: {error}). "
-            "The file was altered or comes from another version. Delete it and run again."
+            "The file was altered or is from another version. Delete it and run again."
         ) from error

@@ -1,4 +1,4 @@
-"""The numbers of the report: a row per slide, and means, pooled values and intervals over slides."""
+"""The numbers of metrics.csv and summary.json: a row per slide, and means, pooled values and intervals."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -9,48 +9,44 @@ import pandas as pd
 
 from slideunet.report.results import SlideResult
 from slideunet.scoring.instance_metrics import InstanceCounts
-from slideunet.scoring.intervals import Interval, interval_of_mean, interval_of_pooled_dice
+from slideunet.scoring.intervals import interval_of_mean, interval_of_ratio
 from slideunet.scoring.pixel_metrics import PixelCounts
 from slideunet.scoring.score_slide import Score
 
 SPLITS = ("train", "val", "test", "predict")
+IDS = ("slide", "group", "split", "stratum")
 NOTHING = Score(PixelCounts(), PixelCounts(), PixelCounts(), InstanceCounts())
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def scored(results: Iterable[SlideResult], split: str | None = None) -> list[SlideResult]:
-    """Select the slides that have scores, of one side of the split or of all."""
+    """Select the slides with scores, of one split or of all."""
     return [r for r in results if r.score is not None and split in (None, r.split)]
 
 
 def scores_of(results: Iterable[SlideResult]) -> list[Score]:
-    """Take the scores of slides, leaving out those without."""
+    """Return the scores of all slides that have one."""
     return [r.score for r in results if r.score is not None]
 
 
 def metrics_table(results: Iterable[SlideResult], by: Sequence[str] = ()) -> pd.DataFrame:
-    """Make metrics.csv: a row per scored slide with ids, values, counts and the `by` columns of the sheet.
+    """Return metrics.csv: a row per scored slide with ids, metrics, counts and the `by` columns of the sheet.
 
     Text that a spreadsheet would run as a formula gets a leading apostrophe.
     """
     rows = [
-        {
-            "slide": result.slide,
-            "group": result.group,
-            "split": result.split,
-            "stratum": result.stratum,
-            **_numbers(result.score),
-            **{column: result.value_of(column) for column in by},
-        }
+        {name: getattr(result, name) for name in IDS}
+        | _numbers(result.score)
+        | {column: result.value_of(column) for column in by}
         for result in results
         if result.score is not None
     ]
-    columns = list(dict.fromkeys(["slide", "group", "split", "stratum", *_numbers(NOTHING), *by]))
+    columns = list(dict.fromkeys([*IDS, *_numbers(NOTHING), *by]))
     return pd.DataFrame(rows, columns=columns).map(guard_formula)
 
 
 def guard_formula(value: object) -> object:
-    """Prefix text that starts like a spreadsheet formula with an apostrophe; leave numbers alone."""
+    """Prefix text that starts like a spreadsheet formula with an apostrophe; numbers stay as they are."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
@@ -60,37 +56,34 @@ def summarise(results: Sequence[SlideResult], *, seed: int = 0) -> dict[str, Any
     Returns
     -------
     dict
-        n_slides, n_groups, n_true, n_pred; "mean": each metric averaged over slides; "intervals": for each
-        the 95 % interval over groups or None; "pooled": the metrics of all pixels and cells together;
-        "pooled_dice_interval"; "counts". Without a scored slide the first four are 0, the rest empty.
+        n_slides, n_groups, n_true, n_pred; "mean": each metric averaged over slides; "intervals": its 95 %
+        interval over groups, or None; "pooled": the metrics of all pixels and cells together;
+        "pooled_dice_interval"; "counts". Without scored slides the first four are 0, the others empty.
     """
     results = scored(results)
     scores = scores_of(results)
     groups = [result.group for result in results]
-    pooled = sum(scores[1:], scores[0]) if scores else NOTHING
-    counts = {
+    pooled = sum(scores, NOTHING)
+    values = pd.DataFrame([score.values() for score in scores])
+    return {
         "n_slides": len(results),
         "n_groups": len(set(groups)),
         "n_true": pooled.instances.n_true,
         "n_pred": pooled.instances.n_pred,
-    }
-    if not scores:
-        return {
-            **counts,
-            "mean": {},
-            "intervals": {},
-            "pooled": {},
-            "pooled_dice_interval": None,
-            "counts": {},
-        }
-    values = pd.DataFrame([score.values() for score in scores])
-    return {
-        **counts,
         "mean": {name: float(values[name].mean()) for name in values},
-        "intervals": {name: _plain(interval_of_mean(values[name], groups, seed=seed)) for name in values},
-        "pooled": pooled.values(),
-        "pooled_dice_interval": _plain(interval_of_pooled_dice([s.pixel for s in scores], groups, seed=seed)),
-        "counts": {name: part for name, part in pooled.to_json().items() if name not in ("values", "empty")},
+        "intervals": {name: interval_of_mean(values[name], groups, seed) for name in values},
+        "pooled": pooled.values() if scores else {},
+        "pooled_dice_interval": interval_of_ratio(
+            [2 * s.pixel.tp for s in scores],
+            [2 * s.pixel.tp + s.pixel.fp + s.pixel.fn for s in scores],
+            groups,
+            seed,
+        ),
+        "counts": {
+            name: part
+            for name, part in pooled.to_json().items()
+            if scores and name not in ("values", "empty")
+        },
     }
 
 
@@ -100,73 +93,66 @@ def breakdown(results: Iterable[SlideResult], column: str) -> list[dict[str, Any
     rows = []
     for value in sorted({result.value_of(column) for result in results}):
         scores = scores_of(result for result in results if result.value_of(column) == value)
-        pooled = sum(scores[1:], scores[0])
-        means = {
-            name: float(np.mean([score.values()[name] for score in scores])) for name in scores[0].values()
-        }
-        counts = {
-            "n_slides": len(scores),
-            "n_true": pooled.instances.n_true,
-            "n_pred": pooled.instances.n_pred,
-        }
-        rows.append({"value": value, **counts, **means, "pooled_dice": pooled.pixel.dice})
+        pooled = sum(scores, NOTHING)
+        metrics = [score.values() for score in scores]
+        rows.append(
+            {
+                "value": value,
+                "n_slides": len(scores),
+                "n_true": pooled.instances.n_true,
+                "n_pred": pooled.instances.n_pred,
+                **{name: float(np.mean([values[name] for values in metrics])) for name in metrics[0]},
+                "pooled_dice": pooled.pixel.dice,
+            }
+        )
     return rows
 
 
 def split_overview(results: Iterable[SlideResult]) -> list[dict[str, Any]]:
-    """Count slides, groups and objects per side of the split and stratum, and name the groups."""
-    table = pd.DataFrame(
-        [
-            {
-                "split": r.split,
-                "stratum": r.stratum,
-                "group": r.group,
-                "n_true": (r.facts or {}).get("n_objects") or 0,
-                "labelled": r.labelled,
-                "n_cells": r.n_cells,
-            }
-            for r in results
-        ]
-    )
-    if table.empty:
-        return []
-    rows = []
-    for (split, stratum), part in table.groupby(["split", "stratum"], sort=False):
-        names = sorted(part["group"].unique())
-        sums = {
-            "labelled": bool(part["labelled"].any()),
-            "n_true": int(part["n_true"].sum()),
-            "n_cells": int(part["n_cells"].sum()),
+    """Count slides, groups and cells of each split and stratum, and list the groups."""
+    parts: dict[tuple[str, str], list[SlideResult]] = {}
+    for result in results:
+        parts.setdefault((result.split, result.stratum), []).append(result)
+    rows = [
+        {
+            "split": split,
+            "stratum": stratum,
+            "n_slides": len(part),
+            "groups": sorted({result.group for result in part}),
+            "labelled": any(result.labelled for result in part),
+            "n_true": sum((result.facts or {}).get("n_objects") or 0 for result in part),
+            "n_cells": sum(result.n_cells for result in part),
         }
-        rows.append({"split": split, "stratum": stratum, "n_slides": len(part), "groups": names, **sums})
-    order = {split: place for place, split in enumerate(SPLITS)}
-    return sorted(rows, key=lambda row: (order.get(row["split"], len(order)), row["stratum"]))
+        for (split, stratum), part in parts.items()
+    ]
+    order = [*SPLITS, *(row["split"] for row in rows)]
+    return sorted(rows, key=lambda row: (order.index(row["split"]), row["stratum"]))
 
 
 def spread(seeds: pd.DataFrame | None) -> list[dict[str, Any]]:
-    """Tell how far apart the networks of several seeds are.
+    """Summarise the spread of the metrics over networks of several seeds.
 
     Parameters
     ----------
     seeds : DataFrame or None
-        Columns seed (empty for the mean of all networks), split, and a measure in each other one.
+        Columns seed (empty for the ensemble of all networks), split, and one per metric.
 
     Returns
     -------
     list of dict
-        Of each side and measure: "seeds" (seed to value), "mean" and "deviation" (the sample's) of them, and
-        "joined", the value of the model.
+        For each split and metric ("measure"): "seeds" (seed to value), their "mean" and sample standard
+        "deviation", and "joined", the value of the ensemble.
     """
     if seeds is None:
         return []
-    single, joined = seeds[seeds["seed"].notna()], seeds[seeds["seed"].isna()]
     rows = []
     for split in dict.fromkeys(seeds["split"]):
-        part, whole = (table[table["split"] == split] for table in (single, joined))
+        part = seeds[seeds["split"] == split]
+        single, joined = part[part["seed"].notna()], part[part["seed"].isna()]
         for measure in [column for column in seeds if column not in ("seed", "split")]:
-            values = dict(zip(part["seed"].astype(int).tolist(), part[measure].tolist(), strict=True))
-            summary = {"mean": float(part[measure].mean()), "deviation": float(part[measure].std())}
-            joint = {"seeds": values, **summary, "joined": float(whole[measure].iloc[0])}
+            values = dict(zip(single["seed"].astype(int).tolist(), single[measure].tolist(), strict=True))
+            summary = {"mean": float(single[measure].mean()), "deviation": float(single[measure].std())}
+            joint = {"seeds": values, **summary, "joined": float(joined[measure].iloc[0])}
             rows.append({"split": split, "measure": measure, **joint})
     return rows
 
@@ -183,7 +169,3 @@ def _numbers(score: Score) -> dict[str, Any]:
         "merges": cells.merges,
         "empty": score.empty,
     }
-
-
-def _plain(interval: Interval | None) -> list[float] | None:
-    return None if interval is None else [interval.low, interval.high]

@@ -1,1 +1,1 @@
-"""Counts first, ratios after: pixel and instance metrics and their intervals."""
+"""Pixel and instance metrics with confidence intervals: counts are added, ratios are derived last."""

@@ -1,4 +1,4 @@
-"""Bringing the rows of one object together, from however many blocks: in memory or through files."""
+"""Grouping of rows from many blocks by object or by cell, in memory or through files."""
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -8,48 +8,49 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from slideunet.scoring.overlaps import ROW, Rows
+from slideunet.scoring.overlaps import Rows
 
-Side = Literal["truth", "cell"]
-Deal = Callable[[Iterable[Rows], Side], Iterator[Rows]]
-"""Takes tables and deals their rows out in parts; all rows of one true object (or cell) are in one part."""
+Key = Literal["truth", "cell"]
+Regroup = Callable[[Iterable[Rows], Key, np.dtype], Iterator[Rows]]
+"""Distributes rows of a dtype to parts: all rows of an object (or of a cell) are in one part."""
 
 BLOCKS_PER_PART = 64
-"""A part has about as many rows as so many blocks: some 50 MB in dense tissue."""
+"""A part has about as many rows as this many blocks: some 50 MB in dense tissue."""
 
 
-def in_memory(tables: Iterable[Rows], by: Side) -> Iterator[Rows]:
-    """Deal everything out as one part."""
-    yield np.concatenate([np.empty(0, ROW), *tables])
+def in_memory(tables: Iterable[Rows], by: Key, dtype: np.dtype) -> Iterator[Rows]:
+    """Put all rows into one part."""
+    yield np.concatenate([np.empty(0, dtype), *tables])
 
 
-def on_disk(folder: Path, n_blocks: int) -> Deal:
-    """Make a way of dealing that holds one table or one part at a time (Grace hash join, Kitsuregawa 1983).
+def on_disk(folder: Path, n_blocks: int) -> Regroup:
+    """Return a regrouping that holds one table or one part in memory (Grace hash join, Kitsuregawa 1983).
 
     Parameters
     ----------
     folder : Path
-        An existing folder, for files that are removed as they are read: up to 45 bytes per row.
+        For temporary files of up to 45 bytes per row; created if missing.
     n_blocks : int
-        Of the slide.
+        Number of blocks of the slide.
     """
     n_parts = -(-n_blocks // BLOCKS_PER_PART)
 
-    def deal(tables: Iterable[Rows], by: Side) -> Iterator[Rows]:
+    def regroup(tables: Iterable[Rows], by: Key, dtype: np.dtype) -> Iterator[Rows]:
+        folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as name:
             for rows in tables:
                 _append(Path(name), rows, _part_of(rows, by, n_parts))
             for path in sorted(Path(name).iterdir()):
-                yield np.fromfile(path, ROW)
+                yield np.fromfile(path, dtype)
                 path.unlink()
 
-    return deal
+    return regroup
 
 
-def _part_of(rows: Rows, by: Side, n_parts: int) -> NDArray[np.uint32]:
-    other = "cell" if by == "truth" else "truth"
-    # What lies on background belongs to no object of this side: spread it by the other id.
-    return np.where(rows[by] > 0, rows[by], rows[other]) % np.uint32(n_parts)
+def _part_of(rows: Rows, by: Key, n_parts: int) -> NDArray[np.uint32]:
+    partner = "cell" if by == "truth" else "truth"
+    # Rows with background belong to no object: they are spread by the id of the partner.
+    return np.where(rows[by] > 0, rows[by], rows[partner]) % np.uint32(n_parts)
 
 
 def _append(folder: Path, rows: Rows, part: NDArray[np.uint32]) -> None:

@@ -1,7 +1,4 @@
-"""Instance metrics: which cells were found, missed, invented, split or merged.
-
-All of them come from the matched rows of `slideunet.scoring.matching`, part by part.
-"""
+"""Instance metrics (AP, F1, PQ, AJI, splits, merges), from the matched rows of `scoring.matching`."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,29 +13,29 @@ TWENTIETHS = tuple(range(10, 20))
 THRESHOLDS = tuple(k / 20 for k in TWENTIETHS)
 """0.50, 0.55 ... 0.95 (DSB 2018, COCO)."""
 IOU_STEPS = 2.0**26
-"""IoUs are rounded to multiples of 2^-26: float64 adds 10^8 such without error, in whatever order."""
+"""IoUs are rounded to multiples of 2^-26: float64 adds 10^8 of these exactly, in any order."""
 
 
 @dataclass(frozen=True)
 class InstanceCounts:
-    """What the instance metrics of one or more slides are derived from; addable over slides.
+    """Counts of one or more slides, from which the instance metrics are derived; can be added.
 
     Attributes
     ----------
     n_true, n_pred : int
-        True objects and predicted cells.
+        Ground-truth objects and predicted cells.
     tp : tuple[int, ...]
         Matches at each of `THRESHOLDS`.
     sum_iou_50 : float
-        Sum of the IoU of the matches at 0.5, each rounded to a multiple of 2^-26.
+        Sum of the IoUs of the matches at 0.5, each rounded to a multiple of 2^-26.
     aji_intersection, aji_union : int
         Numerator and denominator of the aggregated Jaccard index, in pixels.
     splits : int
-        True objects in which two or more cells lie by more than half of their own area each
-        (over-segmentation, Hoover et al. 1996, IEEE TPAMI 18:673).
+        Over-segmentation: objects that contain more than half of each of two or more cells (Hoover et al.
+        1996, IEEE TPAMI 18:673).
     merges : int
-        Cells in which two or more true objects lie by more than half of their own area each
-        (under-segmentation; what Matula et al. 2015, PLoS ONE 10:e0144959, count as splits to be made).
+        Under-segmentation: cells that contain more than half of each of two or more objects (the splits
+        needed for correction in Matula et al. 2015, PLoS ONE 10:e0144959).
     """
 
     n_true: int = 0
@@ -56,7 +53,7 @@ class InstanceCounts:
 
     @property
     def empty(self) -> bool:
-        """Whether there is neither an object nor a cell: every metric is 1."""
+        """Whether there are neither objects nor cells: every metric is 1."""
         return self.n_true + self.n_pred == 0
 
     @property
@@ -66,7 +63,7 @@ class InstanceCounts:
 
     @property
     def fn(self) -> tuple[int, ...]:
-        """True objects without a match, at each threshold."""
+        """Objects without a match, at each threshold."""
         return tuple(self.n_true - tp for tp in self.tp)
 
     @property
@@ -105,8 +102,8 @@ class InstanceCounts:
         return ratio(self.aji_intersection, self.aji_union, empty=self.empty)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything that was counted, with fp and fn written out for the reader."""
-        return {**asdict(self), "tp": list(self.tp), "fp": list(self.fp), "fn": list(self.fn)}
+        """All counts, and fp and fn for convenience."""
+        return {**asdict(self), "fp": self.fp, "fn": self.fn}
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> "InstanceCounts":
@@ -115,25 +112,24 @@ class InstanceCounts:
         return InstanceCounts(**fields, tp=tuple(values["tp"]))
 
 
-def count_instances(matched: Rows) -> InstanceCounts:
-    """Count what all instance metrics are derived from, in one part of `matching.match`; parts add up.
+def count_instances(rows: Rows) -> InstanceCounts:
+    """Count the instances in one part of `matching.match`; the counts of all parts add up.
 
-    Every cell counts in the part that it is in, every true object in the part that its best row is in.
+    A cell counts in the part with its rows, an object in the part with its best row.
     """
-    rows = matched
-    best, found = rows[rows["best"]], rows[rows["matched"]]
-    _, lead = np.unique(rows["cell"], return_index=True)
-    lead = lead[rows["cell"][lead] > 0]  # one row of every cell
+    best, matched = rows[rows["best"]], rows[rows["matched"]]
+    _, cells = np.unique(rows["cell"], return_index=True)
+    cells = cells[rows["cell"][cells] > 0]  # one row of each cell
     inside = is_pair(rows) & (2 * rows["shared"] > rows["truth_area"])
     # Kumar et al. 2017, IEEE TMI 36:1550, algorithm 1: a cell may be the best of several objects.
-    unchosen = lead[total_of(rows["cell"], rows["best"])[lead] == 0]
+    unchosen = cells[total_of(rows["cell"], rows["best"])[cells] == 0]
     return InstanceCounts(
         n_true=len(best),
-        n_pred=len(lead),
-        tp=tuple(int(np.count_nonzero(20 * found["shared"] >= k * unions(found))) for k in TWENTIETHS),
-        sum_iou_50=float(np.rint(ious(found) * IOU_STEPS).sum() / IOU_STEPS),
+        n_pred=len(cells),
+        tp=tuple(int(np.count_nonzero(20 * matched["shared"] >= k * unions(matched))) for k in TWENTIETHS),
+        sum_iou_50=float(np.rint(ious(matched) * IOU_STEPS).sum() / IOU_STEPS),
         aji_intersection=int(best["shared"][is_pair(best)].sum()),
         aji_union=int(unions(best).sum() + rows["cell_area"][unchosen].sum()),
         splits=int(np.count_nonzero(best["pieces"] > 1)),
-        merges=int(np.count_nonzero(total_of(rows["cell"], inside)[lead] > 1)),
+        merges=int(np.count_nonzero(total_of(rows["cell"], inside)[cells] > 1)),
     )

@@ -1,65 +1,44 @@
-"""Confidence intervals that respect groups: patients are resampled, not images.
+"""Confidence intervals by a cluster bootstrap: groups (patients) are resampled, not slides.
 
-Slides of one group resemble each other. A bootstrap over slides would treat them as independent and
-give intervals that are too narrow; here whole groups are drawn (cluster bootstrap, Field & Welsh 2007).
+Slides of one group are similar. A bootstrap over slides would treat them as independent, and its intervals
+would be too narrow (Field & Welsh 2007).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import bootstrap
-
-from slideunet.scoring.pixel_metrics import PixelCounts
 
 FEWEST_GROUPS = 3
 RESAMPLES = 2000
 LEVEL = 0.95
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A percentile confidence interval and the number of groups it rests on."""
-
-    low: float
-    high: float
-    n_groups: int
+def interval_of_mean(values: ArrayLike, groups: Sequence[str], seed: int = 0) -> tuple[float, float] | None:
+    """Return the 95 % interval of the mean over slides (n,); see `interval_of_ratio`."""
+    return interval_of_ratio(values, np.ones_like(values, np.float64), groups, seed)
 
 
-def interval_of_mean(values: ArrayLike, groups: Sequence[str], *, seed: int = 0) -> Interval | None:
-    """95 % interval for the mean over slides of a metric.
+def interval_of_ratio(
+    numerators: ArrayLike, denominators: ArrayLike, groups: Sequence[str], seed: int = 0
+) -> tuple[float, float] | None:
+    """Return the 95 % percentile interval of the ratio of two sums over slides, e.g. of the pooled Dice.
 
     Parameters
     ----------
-    values : array_like of float, (n,)
-        The metric of each slide.
+    numerators, denominators : array_like (n,)
+        Of each slide; 0 / 0 is 1.
     groups : sequence of str, (n,)
         The group of each slide.
     seed : int
-        Of the 2000 resamples.
+        Seed of the 2000 resamples.
 
     Returns
     -------
-    Interval or None
-        None when there are fewer than 3 groups: too few to say anything about the spread.
+    (low, high) or None
+        None for fewer than 3 groups: too few to estimate a spread.
     """
-    values = np.asarray(values, dtype=np.float64)
-    return _interval_of_ratio(values, np.ones_like(values), groups, seed=seed)
-
-
-def interval_of_pooled_dice(
-    counts: Sequence[PixelCounts], groups: Sequence[str], *, seed: int = 0
-) -> Interval | None:
-    """95 % interval for the Dice coefficient of all pixels together; None for fewer than 3 groups."""
-    numerators = np.array([2.0 * count.tp for count in counts])
-    denominators = np.array([2.0 * count.tp + count.fp + count.fn for count in counts])
-    return _interval_of_ratio(numerators, denominators, groups, seed=seed)
-
-
-def _interval_of_ratio(
-    numerators: NDArray, denominators: NDArray, groups: Sequence[str], *, seed: int
-) -> Interval | None:
     names, index = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     if len(names) < FEWEST_GROUPS:
         return None
@@ -74,9 +53,9 @@ def _interval_of_ratio(
         rng=seed,
     )
     low, high = result.confidence_interval
-    return Interval(float(low), float(high), len(names))
+    return float(low), float(high)
 
 
 def _ratio_of_sums(numerators: NDArray, denominators: NDArray, axis: int = -1) -> NDArray:
     above, below = numerators.sum(axis=axis), denominators.sum(axis=axis)
-    return np.divide(above, below, out=np.ones_like(above), where=below > 0)  # empty against empty is 1
+    return np.divide(above, below, out=np.ones_like(above), where=below > 0)

@@ -1,14 +1,13 @@
-"""From overlaps to matches: which cell is which true object, in memory that does not grow with the slide.
+"""Matches between ground truth and cells, from their overlaps, in memory that does not grow with the slide.
 
-A true object and a cell match when their intersection over union is >= 0.5 (as in StarDist; the comparison
-is made in integers, hence exact). Such a match is unique but for one case (Kirillov et al. 2019, Panoptic
-Segmentation): an object divided into two exact halves has an IoU of 0.5 with both. Then the lower id is the
-match, and the other half is a false positive (or, with the roles exchanged, a missed object). Such halves
-overlap nothing else, so this rule is a maximum matching.
+An object and a cell match if their intersection over union (IoU) is >= 0.5, as in StarDist; the comparison is
+exact, in integers. Matches are unique (Kirillov et al. 2019, Panoptic Segmentation) except for an object that
+is split into two exact halves, with an IoU of 0.5 each, or two such objects in one cell. Then the lower id is
+the match and the other half an error. Such halves overlap nothing else, so this is a maximum matching.
 
-Who matches whom needs the areas of both, which may be spread over many blocks. Three steps, each of which
-needs all rows of some objects and no other row: areas of cells, choices of true objects, matches of cells.
-Between the steps the rows are grouped anew, by cell or by true object (`scoring.external_grouping`).
+IoU needs the areas of both partners, whose pixels may be spread over many blocks. Hence three stages, with
+the rows regrouped in between (`scoring.external_grouping`): areas of complete cells, the best row of each
+complete object, matches of complete cells.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,95 +15,104 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from slideunet.scoring.external_grouping import Deal, in_memory
-from slideunet.scoring.overlaps import Rows, add_overlaps
+from slideunet.scoring.external_grouping import Regroup, in_memory
+from slideunet.scoring.overlaps import MATCHED, MEASURED, OVERLAP, RANKED, Rows, add_overlaps, extended
 from slideunet.truth.ignore_label import IGNORE_LABEL
 
 
-def match(tables: Iterable[Rows], deal: Deal = in_memory) -> Iterator[Rows]:
-    """Match the true objects and the cells of a slide, one to one.
+def match(tables: Iterable[Rows], regroup: Regroup = in_memory) -> Iterator[Rows]:
+    """Match the objects and the cells of a slide one to one.
 
     Parameters
     ----------
-    tables : iterable of Rows
-        Of disjoint blocks that cover the slide, from `count_overlaps`.
-    deal : callable
-        How rows of many blocks are brought together; the result does not depend on it.
+    tables : iterable of Rows of OVERLAP
+        From `count_overlaps`, of disjoint blocks that cover the slide.
+    regroup : callable
+        Groups rows by object or cell; does not change the result.
 
     Yields
     ------
-    Rows
-        Complete rows, those of a cell together, in parts that have no cell in common. The rows of a true
-        object may be in several parts; the one that is `best` is in one.
+    Rows of MATCHED
+        All rows of a cell are in one part. The rows of an object may be in several parts, its `best` row is
+        in one.
     """
-    measured = map(_measure_cells, deal(tables, "cell"))
-    chosen = map(_choose, deal(measured, "truth"))
-    return map(_match, deal(chosen, "cell"))
+    measured = map(_measure_cells, regroup(tables, "cell", OVERLAP))
+    ranked = map(_rank_cells, regroup(measured, "truth", MEASURED))
+    return map(_match, regroup(ranked, "cell", RANKED))
 
 
 def match_arrays(rows: Rows) -> Rows:
-    """Match what is in one table: all parts of `match` together."""
-    return np.concatenate([rows[:0], *match([rows])])
+    """Match the rows of a single table, as `match` does."""
+    return np.concatenate([np.empty(0, MATCHED), *match([rows])])
 
 
 def unions(rows: Rows) -> NDArray[np.int64]:
-    """Pixels in the union of true object and cell (n,); the area of the one where the other is background."""
+    """Return the pixels in the union of object and cell (n,); if one is background, the area of the other."""
     return rows["truth_area"] + rows["cell_area"] - np.where(is_pair(rows), rows["shared"], 0)
 
 
 def ious(rows: Rows) -> NDArray[np.float64]:
-    """Intersection over union of true object and cell (n,); 0 where one of them is background."""
+    """Return the intersection over union of object and cell (n,); 0 if one is background."""
     return np.where(is_pair(rows), rows["shared"], 0) / np.maximum(unions(rows), 1)
 
 
 def is_pair(rows: Rows) -> NDArray[np.bool_]:
-    """Whether a row is about a true object and a cell, not about what lies on background (n,)."""
+    """Return whether neither the object nor the cell of a row is background (n,)."""
     return (rows["truth"] > 0) & (rows["cell"] > 0)
 
 
 def total_of(ids: NDArray[np.uint32], values: ArrayLike) -> NDArray[np.int64]:
-    """Sum values (n,) over the rows of the same id and give each row its sum (n,); 0 for the id 0."""
+    """Sum values (n,) over the rows with the same id, and return each row's sum (n,); 0 for id 0."""
     _, index = np.unique(ids, return_inverse=True)
-    # float64 holds whole numbers exactly up to 2^53, more pixels than any slide has.
+    # float64 is exact for integers up to 2^53, more than the pixels of any slide.
     sums = np.bincount(index, weights=np.asarray(values, np.float64)).astype(np.int64)
     return np.where(ids > 0, sums[index], 0)
 
 
 def _measure_cells(rows: Rows) -> Rows:
-    """Add up the rows of complete cells and fill in `cell_area`, without ignored pixels.
+    """Add up the rows of complete cells and measure them, without pixels of the ignore label.
 
-    A cell of which more than half is ignored is no cell here: what it shares with true objects, it leaves
-    to the background.
+    A cell with more than half of its pixels under the ignore label is removed: its other pixels become
+    background.
     """
     ignored = rows["truth"] == IGNORE_LABEL
     if ignored.any():
-        area, unknown = (total_of(rows["cell"], rows["shared"] * part) for part in (1, ignored))
-        rows["cell"][2 * unknown > area] = 0
+        rows = rows.copy()
+        area, ignored_area = (total_of(rows["cell"], rows["shared"] * part) for part in (1, ignored))
+        rows["cell"][2 * ignored_area > area] = 0
         rows = rows[~ignored & ((rows["truth"] > 0) | (rows["cell"] > 0))]
     rows = add_overlaps([rows])
-    rows["cell_area"] = total_of(rows["cell"], rows["shared"])
-    return rows
+    return extended(rows, MEASURED, cell_area=total_of(rows["cell"], rows["shared"]))
 
 
-def _choose(rows: Rows) -> Rows:
-    """Fill in what is known of complete true objects: `truth_area`, `pieces` and the `best` row.
+def _rank_cells(rows: Rows) -> Rows:
+    """Measure complete objects, count the cells inside each and select its best row.
 
-    Of equal IoUs the cell with the lowest id is the best. An object without any cell has its row with the
-    background, whose IoU is 0, as the best.
+    Ties in IoU go to the lower cell id. The best row of an object without cells is that with the background.
     """
-    rows["truth_area"] = total_of(rows["truth"], rows["shared"])
-    rows["pieces"] = total_of(rows["truth"], is_pair(rows) & (2 * rows["shared"] > rows["cell_area"]))
-    order = np.lexsort((rows["cell"], -ious(rows), rows["truth"]))
-    _, first = np.unique(rows["truth"][order], return_index=True)
-    rows["best"][order[first]] = True
+    inside = is_pair(rows) & (2 * rows["shared"] > rows["cell_area"])
+    rows = extended(
+        rows,
+        RANKED,
+        truth_area=total_of(rows["truth"], rows["shared"]),
+        pieces=total_of(rows["truth"], inside),
+        best=False,
+    )
+    rows["best"][first_of_each(rows["truth"], rows["cell"], -ious(rows))] = True
     rows["best"] &= rows["truth"] > 0
     return rows
 
 
 def _match(rows: Rows) -> Rows:
-    """Fill in `matched` of complete cells: of the objects that chose a cell by IoU >= 0.5 the lowest id."""
-    wanted = np.flatnonzero(rows["best"] & is_pair(rows) & (2 * rows["shared"] >= unions(rows)))
-    wanted = wanted[np.argsort(rows["truth"][wanted])]
-    _, first = np.unique(rows["cell"][wanted], return_index=True)
-    rows["matched"][wanted[first]] = True
+    """Match complete cells with the object that has them as best cell with IoU >= 0.5; ties: the lower id."""
+    rows = extended(rows, MATCHED, matched=False)
+    candidates = np.flatnonzero(rows["best"] & is_pair(rows) & (2 * rows["shared"] >= unions(rows)))
+    chosen = first_of_each(rows["cell"][candidates], rows["truth"][candidates])
+    rows["matched"][candidates[chosen]] = True
     return rows
+
+
+def first_of_each(ids: NDArray, *keys: NDArray) -> NDArray[np.intp]:
+    """Return the index of the first row of each id, ordered by the last key, then the one before."""
+    order = np.lexsort((*keys, ids))
+    return order[np.unique(ids[order], return_index=True)[1]]

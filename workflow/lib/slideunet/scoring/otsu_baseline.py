@@ -1,4 +1,4 @@
-"""What one global threshold reaches: the number every network has to beat."""
+"""Baseline: one global Otsu threshold per image, which every network has to beat."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -12,21 +12,21 @@ BINS = 256
 
 
 def otsu_threshold(blocks: Iterable[NDArray], low: float, high: float) -> tuple[float, float]:
-    """Choose Otsu's threshold (Otsu 1979) for an image that arrives in blocks.
+    """Compute Otsu's threshold (Otsu 1979) of an image that is given block by block.
 
     Parameters
     ----------
     blocks : iterable of numpy.ndarray
-        Parts of one grey image that cover it once.
+        Disjoint parts that cover a grey image.
     low, high : float
         Smallest and largest grey value of the image.
 
     Returns
     -------
     threshold : float
-        Pixels above it are the bright class; `high` for a constant image, whose bright class is empty.
+        The bright class is above it; for a constant image it is `high`, and the bright class is empty.
     bright : float
-        Fraction of pixels in the bright class, by the histogram.
+        Fraction of pixels in the bright class, from the histogram.
     """
     if not high > low:
         return float(high), 0.0
@@ -40,15 +40,15 @@ def otsu_threshold(blocks: Iterable[NDArray], low: float, high: float) -> tuple[
 
 
 def grey(block: NDArray) -> NDArray:
-    """Average the channels of a (c, y, x) block in float64: (y, x)."""
+    """Average the channels of a block (c, y, x) in float64: (y, x)."""
     return block.mean(axis=0, dtype=np.float64)
 
 
 def foreground(block: NDArray, threshold: float, *, dark: bool) -> NDArray[np.bool_]:
-    """Apply the threshold to a grey block; cells are its bright or its dark class."""
+    """Apply the threshold to a grey block; the foreground is its bright or its dark class."""
     return block <= threshold if dark else block > threshold
 
 
 def cells_are_dark(bright_fraction: float, polarity: Polarity = "auto") -> bool:
-    """Decide which class is the cells; "auto" takes the one that covers less of the image."""
+    """Return whether cells are the dark class; "auto" takes the smaller class of the image."""
     return bright_fraction > 0.5 if polarity == "auto" else polarity == "dark"

@@ -1,7 +1,4 @@
-"""Pixel metrics: count first, add, divide last.
-
-Counts of blocks, slides or groups can be added without loss; every ratio is derived from counts.
-"""
+"""Pixel metrics: counts of blocks, slides or groups are added without loss, ratios are derived last."""
 
 from dataclasses import astuple, dataclass
 
@@ -29,7 +26,7 @@ class PixelCounts:
 
     @property
     def empty(self) -> bool:
-        """Whether neither truth nor prediction has a foreground pixel: dice, iou, precision, recall are 1."""
+        """Whether neither truth nor prediction has foreground: dice, iou, precision and recall are 1."""
         return self.tp + self.fp + self.fn == 0
 
     @property
@@ -59,10 +56,8 @@ class PixelCounts:
 
 
 def ratio(numerator: float, denominator: float, *, empty: bool) -> float:
-    """Divide, with the convention for 0 / 0: 1 where nothing was to be found and nothing was, else 0."""
-    if denominator:
-        return numerator / denominator
-    return 1.0 if empty else 0.0
+    """Divide, with 0 / 0 = 1 if there was nothing to find and nothing was found, else 0."""
+    return numerator / denominator if denominator else float(empty)
 
 
 def count_pixels(truth: ArrayLike, predicted: ArrayLike) -> PixelCounts:
@@ -71,7 +66,7 @@ def count_pixels(truth: ArrayLike, predicted: ArrayLike) -> PixelCounts:
     Parameters
     ----------
     truth, predicted : array_like of bool, any shape
-        True where there is foreground.
+        True is foreground.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""Score one slide, block by block, from anything that can be sliced like an array."""
+"""Scores of one slide, computed block by block from anything that can be sliced like an array."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from slideunet.cells.separation.separate import foreground_cut
 from slideunet.geometry.blocks import BlockGrid
 from slideunet.geometry.pixels import Pixels
-from slideunet.scoring.error_examples import Example, draw, find_examples
-from slideunet.scoring.external_grouping import Deal, in_memory
+from slideunet.scoring.error_examples import Example, find_examples, sample
+from slideunet.scoring.external_grouping import Regroup, in_memory
 from slideunet.scoring.instance_metrics import InstanceCounts, count_instances
 from slideunet.scoring.matching import match
 from slideunet.scoring.otsu_baseline import Polarity, cells_are_dark, foreground, grey, otsu_threshold
@@ -20,7 +20,9 @@ from slideunet.scoring.pixel_metrics import PixelCounts, count_pixels
 from slideunet.truth.ignore_label import foreground_and_valid
 
 METRICS_VERSION = "3"
-"""Part of every score's fingerprint: raise it when a definition changes."""
+"""Part of the fingerprint of every score: raise it when a definition changes."""
+
+PIXEL_METRICS = ("accuracy", "precision", "recall", "dice", "iou")
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,13 @@ class Score:
     Attributes
     ----------
     pixel : PixelCounts
-        Foreground is what the user gets: the pixels that belong to a cell.
+        Foreground is the union of all cells.
     semantic : PixelCounts
-        Foreground is the thresholded probability, before cells are separated and small ones removed.
+        Foreground is the thresholded probability, before separation and removal of small cells.
     otsu : PixelCounts
-        Foreground is one global Otsu threshold on the same image.
+        Foreground is one class of a global Otsu threshold.
     instances : InstanceCounts
-        Cells against true objects.
+        Cells against ground-truth objects.
     """
 
     pixel: PixelCounts
@@ -46,24 +48,17 @@ class Score:
 
     @property
     def empty(self) -> bool:
-        """Whether neither truth nor prediction has a foreground pixel."""
+        """Whether neither truth nor prediction has foreground."""
         return self.pixel.empty
 
     def __add__(self, other: "Score") -> "Score":
-        return Score(
-            self.pixel + other.pixel,
-            self.semantic + other.semantic,
-            self.otsu + other.otsu,
-            self.instances + other.instances,
-        )
+        return Score(*(getattr(self, part.name) + getattr(other, part.name) for part in fields(self)))
 
     def values(self) -> dict[str, float]:
-        """The metrics, by the names used in metrics.csv."""
+        """All metrics by their names in metrics.csv."""
         cells = self.instances
         return {
-            **{
-                name: getattr(self.pixel, name) for name in ("accuracy", "precision", "recall", "dice", "iou")
-            },
+            **{metric: getattr(self.pixel, metric) for metric in PIXEL_METRICS},
             "ap50": cells.ap[0],
             "ap75": cells.ap[5],
             "map": cells.mean_ap,
@@ -108,30 +103,30 @@ def score_slide(
     *,
     threshold: float,
     polarity: Polarity = "auto",
-    deal: Deal = in_memory,
+    regroup: Regroup = in_memory,
 ) -> tuple[Score, list[Example]]:
-    """Compare a prediction with the truth, holding one block, or a part of the overlaps, at a time.
+    """Compare a prediction with the ground truth, with one block or one part of the overlaps in memory.
 
     Parameters
     ----------
     image : Pixels, (c, y, x)
         The slide on the working grid, for the Otsu baseline.
     truth, cells : Pixels of integers, (y, x)
-        Labels, 0 = background; in the truth `IGNORE_LABEL` where nothing is counted.
+        Labels, 0 = background; the ignore label of `truth` is `IGNORE_LABEL`.
     probability : Pixels of uint8, (1, y, x)
         Foreground probability times 255.
     threshold : float
-        The probability from which a pixel was taken as foreground, in [0, 1].
+        Least probability of a foreground pixel, in (0, 1).
     polarity : {"auto", "bright", "dark"}
-        Which class of the Otsu baseline is the cells; see `baseline.cells_are_dark`.
-    deal : callable
-        How the overlaps of all blocks are brought together, see `dealing`; `in_memory` holds all of them.
+        Class of the Otsu baseline that is taken as cells; see `otsu_baseline.cells_are_dark`.
+    regroup : callable
+        How the overlaps of many blocks are grouped; see `external_grouping`.
 
     Returns
     -------
     Score
     list of Example
-        Some errors of each kind.
+        A sample of the errors of each kind.
     """
     cut, dark = _otsu(image, polarity)
     pixel, semantic, otsu = PixelCounts(), PixelCounts(), PixelCounts()
@@ -146,29 +141,29 @@ def score_slide(
         count_overlaps(truth[rows, columns], cells[rows, columns], (rows.start, columns.start), width)
         for rows, columns in BlockGrid(truth.shape)
     )
-    instances, examples = compare_instances(tables, width, deal)
+    instances, examples = compare_instances(tables, width, regroup)
     return Score(pixel, semantic, otsu, instances), examples
 
 
 def compare_instances(
-    tables: Iterable[Rows], width: int, deal: Deal = in_memory
+    tables: Iterable[Rows], width: int, regroup: Regroup = in_memory
 ) -> tuple[InstanceCounts, list[Example]]:
-    """Count the instances of a slide of this width, and draw examples, from the overlaps of its blocks."""
+    """Count instances and sample errors of a slide of this width, from the overlaps of its blocks."""
     counts = InstanceCounts()
     examples: list[Example] = []
-    for matched in match(tables, deal):
-        counts += count_instances(matched)
-        examples = draw([*examples, *find_examples(matched, width)])
+    for rows in match(tables, regroup):
+        counts += count_instances(rows)
+        examples = sample([*examples, *find_examples(rows, width)])
     return counts, examples
 
 
 def _otsu(image: Pixels, polarity: Polarity) -> tuple[float, bool]:
-    extremes = [(block.min(), block.max()) for block in _grey_blocks(image)]
-    low, high = (float(f(values)) for f, values in zip((min, max), zip(*extremes, strict=True), strict=True))
+    lows, highs = zip(*((block.min(), block.max()) for block in _grey_blocks(image)), strict=True)
+    low, high = float(min(lows)), float(max(highs))
     threshold, bright = otsu_threshold(_grey_blocks(image), low, high)
-    # A constant image has no second class: its baseline finds nothing.
+    # A constant image has no second class: its foreground is empty.
     return threshold, high > low and cells_are_dark(bright, polarity)
 
 
 def _grey_blocks(image: Pixels) -> Iterator[NDArray[np.float64]]:
-    return (grey(image[..., *region]) for region in BlockGrid(image.shape))
+    return (grey(image[(..., *region)]) for region in BlockGrid(image.shape))

@@ -1,4 +1,4 @@
-"""A model in the format of bioimage.io, which Fiji, ilastik, QuPath and BiaPy read: ONNX and test tensors."""
+"""A model as a bioimage.io package (ONNX and test tensors), for Fiji, ilastik, QuPath and BiaPy."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,17 +19,17 @@ _UNET_PAPER = "10.1007/978-3-319-24574-4_28"
 
 
 def write_package(network: UNet, facts: Mapping[str, Any], card: Path, path: Path) -> None:
-    """Write a zipped package that `bioimageio.core` can test and run.
+    """Write a zipped package for `bioimageio.core`.
 
     Parameters
     ----------
     network : UNet
     facts : mapping
-        Its `model.json`.
+        `model.json` of the network.
     card : Path
-        Markdown that describes the model, packed with it.
+        Documentation in Markdown.
     path : Path
-        Ends in .zip; the parts are made in a folder beside it.
+        Ends in .zip; the parts are written to a folder beside it.
     """
     parts = path.with_suffix("")
     parts.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def write_package(network: UNet, facts: Mapping[str, Any], card: Path, path: Pat
 def _description(
     name: str, spec: UNetSpec, facts: Mapping[str, Any], card: Path, parts: Path
 ) -> v0_5.ModelDescr:
-    """Describe the model as version 0.5 of the format wants it."""
+    """Describe the model in version 0.5 of the format."""
     least = v0_5.ParameterizedSize(min=2 * halo(spec) + spec.multiple, step=spec.multiple)
     image = v0_5.InputTensorDescr(
         id=v0_5.TensorId("image"),
@@ -69,8 +69,8 @@ def _description(
     weights = v0_5.OnnxWeightsDescr(source=parts / "model.onnx", opset_version=OPSET)
     return v0_5.ModelDescr(
         name=f"slideunet {name}",
-        description="U-Net for cells: foreground, and what tells cells that touch apart. "
-        f"Foreground from {facts['threshold']:.3f} on.",
+        description="U-Net for cells: foreground probability, and maps that separate touching cells. "
+        f"Foreground threshold {facts['threshold']:.3f}.",
         authors=[v0_5.Author(name="slideunet")],
         cite=[v0_5.CiteEntry(text="Ronneberger et al. 2015, U-Net", doi=v0_5.Doi(_UNET_PAPER))],
         license=v0_5.LicenseId("MIT"),
@@ -97,14 +97,14 @@ def _preprocessing(facts: Mapping[str, Any]) -> list[Any]:
     steps: list[Any]
     if mode == "zscore":
         steps = [v0_5.ZeroMeanUnitVarianceDescr(kwargs=v0_5.ZeroMeanUnitVarianceKwargs(axes=axes))]
-        turned = (-1.0, 0.0)
+        inversion = (-1.0, 0.0)
     else:
         low, high = _PERCENTILES[mode]
         kwargs = v0_5.ScaleRangeKwargs(axes=axes, min_percentile=low, max_percentile=high)
         steps = [v0_5.ScaleRangeDescr(kwargs=kwargs)]
-        turned = (-1.0, 1.0)
+        inversion = (-1.0, 1.0)
     if bright:
-        steps.append(_linear(*turned))
+        steps.append(_linear(*inversion))
     if mode == "symmetric":
         steps.append(_linear(2.0, -1.0))
     return [v0_5.EnsureDtypeDescr(kwargs=v0_5.EnsureDtypeKwargs(dtype="float32")), *steps]
@@ -115,7 +115,7 @@ def _linear(gain: float, offset: float) -> v0_5.ScaleLinearDescr:
 
 
 def _test_pixels(spec: UNetSpec) -> np.ndarray:
-    """Return an image (1, c, y, x) uint8 of discs on a dim, noisy ground."""
+    """Return an image (1, c, y, x) uint8 of discs on a dim, noisy background."""
     rng = np.random.default_rng(0)
     side = 2 * halo(spec) + 4 * spec.multiple
     rows, columns = np.indices((side, side))
@@ -127,7 +127,7 @@ def _test_pixels(spec: UNetSpec) -> np.ndarray:
 
 
 def _normalised(pixels: np.ndarray, facts: Mapping[str, Any]) -> np.ndarray:
-    """Do what `_preprocessing` describes, with the format's own small numbers against division by zero."""
+    """Normalise as described by `_preprocessing`, with the epsilon of the format against division by zero."""
     mode, values = facts["normalisation"], pixels.astype(np.float32)
     axes: Any = {"axis": (2, 3), "keepdims": True}
     sign = -1 if facts["background"] == "bright" else 1

@@ -24,7 +24,7 @@ from slideunet import __version__
 from slideunet.cells.export.geojson_writer import feature_lines, packed, write_geojson
 from slideunet.cells.export.outlines import OUTLINES_VERSION, outlines
 from slideunet.cells.export.parquet import join_tables
-from slideunet.cells.measurement.measure import MEASUREMENT_VERSION, measure
+from slideunet.cells.measurement.measure import MEASUREMENT_VERSION, measure_regions
 from slideunet.cells.measurement.neighbours import count_neighbours, radius
 from slideunet.cells.measurement.regions import find_regions
 from slideunet.clusters import record_blocks
@@ -101,7 +101,7 @@ def measure_block(task: ExportTask, index: int) -> dict[str, bool]:
     window, labels = _cropped(window, _owned(slide.labels[window], slide.cells, index))
     origin = (window[0].start, window[1].start)
     regions = find_regions(labels)
-    rows = measure(
+    rows = measure_regions(
         regions,
         slide.pixels[:, *window],
         slide.probability[:, *window][0],

@@ -1,1 +1,1 @@
-"""Measuring cells: sizes, shapes, intensities, neighbours."""
+"""Measurements of cells: sizes, shapes, intensities, neighbours."""

@@ -1,78 +1,78 @@
-"""How many pixels the convex hulls of all cells have, in whole numbers.
+"""Pixel counts of the convex hulls of all cells, computed for all cells at once in whole numbers.
 
-As in `skimage.morphology.convex_hull_image`, a pixel extends half a pixel up, down, left and right (a
-diamond), and the hull of a cell has the pixels whose centre lies inside it or on its edge. Coordinates are
-doubled, so that all corners are whole numbers and every comparison is exact.
+As in `skimage.morphology.convex_hull_image`, a pixel is a diamond with its corners half a pixel from its
+centre, and the hull contains the pixels whose centre is inside or on its edge. In half rows and half columns
+all corners are whole numbers, so every comparison is exact:
+
+    half row 0      .        corner above the pixel of row 0
+    half row 1    < # >      centre of row 0, with the left and the right corner
+    half row 2      .        corner below row 0, and above row 1: the outer one of the two counts
+    half row 3    < # >      centre of row 1
+    half row 4      .
+
+A cell of h rows has 2 h + 1 half rows. Half rows are numbered through all cells, cell by cell.
 """
 
 import numpy as np
 
 from slideunet.cells.measurement.regions import Regions
 
+_EMPTY = np.iinfo(np.int64).max  # half row of a cell without a corner
+
 
 def hull_areas(regions: Regions) -> np.ndarray:
     """Count the pixels (n,) of the convex hull of each cell."""
-    new = np.diff(regions.rows, prepend=-1) != 0
-    new[regions.start] = True
-    first = np.flatnonzero(new)
-    last = np.append(first, len(new))[1:] - 1
-    cell, row = regions.index[first], regions.rows[first]
-    height = regions.box[:, 2] - regions.box[:, 0]
-    # One hull row for each row of the box, also where the cell has no pixel.
-    of = np.repeat(np.arange(len(height)), height)
-    line = np.arange(len(of)) - np.repeat(np.cumsum(height) - height, height)
-    left = _left_ends(cell, row, regions.columns[first], of, line)
-    right = -_left_ends(cell, row, -regions.columns[last], of, line)
-    return np.bincount(of, weights=right - left + 1, minlength=len(height)).astype(np.int64)
+    is_first = np.diff(regions.rows, prepend=-1) != 0
+    is_first[regions.start] = True
+    first = np.flatnonzero(is_first)  # the first pixel of each row of each cell
+    last = np.append(first, len(is_first))[1:] - 1
+    size = 2 * (regions.box[:, 2] - regions.box[:, 0]) + 1
+    start = np.cumsum(size) - size
+    cell = np.repeat(np.arange(len(size)), size)
+    centre = start[regions.index[first]] + 2 * regions.rows[first] + 1
+    # One hull row for each row of the box, also where the cell itself has no pixel.
+    hull_row = np.flatnonzero((np.arange(len(cell)) - start[cell]) % 2)
+    left = _left_columns(centre, regions.columns[first], cell, hull_row)
+    right = -_left_columns(centre, -regions.columns[last], cell, hull_row)
+    width = right - left + 1
+    return np.bincount(cell[hull_row], weights=width, minlength=len(size)).astype(np.int64)
 
 
-def _left_ends(
-    cell: np.ndarray, row: np.ndarray, left: np.ndarray, of: np.ndarray, line: np.ndarray
+def _left_columns(
+    centre: np.ndarray, column: np.ndarray, cell: np.ndarray, hull_row: np.ndarray
 ) -> np.ndarray:
-    """Return the first hull column of wanted rows.
+    """Return the first column of the hull in each row.
 
     Parameters
     ----------
-    cell, row, left : ndarray (r,) of int64
-        The rows that have pixels, ordered by cell and row, and the first column of each.
-    of, line : ndarray (w,) of int64
-        Cell and row of each wanted one.
+    centre, column : ndarray (r,) of int64
+        Half row of the centre, and first column, of each row that has pixels.
+    cell : ndarray (half rows,) of int64
+    hull_row : ndarray (k,) of int64
+        Half rows whose hull column is returned.
     """
-    # More than twice any row, so that cell and row make one ascending number; rows begin at -1/2.
-    step = 2 * int(line.max(initial=0)) + 4
-    y, x = _vertices(*_diamonds(cell, row, left, step))
-    wanted = of * step + 2 * line + 1
-    edge = np.searchsorted(y, wanted, side="right") - 1
+    left = np.full(len(cell), _EMPTY)
+    left[centre] = 2 * column - 1
+    for half_row in (centre - 1, centre + 1):
+        left[half_row] = np.minimum(left[half_row], 2 * column)
+    y = np.flatnonzero(left != _EMPTY)
+    y, x = _vertices(cell[y], y, left[y])
+    edge = np.searchsorted(y, hull_row, side="right") - 1
     dy, dx = y[edge + 1] - y[edge], x[edge + 1] - x[edge]
-    # Rounded up: the first column on or behind the edge.
-    return -((-(x[edge] * dy + dx * (wanted - y[edge]))) // (2 * dy))
-
-
-def _diamonds(
-    cell: np.ndarray, row: np.ndarray, left: np.ndarray, step: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the left corners of the rows' first diamonds, one for each half row: cell, cell and row, x."""
-    follows = (np.diff(cell, prepend=-1) == 0) & (np.diff(row, prepend=-1) == 1)
-    above = np.where(follows, np.minimum(left, np.roll(left, 1)), left)
-    # The half row between two rows is listed by the lower one.
-    ends = ~np.roll(follows, -1)  # the first row follows none
-    key = cell * step + 2 * row + 1
-    y = np.stack([key - 1, key, key + 1], axis=1)
-    x = np.stack([2 * above, 2 * left - 1, 2 * left], axis=1)
-    kept = np.stack([np.ones_like(ends), np.ones_like(ends), ends], axis=1)
-    return np.stack([cell] * 3, axis=1)[kept], y[kept], x[kept]
+    # Rounded up to a whole column: the first one on the edge or to the right of it.
+    return -((-(x[edge] * dy + dx * (hull_row - y[edge]))) // (2 * dy))
 
 
 def _vertices(cell: np.ndarray, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Drop the corners that are no vertices of the left side of their cell's hull.
+    """Drop corners that are not vertices of the left chain of their cell's hull.
 
-    A corner on the line between two others, or to the right of it, is no vertex, so all such can be dropped
-    at once; a side that turns the same way at every corner that is left is convex.
+    A corner on or to the right of the line between its two neighbours is no vertex, so all such corners can
+    be dropped at once; a chain that turns the same way at all remaining corners is convex.
     """
     while True:
         dy, dx = np.diff(y), np.diff(x)
-        kept = np.ones(len(y), bool)
-        kept[1:-1] = (dx[:-1] * dy[1:] < dx[1:] * dy[:-1]) | (cell[:-2] != cell[2:])
-        if kept.all():
+        convex = np.ones(len(y), bool)
+        convex[1:-1] = (dx[:-1] * dy[1:] < dx[1:] * dy[:-1]) | (cell[:-2] != cell[2:])
+        if convex.all():
             return y, x
-        cell, y, x = cell[kept], y[kept], x[kept]
+        cell, y, x = cell[convex], y[convex], x[convex]

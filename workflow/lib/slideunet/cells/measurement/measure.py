@@ -1,11 +1,11 @@
 """One row of measurements per cell.
 
-Two units of length. Places (`y`, `x` and the bounding box) are in pixels of the original image's full
-resolution, in the convention of the polygons: pixel (0, 0) covers [0, 1) x [0, 1), so its centre is at (0.5,
-0.5). Sizes and shapes are in pixels of the working grid, and in micrometres where the pixel size is known.
+Positions (`y`, `x` and the bounding box) are in full-resolution pixels of the original image, in the
+convention of the polygons: pixel (0, 0) covers [0, 1) x [0, 1), its centre is (0.5, 0.5). Sizes and shapes
+are in pixels of the working grid, and in micrometres where the pixel size is known.
 
-Shapes follow `skimage.measure.regionprops` in definition and name; what it computes cell by cell in Python is
-computed here for all cells at once.
+Shapes have the names and definitions of `skimage.measure.regionprops`, which loops over cells in Python; here
+all cells are measured at once.
 """
 
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ from slideunet.cells.measurement.shapes import shapes
 MEASUREMENT_VERSION = "2"
 """Part of the fingerprint of every table: raise it when a definition changes."""
 
-_PLACE = ("y", "x", "y_um", "x_um", "y_min", "x_min", "y_max", "x_max")
+_POSITIONS = ("y", "x", "y_um", "x_um", "y_min", "x_min", "y_max", "x_max")
 
 
-def measure(
+def measure_regions(
     regions: Regions,
     image: np.ndarray,
     probability: np.ndarray,
@@ -33,46 +33,45 @@ def measure(
     origin: tuple[int, int] = (0, 0),
     slide_shape: tuple[int, ...] | None = None,
 ) -> pd.DataFrame:
-    """Measure every cell.
+    """Measure all cells of a slide or of a part of it.
 
     Parameters
     ----------
     regions : Regions
-        The pixels of the cells.
     image : ndarray (c, y, x)
-        On the grid of the label image.
+        On the grid of `regions`, like `probability`.
     probability : ndarray (y, x) of uint8
-        255 = certainly foreground.
+        Foreground probability, 255 = 1.
     channels : sequence of str
-        Names of the image's channels; equal names are numbered (`DAPI`, `DAPI_2`).
+        Channel names of the image; repeated names are numbered (`DAPI`, `DAPI_2`).
     mpp : float or None
         Micrometres per pixel of the working grid.
     scale : float
         Original full-resolution pixels per pixel of the working grid.
     origin : tuple of int
-        Position (y, x) of the first pixel in the slide, when the arrays are a part of it.
+        Position (y, x) of the first pixel in the slide.
     slide_shape : (height, width), optional
-        Of the whole slide; that of the arrays when not given.
+        Of the whole slide, by default that of the arrays.
 
     Returns
     -------
     DataFrame
-        One row per cell, ordered by id: `cell` (uint32); `y`, `x`, `y_um`, `x_um` (the centre); `y_min`,
+        One row per cell, ordered by id: `cell` (uint32); `y`, `x`, `y_um`, `x_um` (centroid); `y_min`,
         `x_min`, `y_max`, `x_max` (bounding box, half-open); `area` (int64, pixels); `area_um2`; `perimeter`,
-        `equivalent_diameter`, `major_axis`, `minor_axis` (pixels); `eccentricity`, `solidity`; `orientation`
-        (radians between the row axis and the major axis, in [-pi/2, pi/2]); `mean_CHANNEL`, `std_CHANNEL`,
-        `min_CHANNEL`, `max_CHANNEL`, and the percentiles `p05_CHANNEL` to `p95_CHANNEL`; of colour images
+        `equivalent_diameter`, `major_axis`, `minor_axis` (pixels); `eccentricity`, `orientation` (radians
+        between the row axis and the major axis, in [-pi/2, pi/2]), `solidity`; `mean_CHANNEL`, `std_CHANNEL`,
+        `min_CHANNEL`, `max_CHANNEL` and the percentiles `p05_CHANNEL` to `p95_CHANNEL`; for colour images
         `od_haematoxylin` and `od_eosin` (mean optical densities); `mean_probability` (0 to 1);
-        `touches_border` (bool). The rest is float64; what needs an unknown `mpp` is NaN.
+        `touches_border` (bool). Other columns are float64; NaN in micrometres if `mpp` is None.
 
     Raises
     ------
     ValueError
-        When the arrays or the channel names do not fit each other.
+        If the shapes of the arrays or the number of channel names do not match.
     """
     _check_shapes(regions.shape, image, probability, channels)
     columns: dict[str, np.ndarray] = {"cell": regions.ids.astype(np.uint32)}
-    columns |= _places(regions, mpp, scale, origin)
+    columns |= _positions(regions, mpp, scale, origin)
     columns["area"] = regions.area
     columns["area_um2"] = regions.area * (np.nan if mpp is None else mpp**2)
     columns |= shapes(regions)
@@ -87,7 +86,7 @@ def measure(
 
 
 def distinct_names(channels: Sequence[str]) -> list[str]:
-    """Number the names that are repeated; "probability" is taken from the start, by `mean_probability`."""
+    """Number repeated channel names; "probability" is reserved for `mean_probability`."""
     taken = {"probability"}
     names = []
     for channel in channels:
@@ -111,14 +110,14 @@ def _check_shapes(
         raise ValueError(f"{len(channels)} channel names were given for {len(image)} channels")
 
 
-def _places(
+def _positions(
     regions: Regions, mpp: float | None, scale: float, origin: tuple[int, int]
 ) -> dict[str, np.ndarray]:
     box = regions.box + np.tile(origin, 2)
-    # Whole numbers are summed, so a part of a slide gives the very centre that the whole would.
+    # Integer sums: a part of a slide gives exactly the centroid of the whole slide.
     inside = np.stack([regions.total(regions.rows), regions.total(regions.columns)], axis=1)
     area = regions.area[:, None]
-    centre = (inside + area * box[:, :2]) / area + 0.5
+    centroid = (inside + area * box[:, :2]) / area + 0.5
     um = np.nan if mpp is None else mpp
-    values = np.concatenate([centre * scale, centre * um, box * float(scale)], axis=1)
-    return dict(zip(_PLACE, values.T, strict=True))
+    values = np.concatenate([centroid * scale, centroid * um, box * float(scale)], axis=1)
+    return dict(zip(_POSITIONS, values.T, strict=True))

@@ -1,32 +1,32 @@
-"""How many cells lie around each cell."""
+"""Number of cells within a radius around each cell."""
 
 import numpy as np
 from scipy.spatial import KDTree
 
 RADIUS_UM = 25.0
-"""Micrometres between two centres up to which cells are neighbours: about three nuclei away."""
+"""Largest distance between the centres of neighbours in micrometres: about three nuclei."""
 RADIUS_PIXELS = 50.0
-"""Pixels of the working grid, where their size is not known: the same at 0.5 micrometres per pixel."""
+"""The same in pixels of the working grid, for slides of unknown pixel size: 25 um at 0.5 um per pixel."""
 
-# Centres are taken to whole 1/256 px. All arithmetic of the tree is then exact, so whether two cells at just
-# this distance are neighbours does not depend on the other cells of the tree.
+# Centres are rounded to 1/256 px, so that the tree computes exactly: whether two cells at exactly this
+# distance are neighbours does not depend on the other cells in the tree.
 _PER_PIXEL = 256
 
 
 def radius(mpp: float | None) -> float:
-    """Return how far neighbours may be, in pixels of the working grid of this pixel size."""
+    """Return the largest distance between neighbours in pixels of a working grid of this pixel size."""
     return RADIUS_PIXELS if mpp is None else RADIUS_UM / mpp
 
 
-def count_neighbours(centres: np.ndarray, others: np.ndarray, reach: float) -> np.ndarray:
-    """Count the cells whose centre is at most `reach` from that of each cell, itself not counted.
+def count_neighbours(centres: np.ndarray, surrounding: np.ndarray, reach: float) -> np.ndarray:
+    """Count the other cells whose centre is at most `reach` from the centre of each cell.
 
     Parameters
     ----------
     centres : ndarray (n, 2) of float64
-        Of the cells that are asked for, in pixels.
-    others : ndarray (m, 2) of float64
-        Of all other cells that may be near one.
+        Cells whose neighbours are counted, in pixels.
+    surrounding : ndarray (m, 2) of float64
+        All other cells that may be within reach.
     reach : float
         In pixels.
 
@@ -36,7 +36,8 @@ def count_neighbours(centres: np.ndarray, others: np.ndarray, reach: float) -> n
     """
     if not len(centres):
         return np.zeros(0, np.int64)
-    own, rest = (np.rint(places * _PER_PIXEL) for places in (centres, others))
-    origin = own.min(axis=0)
-    tree = KDTree(np.concatenate([own, rest]) - origin)
-    return tree.query_ball_point(own - origin, reach * _PER_PIXEL, return_length=True).astype(np.int64) - 1
+    queries, rest = (np.rint(points * _PER_PIXEL) for points in (centres, surrounding))
+    origin = queries.min(axis=0)
+    tree = KDTree(np.concatenate([queries, rest]) - origin)
+    counts = tree.query_ball_point(queries - origin, reach * _PER_PIXEL, return_length=True)
+    return counts.astype(np.int64) - 1  # each cell finds itself, too

@@ -1,7 +1,7 @@
-"""The pixels of all cells of a label image, cell by cell: what every measurement starts from.
+"""The pixels of all cells of a label image, grouped by cell: the basis of all measurements.
 
-Whatever is summed over a cell is summed over its own pixels in raster order, and their places count from the
-cell's own bounding box, so a cell cut out of a slide gives, bit for bit, the numbers that it has there.
+Sums over a cell run over its pixels in raster order, in coordinates of its bounding box, so a cell measures
+the same in a slide and in any part that contains it, bit for bit.
 """
 
 from dataclasses import dataclass
@@ -20,23 +20,23 @@ class Regions:
     area : ndarray (n,) of int64
         Pixels of each cell.
     start : ndarray (n,) of int64
-        Where the pixels of each cell begin in the arrays below.
+        Index of each cell's first pixel in the arrays below.
     index : ndarray (p,) of int64
-        To which cell a pixel belongs, from 0: ascending.
+        Cell of each pixel, 0 to n - 1, ascending.
     rows, columns : ndarray (p,) of int64
-        Of the pixels, in raster order within a cell, counted from the first row and column of its box.
+        Position of each pixel in the bounding box of its cell; raster order within a cell.
     box : ndarray (n, 4) of int64
-        First row and column in the image, and those after the last.
+        Bounding box in the image, half-open: first row, first column, last row + 1, last column + 1.
     pixels : ndarray (p,) of int64
         Flat indices of the pixels in the image.
     framed : ndarray (y + 2, x + 2)
-        The label image with a frame of zeros, so that every pixel has neighbours.
+        The label image padded with zeros, so that every pixel has neighbours.
     places : ndarray (p,) of int64
         Flat indices of the pixels in `framed`.
     border : ndarray (b,) of int64
-        Numbers of the pixels at the border of their cell: with a side that no other of its pixels shares.
+        Indices of the border pixels: those with at least one exposed side.
     exposed : ndarray (b, 4) of bool
-        Which sides of these are such: top, right, bottom and left.
+        Whether the top, right, bottom and left neighbour of a border pixel is outside of its cell.
     """
 
     ids: np.ndarray
@@ -62,20 +62,20 @@ class Regions:
         return plane.ravel()[self.pixels]
 
     def corner(self, pixels: np.ndarray) -> np.ndarray:
-        """Return row and column in the image (k, 2) of the pixels of these numbers."""
+        """Return row and column in the image (k, 2) of the pixels with these indices (k,)."""
         inside = np.stack([self.rows[pixels], self.columns[pixels]], axis=1)
         return inside + self.box[self.index[pixels], :2]
 
     def total(self, values: np.ndarray) -> np.ndarray:
-        """Sum over each cell what is given for each of its pixels (p,)."""
+        """Sum the values of all pixels (p,) over each cell: (n,)."""
         return np.add.reduceat(values, self.start)
 
     def mean(self, values: np.ndarray) -> np.ndarray:
-        """Average over each cell what is given for each of its pixels (p,)."""
+        """Average the values of all pixels (p,) over each cell: (n,)."""
         return self.total(values) / self.area
 
     def centred(self, values: np.ndarray) -> np.ndarray:
-        """Subtract from each pixel's value (p,) the mean of its cell."""
+        """Subtract the mean of its cell from the value of each pixel (p,)."""
         return values - np.repeat(self.mean(values), self.area)
 
 
@@ -101,17 +101,17 @@ def find_regions(labels: np.ndarray) -> Regions:
 def _border(framed: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return `border` and `exposed` of `Regions`."""
     flat, width = framed.ravel(), framed.shape[1]
-    own = flat[places]
-    sides = [flat[places + step] != own for step in (-width, 1, width, -1)]
+    ids = flat[places]
+    sides = [flat[places + step] != ids for step in (-width, 1, width, -1)]
     border = np.flatnonzero(sides[0] | sides[1] | sides[2] | sides[3])
     return border, np.stack([side[border] for side in sides], axis=1)
 
 
 def stable_order(numbers: np.ndarray) -> np.ndarray:
-    """Return the indices that sort whole numbers (p,) of int64 from 0 on; equal ones keep their order.
+    """Return the indices that sort non-negative int64 (p,); equal numbers keep their order.
 
-    They are sorted by one group of 16 bits after the other, from the lowest: of such numbers numpy makes a
-    radix sort, which is several times as fast as its sort of wider ones.
+    Radix sort by groups of 16 bits, from the lowest: numpy sorts 16-bit integers by radix, several times as
+    fast as wider ones.
     """
     order = np.argsort(numbers.astype(np.uint16), kind="stable")
     for shift in range(16, int(numbers.max(initial=0)).bit_length(), 16):
@@ -120,10 +120,10 @@ def stable_order(numbers: np.ndarray) -> np.ndarray:
 
 
 def _numbered(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distinct ids and, for each pixel, its place among them (int64)."""
+    """Return the distinct ids and, for each pixel, the index of its id among them (int64)."""
     if not len(values) or int(values.max()) - int(values.min()) > 2 * len(values):
         return np.unique(values, return_inverse=True)
-    # The cells of a block are a range of ids: a table is faster than sorting.
+    # The ids of a block are nearly consecutive: a table is faster than sorting.
     low = values.min()
     offset = (values - low).astype(np.int64)
     present = np.flatnonzero(np.bincount(offset))
@@ -133,8 +133,8 @@ def _numbered(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _boxes(rows: np.ndarray, columns: np.ndarray, start: np.ndarray, area: np.ndarray) -> np.ndarray:
-    """Return the boxes (n, 4) in the image of pixels given in the frame's coordinates, cell by cell."""
+    """Return the bounding boxes (n, 4) in the image, given positions in the padded image, cell by cell."""
     left, right = np.minimum.reduceat(columns, start), np.maximum.reduceat(columns, start)
-    # Pixels of a cell are in raster order, so its first and last row are those of its ends.
+    # Raster order: the first pixel is in the first row, the last pixel in the last row.
     top, bottom = rows[start], rows[start + area - 1]
     return np.stack([top - 1, left - 1, bottom, right], axis=1)

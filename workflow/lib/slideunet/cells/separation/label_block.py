@@ -80,7 +80,7 @@ def label_block(maps: SlideMaps, index: int, decoding: Decoding) -> BlockCells:
         window = grown(core, maps.shape, margin)
         inner, seen = within(core, window), maps[window]
         separation = separate_window(seen, decoding, (window[0].start, window[1].start))
-        unfinished = separation.unsure(inner, _open_sides(window, maps.shape, separation.zone))
+        unfinished = separation.count_uncertain(inner, _open_sides(window, maps.shape, separation.zone))
         if not unfinished or margin >= LARGEST_MARGIN:
             labels = numbered(separation.labels, seen["foreground"], decoding, inner)
             return BlockCells(labels[inner], *_keys_and_reach(labels, window, grid, index), unfinished)

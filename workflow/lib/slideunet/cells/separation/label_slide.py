@@ -18,9 +18,8 @@ import numpy as np
 from distributed import Client
 
 from slideunet import __version__
-from slideunet.cells.separation.decoding import Decoding
+from slideunet.cells.separation.decoding import NEEDED, Decoding
 from slideunet.cells.separation.label_block import ids_of_cells, keys_of_block, label_block
-from slideunet.cells.separation.methods import NEEDED
 from slideunet.cells.separation.separate import SEPARATION_VERSION, Maps
 from slideunet.clusters import record_blocks, work_through
 from slideunet.geometry.blocks import BlockGrid, digest

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from slideunet.batch import each_slide
-from slideunet.cells.separation.methods import Method, heads_for, method_for
+from slideunet.cells.separation.decoding import Method, heads_for, method_for
 from slideunet.clusters import Workers
 from slideunet.model_json import read_model_facts
 from slideunet.network.inference.choose_engine import choose_engine

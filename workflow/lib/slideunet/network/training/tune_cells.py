@@ -1,4 +1,4 @@
-"""How well each method of `slideunet.cells.separation.methods` divides the cells of the validation slides."""
+"""How well each method of `cells.separation.decoding` separates the cells of the validation slides."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,8 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from slideunet.cells.separation.decoding import Decoding
-from slideunet.cells.separation.methods import Method, fitting_methods
+from slideunet.cells.separation.decoding import Decoding, Method, fitting_methods
 from slideunet.cells.separation.separate import MERGE_RATIOS, kept_cells, separate
 from slideunet.geometry.blocks import BlockGrid
 from slideunet.network.inference.engines import Engine

@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from slideunet.cells.separation.decoding import Decoding
-from slideunet.cells.separation.methods import fitting_methods
+from slideunet.cells.separation.decoding import Decoding, fitting_methods
 from slideunet.model_json import Precision
 from slideunet.network.architecture.output_maps import to_bytes
 from slideunet.network.architecture.unet import UNet
