@@ -72,7 +72,7 @@ def with_section(colour=PINK, **options):
 def test_no_cell_of_a_drawn_slide_is_lost(seed, donor_seed):
     height, width, mpp = 1601, 2100, 0.5
     scene = Scene("histology", seed, donor_seed, height, width)
-    image, labels = draw(scene)
+    image, labels = draw(scene.region, scene)
     # The right part is glass, as the slide's own donor has it.
     clear = slice(1300, width)
     image[:, :, clear] = np.rint(image[:, :, clear] * 0.02 + 0.98 * 243).astype(np.uint8)
