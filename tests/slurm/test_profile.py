@@ -141,12 +141,12 @@ def test_a_failure_comes_with_its_message_and_exit_code_after_retries_with_more_
 
 
 def test_dask_workers_of_their_own_jobs_give_the_same_result(runs, again, config, start_run, history):
-    own = config | {"dask": {"cluster": "slurm", "workers": 2, "slurm": {"memory": "1500MiB"}}}
+    own = config | {"dask": {"cluster": "slurm", "workers": 2, "slurm": {"memory": "2GiB"}}}
     run = start_run(again, own, through_slurm=True, targets=LABELLED)
     output, _ = run.communicate(timeout=600)
     assert run.returncode == 0, output
     assert digests(again) == digests(runs[0])
     workers = [job for job in history(again) if job.name == "slideunet-worker"]
-    assert {job.memory for job in workers} == {"1500M"}
+    assert {job.memory for job in workers} == {"2G"}
     assert {job.node for job in workers} == {"n1", "n2"}
     assert not {job.state for job in workers} & {"RUNNING", "PENDING"}
