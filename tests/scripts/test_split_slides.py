@@ -28,9 +28,11 @@ def cohort(tmp_path):
 
 def run(rows, manifests, tmp_path, **changes):
     table = tmp_path / "split.tsv"
-    choices = {"val": 0.25, "test": 0.25, "seed": 0, "model": None, "initial": None} | changes
+    choices = {"val": 0.25, "test": 0.25, "seed": 0, "training": True, "learned": None} | changes
+    sheet = tmp_path / "sheet.tsv"
+    pd.DataFrame(rows).assign(image=lambda rows: rows["slide"] + ".tif").to_csv(sheet, sep="\t", index=False)
     slides = [path.stem for path in manifests]
-    split_slides.main(rows=rows, slides=slides, slides_folder=tmp_path, split_table=table, **choices)
+    split_slides.main(sheet=sheet, slides=slides, slides_folder=tmp_path, split_table=table, **choices)
     return pd.read_csv(table, sep="\t", dtype=str, keep_default_na=False)
 
 
@@ -68,13 +70,13 @@ def test_slides_that_a_reused_model_learned_from_are_no_test_of_it(cohort, tmp_p
     facts = {"architecture": {}, "normalisation": "percentile", "background": "dark", "halo": 96}
     facts |= {"threshold": 0.5, "precision": "fp32", "sha256": "", "training": {"contents": ["sha-002"]}}
     write_manifest(tmp_path / "model.json", facts)
-    sides = run(rows, manifests, tmp_path, model=tmp_path).set_index("slide")["split"]
+    sides = run(rows, manifests, tmp_path, training=False, learned=tmp_path).set_index("slide")["split"]
     # 003 is of the same group.
     assert sides["002"] == sides["003"] == "train"
     assert set(sides.drop(["002", "003", "NA"])) == {"test"}
     rows[2]["split"] = "test"
     with pytest.raises(InputError, match="slide 002 is given as test"):
-        run(rows, manifests, tmp_path, model=tmp_path)
+        run(rows, manifests, tmp_path, training=False, learned=tmp_path)
 
 
 def test_what_a_model_to_begin_with_has_learned_is_no_test_either(cohort, tmp_path):
@@ -84,6 +86,6 @@ def test_what_a_model_to_begin_with_has_learned_is_no_test_either(cohort, tmp_pa
     )
     write_manifest(tmp_path / "model.json", facts)
     for seed in range(5):
-        sides = run(rows, manifests, tmp_path, initial=tmp_path, seed=seed).set_index("slide")["split"]
+        sides = run(rows, manifests, tmp_path, learned=tmp_path, seed=seed).set_index("slide")["split"]
         assert set(sides[["001", "004"]]) == {"train"}
         assert {"val", "test"} <= set(sides)
