@@ -22,6 +22,12 @@ TINY = {
 }
 
 
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.workflow)
+
+
 @pytest.fixture(scope="session")
 def snakemake():
     """Run Snakemake in a folder, on its `my.yaml`, as a user would."""

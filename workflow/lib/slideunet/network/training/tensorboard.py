@@ -18,7 +18,7 @@ def events(folder: Path, epoch: int, *, wanted: bool = True) -> Iterator[Tell]:
     Parameters
     ----------
     folder : Path
-        Whose parents TensorBoard is started with: `tensorboard --logdir results/model/state`.
+        Whose parents TensorBoard is started with: `tensorboard --logdir results/seeds/state`.
     epoch : int
         After which the training goes on; what an earlier run told of later ones is void.
     wanted : bool
