@@ -1,5 +1,7 @@
+import functools
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -76,11 +78,14 @@ def report(tmp_path):
     return build
 
 
-@pytest.fixture
-def make_run(tmp_path, report, write_store):
-    results = tmp_path / "results"
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory, write_store):
+    """A folder with all that a report needs, made once for equal arguments, and the true counts."""
 
-    def make(splits, groups=None, size=(70, 55), **options):
+    @functools.cache
+    def make(splits, groups, size):
+        folder = tmp_path_factory.mktemp("scored")
+        results = folder / "results"
         rows, truths = [], {}
         for number, split in enumerate(splits):
             slide = f"{number:03d}"
@@ -92,7 +97,7 @@ def make_run(tmp_path, report, write_store):
             rows.append(row | {"content": f"c{number}", "site": HOSTILE if number % 2 else "=1+1"})
         table = pd.DataFrame(rows)
         table.drop(columns="site").to_csv(results / "split.tsv", sep="\t", index=False)
-        table[["slide", "group", "site"]].to_csv(tmp_path / "sheet.tsv", sep="\t", index=False)
+        table[["slide", "group", "site"]].to_csv(folder / "sheet.tsv", sep="\t", index=False)
         training = {"best_epoch": 2, "val_dice": 0.9, "seed": 0, "seconds": 60.0}
         model = {"architecture": {"depth": 2}, "threshold": 0.5, "training": training, "sha256": "ab" * 32}
         write_manifest(results / "model.json", model)
@@ -110,6 +115,16 @@ def make_run(tmp_path, report, write_store):
             metrics_folder=results / "metrics",
             manifest=results / "metrics" / "b" / "b.json",
         )
+        return folder, truths
+
+    return make
+
+
+@pytest.fixture
+def make_run(tmp_path, report, scored):
+    def make(splits, groups=(), size=(70, 55), **options):
+        folder, truths = scored(tuple(splits), tuple(groups), size)
+        shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
         return report(**options), truths
 
     return make
