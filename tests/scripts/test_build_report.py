@@ -150,6 +150,7 @@ class Elements(HTMLParser):
 SPLITS = ["train", "train", "val", "test", "test", "test", "predict"]
 
 
+@pytest.mark.slow
 def test_table_and_summary_agree_with_the_arrays(make_run):
     (_, table, summary), truths = make_run(SPLITS)
     rows = pd.read_csv(table, dtype={"slide": str})
@@ -168,6 +169,7 @@ def test_table_and_summary_agree_with_the_arrays(make_run):
     assert summary["model_sha256"] == "ab" * 32
 
 
+@pytest.mark.slow
 def test_headline_is_of_test_slides_only(make_run):
     (page, _, summary), _ = make_run(SPLITS)
     shown = re.search(r'Test Dice</dt><dd class="value">([\d.]+)', page).group(1)
@@ -175,6 +177,7 @@ def test_headline_is_of_test_slides_only(make_run):
     assert "Mean over 3 test slides of 3 groups" in page
 
 
+@pytest.mark.slow
 def test_page_is_whole_self_contained_and_escaped(make_run):
     (page, table, _), _ = make_run(SPLITS)
     elements = Elements(page)
@@ -211,12 +214,14 @@ def test_a_run_without_labels_claims_nothing(make_run):
     assert summary["n_cells"] > 0
 
 
+@pytest.mark.slow
 def test_large_slides_show_a_part_and_an_overview(make_run):
     (page, _, _), _ = make_run(["test"], size=(900, 1100))
     assert re.search(r"rows \d+-\d+, columns \d+-\d+", page)
     assert "overview with the shown part framed" in page
 
 
+@pytest.mark.slow
 def test_errors_are_counted_and_shown(make_run):
     (page, table, _), _ = make_run(SPLITS)
     section = re.search(r'<section id="errors">.*?</section>', page, re.DOTALL).group()
@@ -229,6 +234,7 @@ def test_errors_are_counted_and_shown(make_run):
     assert re.findall(r"<strong>(\d+)</strong>", section)[0] in rows["slide"].tolist()
 
 
+@pytest.mark.slow
 def test_a_slide_that_failed_earlier_is_a_warning(make_run, report, tmp_path):
     make_run(SPLITS)
     for path in ("slides/004.json", "metrics/005.json"):
@@ -239,11 +245,13 @@ def test_a_slide_that_failed_earlier_is_a_warning(make_run, report, tmp_path):
     assert pd.read_csv(table, dtype=str)["slide"].tolist() == ["000", "001", "002", "003"]
 
 
+@pytest.mark.slow
 def test_same_inputs_give_the_same_page(make_run):
     first = make_run(SPLITS)[0][0]
     assert make_run(SPLITS)[0][0] == first
 
 
+@pytest.mark.slow
 def test_slides_that_were_set_aside_are_listed_escaped(make_run, tmp_path):
     error = InputError(["slide X1: is damaged.", HOSTILE])
     quarantine.put(tmp_path / "results/quarantine", "X1", error)

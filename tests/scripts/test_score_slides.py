@@ -103,6 +103,7 @@ def test_a_missing_prediction_is_named_and_the_others_are_scored(tmp_path, write
     assert not (tmp_path / "metrics" / "batches" / "b1.json").exists()
 
 
+@pytest.mark.slow
 def test_a_slide_of_many_blocks_goes_through_files_and_leaves_none(tmp_path, write_store, small_blocks):
     arrays = write(write_store, tmp_path, "S1", size=(600, 1100))
     (tmp_path / "metrics" / ".S1.overlaps" / "left by a killed run").mkdir(parents=True)

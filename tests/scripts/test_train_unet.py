@@ -100,6 +100,7 @@ def test_strata_count_where_slides_are_drawn_by_them_and_only_there(run, folder,
     assert len(set(states)) == 3
 
 
+@pytest.mark.slow
 def test_fine_tuning_depends_on_the_weights_and_not_on_their_place(run, folder):
     first = run()
     shutil.copytree(folder / "model", folder / "a")

@@ -38,6 +38,7 @@ def test_true_maps_give_nearly_every_cell_back(true_maps, touching_cells, seed):
     assert len(alike) >= 0.7 * len(partition(labels))
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(st.integers(0, 10**6), st.sampled_from([0.0, 20.0, 80.0]), st.integers(1, 12))
 def test_every_cell_is_connected_and_large_enough_and_no_pixel_is_lost(
@@ -52,6 +53,7 @@ def test_every_cell_is_connected_and_large_enough_and_no_pixel_is_lost(
     np.testing.assert_array_equal(every > 0, maps["foreground"] >= 128)
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(st.integers(0, 10**6), st.sampled_from([0.0, 30.0]), st.integers(0, 3))
 def test_a_part_with_enough_around_it_is_divided_as_the_whole(true_maps, touching_cells, seed, noise, turns):
