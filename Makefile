@@ -7,7 +7,7 @@ CORES ?= all
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo histology sheet predict test test-slurm lint format docs share bench clean
+.PHONY: help demo histology sheet predict test quick test-slurm lint format hooks docs share bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -44,6 +44,13 @@ share: $(BIN)/.run ## MODEL=name or folder FORMAT=onnx|bioimageio|half OUT=file:
 test: $(BIN)/.dev ## the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
+quick: $(BIN)/.dev ## lint and the fast tests, before every commit
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile workflow/rules
+	mypy
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow and not workflow"
+
 test-slurm: $(BIN)/.dev ## a run on a SLURM of two nodes that is started here (Debian, root), or the reason why not
 	tests/slurm/cluster.sh during $(BIN)/python -m pytest tests/slurm || test $$? -eq 77
 
@@ -59,7 +66,10 @@ format: $(BIN)/.dev ## ruff and snakefmt, in place
 	ruff format .
 	snakefmt Snakefile workflow/rules
 
-docs: $(BIN)/.run ## write the tables of configuration and sheet into the docs
+hooks: $(BIN)/.dev ## let git check style and title at every commit
+	pre-commit install
+
+docs: $(BIN)/.run ## write the configuration table into the README
 	$(BIN)/python docs/write_tables.py
 
 bench: $(BIN)/.run ## the benchmarks: prints ratios, writes bench/results/*.json

@@ -9,8 +9,12 @@ min_version("9.0")
 # The library; jobs inherit the search path.
 sys.path.insert(0, f"{workflow.basedir}/workflow/lib")
 
+
+include: "workflow/rules/internals.smk"
+
+
 # config.yaml is the demo's. A user's own --configfile stands alone, so that no value of the demo leaks into it.
-if not workflow.overwrite_configfiles:
+if not USER_CONFIG_FILES:
 
     configfile: f"{workflow.basedir}/config.yaml"
 
@@ -28,8 +32,8 @@ include: "workflow/rules/evaluate.smk"
 rule all:
     default_target: True
     input:
-        "results/report/report.html",
-        get_shared(),
+        rules.build_report.output.page,
+        get_shared_cells(),
 
 
 onsuccess:

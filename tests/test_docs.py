@@ -1,6 +1,7 @@
 """What the documentation says is there is there, and what is there is said."""
 
 import ast
+import functools
 import re
 import subprocess
 from importlib.metadata import packages_distributions
@@ -61,14 +62,16 @@ def canonical(package):
     return re.sub(r"[-_.]+", "-", package).lower()
 
 
+@functools.cache
 def imported(file):
-    """Yield the absolute names that a Python file imports, inside functions too."""
+    """Return the absolute names that a Python file imports, inside functions too."""
+    names = []
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names
 
 
 def own_file(module):

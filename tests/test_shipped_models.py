@@ -56,11 +56,13 @@ def soft_noise(sigma):
     return (1000 + 50 * noise / noise.std()).astype(np.uint16)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", empty_fields())
 def test_an_empty_field_has_no_cell(model, kind):
     assert find_cells(model, empty_fields()[kind]).max() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sigma", "most"), [(1.5, 4), (2.0, 4), (3.0, 8), (5.0, 8)])
 def test_noise_as_wide_as_nuclei_gives_hardly_any(model, sigma, most):
     """Blobs of some 4 to 13 px: of the narrowest the first weights that shipped made 272 and 5 cells."""
@@ -104,6 +106,7 @@ def missed(cells, centres):
     return [cells[y, x] > 0 for y, x in centres].count(False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("radius", [6, 10, 18, 36])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_round_nuclei_are_found_one_by_one(model, radius, dtype):

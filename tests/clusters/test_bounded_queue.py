@@ -105,6 +105,7 @@ def test_a_worker_that_dies_is_replaced_and_its_task_done_again(client, tmp_path
     client.wait_for_workers(2, timeout=30)
 
 
+@pytest.mark.slow
 def test_a_task_that_ends_every_worker_is_named(client, tmp_path):
     with pytest.raises(MachineError, match=r"^block 3, 7 ended 2 workers .* memory\. .* \(dask\.workers\)"):
         list(work_through(client, [(tmp_path, 99)], die, name=lambda task: "block 3, 7"))
@@ -112,6 +113,7 @@ def test_a_task_that_ends_every_worker_is_named(client, tmp_path):
     assert dict(work_through(client, range(3), square)) == {0: 0, 1: 1, 2: 4}
 
 
+@pytest.mark.slow
 def test_a_worker_beyond_its_memory_is_ended_and_the_task_named():
     spec = ClusterSpec(allowed_failures=0)
     with (
@@ -121,6 +123,7 @@ def test_a_worker_beyond_its_memory_is_ended_and_the_task_named():
         list(work_through(client, [600], fill_memory))
 
 
+@pytest.mark.slow
 def test_threads_are_set_and_nothing_listens_to_other_machines(client):
     assert client.scheduler.address.startswith("tls://127.0.0.1:")
     [(_, (environment, listening))] = work_through(client, [0], surroundings)

@@ -2,7 +2,14 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slideunet.inputs.batches import LARGE, MOST_BYTES, MOST_SLIDES, assign_batches, image_sizes
+from slideunet.inputs.batches import (
+    LARGE,
+    MOST_BYTES,
+    MOST_SLIDES,
+    assign_batches,
+    image_sizes,
+    large_batches,
+)
 
 MIB = 1024**2
 ids = st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,9}\Z")
@@ -42,7 +49,9 @@ def test_the_order_of_the_sheet_does_not_matter(sizes):
 def test_batches_are_neither_many_nor_few():
     batches = assign_batches({f"S{i:03}": MIB for i in range(621)})
     assert 621 / MOST_SLIDES <= len(batches) <= 4 * 621 / MOST_SLIDES
-    assert assign_batches({"a": 1, "b": LARGE}) == {"large-b": ("b",), "small-all": ("a",)}
+    sizes = {"a": 1, "b": LARGE, "large-c": 2}
+    assert assign_batches(sizes) == {"large-b": ("b",), "small-all": ("a", "large-c")}
+    assert large_batches(sizes) == {"large-b": ("b",)}
 
 
 def test_sizes_of_files_folders_and_what_is_made(tmp_path):

@@ -21,6 +21,9 @@ def load(tmp_path):
     (tmp_path / "slides.tsv").write_text("slide\timage\na\ta.tif\n")
     write_manifest(tmp_path / "model" / "model.json", FACTS | {"diameter": {"median": 20.0}})
     write_manifest(tmp_path / "old" / "model.json", FACTS)
+    write_manifest(tmp_path / "half" / "model.json", FACTS)
+    for name in ("model", "old"):
+        (tmp_path / name / "model.safetensors").touch()
 
     def run(**config):
         return load_run(
@@ -46,6 +49,7 @@ def test_images_shrink_until_large_cells_have_the_size_that_the_model_knows(load
         ({"data": {"mpp": 0.5}}, r"cells\.diameter and data\.mpp: both"),
         ({"model": {"weights": "old"}}, r"old/model\.json does not have the cell diameter"),
         ({"model": {"weights": "nowhere"}}, r"there is no model\.json in nowhere"),
+        ({"model": {"weights": "half"}}, r"half has a model\.json but no model\.safetensors"),
         ({"cells": {"diameter": 0}}, r"cells\.diameter"),
         ({"cells": {"diameter": "20 px"}}, r"cells\.diameter"),
     ],

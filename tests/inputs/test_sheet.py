@@ -1,13 +1,21 @@
 import csv
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slideunet.errors import InputError
 from slideunet.inputs.configuration.strict_yaml import read_yaml_strictly
-from slideunet.inputs.sheet import RESERVED, check_purpose, missing_files, read_sheet
+from slideunet.inputs.sheet import (
+    RESERVED,
+    SHEET_COLUMNS,
+    check_purpose,
+    load_sheet,
+    missing_files,
+    read_sheet,
+)
 
 SCHEMA = read_yaml_strictly(Path(__file__).resolve().parents[2] / "workflow/schemas/slides.schema.yaml")
 
@@ -36,7 +44,8 @@ def test_text_stays_text(tmp_path):
 
 def test_contract_columns_are_always_there(tmp_path):
     sheet = read(tmp_path, "scanner\tslide\timage\tgroup\n x \tS1\ta.png\tP1\n\tS2\tb.png\n", name="s.tsv")
-    assert list(sheet.columns) == [*SCHEMA["properties"], "scanner"]
+    assert list(sheet.columns) == [*SHEET_COLUMNS, "scanner"]
+    assert list(SCHEMA["properties"]) == list(SHEET_COLUMNS)
     assert sheet.loc[0, ["labels", "split", "stratum", "mpp"]].tolist() == [""] * 4
     assert sheet["group"].tolist() == ["P1", "S2"]
     assert sheet["scanner"].tolist() == ["x", ""]
@@ -178,3 +187,8 @@ def test_what_is_written_is_read(tmp_path_factory, rows, tab):
         )
     sheet = read_sheet(path, SCHEMA)
     assert list(zip(sheet["slide"], sheet["note"], strict=True)) == rows
+    pd.testing.assert_frame_equal(load_sheet(path), sheet)
+    # Jobs read it as it was written by another one, elsewhere.
+    copy = tmp_path_factory.mktemp("copy") / "s.tsv"
+    sheet.to_csv(copy, sep="\t", index=False)
+    pd.testing.assert_frame_equal(load_sheet(copy), sheet)

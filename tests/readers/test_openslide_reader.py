@@ -283,6 +283,7 @@ def test_label_and_macro_are_never_read(tmp_path):
             assert np.abs(read - SECRET).sum(-1).min() > 60
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_a_slice_is_the_slice_of_the_whole_at_every_level(tmp_path_factory, data):
@@ -314,6 +315,7 @@ def damage_tile(path, number):
     path.write_bytes(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.svs", "a.mrxs"])
 def test_a_failed_read_names_its_place_and_the_others_go_on(tmp_path, name):
     """OpenSlide's handle fails for ever after the first failure, so others must not inherit it."""

@@ -124,6 +124,7 @@ def name_of(path):
     return str(path.relative_to(WSI))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_every_file_does_what_the_table_says(path, monkeypatch):
     _, reader, result = TABLE[name_of(path)]
@@ -143,6 +144,7 @@ def test_the_table_has_every_file_and_no_other():
     assert read == set(INDEPENDENT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [p for p in FILES if p.name in INDEPENDENT], ids=name_of)
 def test_every_file_that_is_read_equals_an_independent_reading(path):
     expected = INDEPENDENT[path.name](path)

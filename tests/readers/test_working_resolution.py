@@ -61,6 +61,7 @@ def test_every_pixel_is_the_mean_of_its_area(height, width, scale, dtype):
     np.testing.assert_allclose(result, expected, atol=1e-4 if dtype == "float32" else 0.5001)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_a_slice_is_the_slice_of_the_whole(data):
@@ -154,6 +155,7 @@ def write_pyramid(path, array, mpp, steps=(2, 4), kind="ome"):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ome", "zarr"])
 @pytest.mark.parametrize(
     ("working", "scale", "level"),

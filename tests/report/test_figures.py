@@ -16,6 +16,7 @@ NAMES = ("train_loss", "val_loss", "train_dice", "val_dice")
 HISTORY = pd.DataFrame({"epoch": [1, 2, 3], **{name: [0.6, float("nan"), 0.4] for name in NAMES}})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "draw",
     [

@@ -1,5 +1,7 @@
+import functools
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -76,11 +78,14 @@ def report(tmp_path):
     return build
 
 
-@pytest.fixture
-def make_run(tmp_path, report, write_store):
-    results = tmp_path / "results"
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory, write_store):
+    """A folder with all that a report needs, made once for equal arguments, and the true counts."""
 
-    def make(splits, groups=None, size=(70, 55), **options):
+    @functools.cache
+    def make(splits, groups, size):
+        folder = tmp_path_factory.mktemp("scored")
+        results = folder / "results"
         rows, truths = [], {}
         for number, split in enumerate(splits):
             slide = f"{number:03d}"
@@ -92,7 +97,7 @@ def make_run(tmp_path, report, write_store):
             rows.append(row | {"content": f"c{number}", "site": HOSTILE if number % 2 else "=1+1"})
         table = pd.DataFrame(rows)
         table.drop(columns="site").to_csv(results / "split.tsv", sep="\t", index=False)
-        table[["slide", "group", "site"]].to_csv(tmp_path / "sheet.tsv", sep="\t", index=False)
+        table[["slide", "group", "site"]].to_csv(folder / "sheet.tsv", sep="\t", index=False)
         training = {"best_epoch": 2, "val_dice": 0.9, "seed": 0, "seconds": 60.0}
         model = {"architecture": {"depth": 2}, "threshold": 0.5, "training": training, "sha256": "ab" * 32}
         write_manifest(results / "model.json", model)
@@ -110,6 +115,16 @@ def make_run(tmp_path, report, write_store):
             metrics_folder=results / "metrics",
             manifest=results / "metrics" / "b" / "b.json",
         )
+        return folder, truths
+
+    return make
+
+
+@pytest.fixture
+def make_run(tmp_path, report, scored):
+    def make(splits, groups=(), size=(70, 55), **options):
+        folder, truths = scored(tuple(splits), tuple(groups), size)
+        shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
         return report(**options), truths
 
     return make
@@ -135,6 +150,7 @@ class Elements(HTMLParser):
 SPLITS = ["train", "train", "val", "test", "test", "test", "predict"]
 
 
+@pytest.mark.slow
 def test_table_and_summary_agree_with_the_arrays(make_run):
     (_, table, summary), truths = make_run(SPLITS)
     rows = pd.read_csv(table, dtype={"slide": str})
@@ -153,14 +169,16 @@ def test_table_and_summary_agree_with_the_arrays(make_run):
     assert summary["model_sha256"] == "ab" * 32
 
 
-def test_headline_is_from_test_slides_only(make_run):
+@pytest.mark.slow
+def test_headline_is_of_test_slides_only(make_run):
     (page, _, summary), _ = make_run(SPLITS)
     shown = re.search(r'Test Dice</dt><dd class="value">([\d.]+)', page).group(1)
     assert shown == f"{summary['splits']['test']['mean']['dice']:.3f}"
     assert "Mean over 3 test slides of 3 groups" in page
 
 
-def test_page_is_complete_self_contained_and_escaped(make_run):
+@pytest.mark.slow
+def test_page_is_whole_self_contained_and_escaped(make_run):
     (page, table, _), _ = make_run(SPLITS)
     elements = Elements(page)
     assert elements.open_tags == []
@@ -196,12 +214,14 @@ def test_a_run_without_labels_claims_no_accuracy(make_run):
     assert summary["n_cells"] > 0
 
 
+@pytest.mark.slow
 def test_large_slides_show_a_part_and_an_overview(make_run):
     (page, _, _), _ = make_run(["test"], size=(900, 1100))
     assert re.search(r"rows \d+-\d+, columns \d+-\d+", page)
     assert "overview with the shown part framed" in page
 
 
+@pytest.mark.slow
 def test_errors_are_counted_and_shown(make_run):
     (page, table, _), _ = make_run(SPLITS)
     section = re.search(r'<section id="errors">.*?</section>', page, re.DOTALL).group()
@@ -214,7 +234,8 @@ def test_errors_are_counted_and_shown(make_run):
     assert re.findall(r"<strong>(\d+)</strong>", section)[0] in rows["slide"].tolist()
 
 
-def test_missing_results_are_warnings(make_run, report, tmp_path):
+@pytest.mark.slow
+def test_a_slide_that_failed_earlier_is_a_warning(make_run, report, tmp_path):
     make_run(SPLITS)
     for path in ("slides/004.json", "metrics/005.json"):
         (tmp_path / "results" / path).unlink()
@@ -224,12 +245,14 @@ def test_missing_results_are_warnings(make_run, report, tmp_path):
     assert pd.read_csv(table, dtype=str)["slide"].tolist() == ["000", "001", "002", "003"]
 
 
+@pytest.mark.slow
 def test_same_inputs_give_the_same_page(make_run):
     first = make_run(SPLITS)[0][0]
     assert make_run(SPLITS)[0][0] == first
 
 
-def test_quarantined_slides_are_listed_and_escaped(make_run, tmp_path):
+@pytest.mark.slow
+def test_slides_that_were_set_aside_are_listed_escaped(make_run, tmp_path):
     error = InputError(["slide X1: is damaged.", HOSTILE])
     quarantine.put(tmp_path / "results/quarantine", "X1", error)
     page, _, summary = make_run(["train", "val", "test", "test"])[0]

@@ -1,3 +1,4 @@
+import pandas as pd
 import pytest
 import tifffile
 
@@ -21,14 +22,16 @@ def rows(tmp_path, draw_cells):
     return rows
 
 
-def run(rows, folder, required=("x", "y"), **plan):
+def run(rows, folder, training=True, **plan):
+    pd.DataFrame(rows).to_csv(folder / "sheet.tsv", sep="\t", index=False)
     convert_slides.main(
-        rows=rows,
+        sheet=folder / "sheet.tsv",
+        slides=[row["slide"] for row in rows],
+        training=training,
         slides_folder=folder / "slides",
         manifest=folder / "batch.json",
         plan=ConversionPlan(**plan),
-        required=required,
-        quarantine_folder=folder / "aside",
+        quarantine_folder=folder / "excluded",
         threads=2,
     )
     return manifests.read_manifest(folder / "batch.json")
@@ -57,7 +60,7 @@ def test_one_changed_slide_is_converted_alone(rows, tmp_path, draw_cells):
     assert {name for name, time in times(tmp_path).items() if time != before[name]} == {"NA.json", "NA.zarr"}
 
 
-def test_all_problems_are_told_together_and_the_good_slides_are_done(rows, tmp_path):
+def test_all_problems_are_reported_together_and_the_good_slides_are_done(rows, tmp_path):
     bad = [rows[0] | {"slide": name, "image": str(tmp_path / f"{name}.png")} for name in ("x", "y")]
     with pytest.raises(InputError) as caught:
         run([bad[0], rows[0], bad[1]], tmp_path)
@@ -66,15 +69,22 @@ def test_all_problems_are_told_together_and_the_good_slides_are_done(rows, tmp_p
     assert not (tmp_path / "batch.json").exists()
 
 
-def test_a_slide_that_fails_is_set_aside_when_nothing_depends_on_it(rows, tmp_path):
-    bad = rows[0] | {"slide": "x", "image": str(tmp_path / "x.png")}
-    assert list(run([bad, *rows], tmp_path, required=["001"])) == ["001", "NA"]
-    assert list(quarantine.read(tmp_path / "aside")) == ["x"]
+@pytest.mark.parametrize(("change", "training"), [({"split": "predict"}, True), ({}, False)])
+def test_a_slide_that_fails_is_excluded_when_nothing_depends_on_it(rows, tmp_path, change, training):
+    bad = rows[0] | {"slide": "x", "image": str(tmp_path / "x.png")} | change
+    assert list(run([bad, *rows], tmp_path, training)) == ["001", "NA"]
+    assert list(quarantine.read(tmp_path / "excluded")) == ["x"]
     assert not (tmp_path / "slides/x.json").exists()
 
 
-def test_what_the_check_has_set_aside_is_not_tried_again(rows, tmp_path):
-    quarantine.put(tmp_path / "aside", "NA", InputError("slide NA: is damaged."))
+def test_the_slides_of_other_batches_are_left_to_them(rows, tmp_path):
+    pd.DataFrame(rows).to_csv(tmp_path / "sheet.tsv", sep="\t", index=False)
+    assert list(run(rows[1:], tmp_path)) == ["NA"]
+    assert not (tmp_path / "slides/001.json").exists()
+
+
+def test_a_slide_that_the_check_has_excluded_is_not_tried_again(rows, tmp_path):
+    quarantine.put(tmp_path / "excluded", "NA", InputError("slide NA: is damaged."))
     assert list(run(rows, tmp_path)) == ["001"]
     assert not (tmp_path / "slides/NA.json").exists()
 

@@ -40,6 +40,7 @@ def test_an_existing_sheet_is_kept(folders):
     assert out.read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_as_a_command(folders):
     script = ROOT / "workflow/scripts/make_sheet.py"
 

@@ -36,6 +36,7 @@ def run(folder, prediction, dask, name, **options):
     return json.loads((folder / f"{name}.json").read_text())
 
 
+@pytest.mark.slow
 def test_parts_and_who_finishes_make_the_same_as_one_job(folder, prediction_section, dask_section):
     section = prediction_section | {"parts": 2}
     for part in (1, 0):

@@ -73,6 +73,7 @@ def test_what_is_up_to_date_is_left_alone_without_opening_the_network(folder, ru
         run(precision="bf16")
 
 
+@pytest.mark.slow
 def test_without_anything_to_do_torch_is_not_loaded(folder, run, dask_section, prediction_section):
     run()
     code = (

@@ -104,7 +104,8 @@ def test_a_missing_prediction_is_reported_and_the_other_slides_are_scored(tmp_pa
     assert not (tmp_path / "metrics" / "batches" / "b1.json").exists()
 
 
-def test_a_slide_of_many_blocks_is_scored_through_files_that_are_removed(tmp_path, write_store, small_blocks):
+@pytest.mark.slow
+def test_a_slide_of_many_blocks_goes_through_files_and_leaves_none(tmp_path, write_store, small_blocks):
     arrays = write(write_store, tmp_path, "S1", size=(600, 1100))
     (tmp_path / "metrics" / ".S1.overlaps" / "left by a killed run").mkdir(parents=True)
     run(tmp_path, ["S1"])

@@ -29,6 +29,7 @@ def test_half_precision_predicts_nearly_the_same_maps(model, tmp_path):
             assert torch.equal(half.state_dict()[name], tensor)
 
 
+@pytest.mark.slow
 def test_onnx_is_one_file(model, tmp_path):
     share_model.main(model=model, format="onnx", out=tmp_path / "new" / "model.onnx")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["model.onnx"]
@@ -52,7 +53,8 @@ def test_a_folder_without_a_model_is_rejected(tmp_path):
         share_model.main(model=tmp_path, format="half", out=tmp_path / "half")
 
 
-def test_a_package_contains_the_model_card(model, tmp_path):
+@pytest.mark.slow
+def test_a_package_holds_the_card(model, tmp_path):
     (model / "MODEL_CARD.md").write_text("# Mine\n")
     share_model.main(model=model, format="bioimageio", out=tmp_path / "mine.zip")
     assert (tmp_path / "mine.zip").is_file()

@@ -28,9 +28,11 @@ def cohort(tmp_path):
 
 def run(rows, manifests, tmp_path, **changes):
     table = tmp_path / "split.tsv"
-    choices = {"val": 0.25, "test": 0.25, "seed": 0, "model": None, "initial": None} | changes
+    choices = {"val": 0.25, "test": 0.25, "seed": 0, "training": True, "learned": None} | changes
+    sheet = tmp_path / "sheet.tsv"
+    pd.DataFrame(rows).assign(image=lambda rows: rows["slide"] + ".tif").to_csv(sheet, sep="\t", index=False)
     slides = [path.stem for path in manifests]
-    split_slides.main(rows=rows, slides=slides, slides_folder=tmp_path, split_table=table, **choices)
+    split_slides.main(sheet=sheet, slides=slides, slides_folder=tmp_path, split_table=table, **choices)
     return pd.read_csv(table, sep="\t", dtype=str, keep_default_na=False)
 
 
@@ -68,13 +70,13 @@ def test_training_slides_of_a_pretrained_model_are_not_test_slides(cohort, tmp_p
     facts = {"architecture": {}, "normalisation": "percentile", "background": "dark", "halo": 96}
     facts |= {"threshold": 0.5, "precision": "fp32", "sha256": "", "training": {"contents": ["sha-002"]}}
     write_manifest(tmp_path / "model.json", facts)
-    splits = run(rows, manifests, tmp_path, model=tmp_path).set_index("slide")["split"]
+    splits = run(rows, manifests, tmp_path, training=False, learned=tmp_path).set_index("slide")["split"]
     # 003 is of the same group.
     assert splits["002"] == splits["003"] == "train"
     assert set(splits.drop(["002", "003", "NA"])) == {"test"}
     rows[2]["split"] = "test"
     with pytest.raises(InputError, match="slide 002 has the split 'test'"):
-        run(rows, manifests, tmp_path, model=tmp_path)
+        run(rows, manifests, tmp_path, training=False, learned=tmp_path)
 
 
 def test_training_slides_of_a_fine_tuned_model_are_not_test_slides_either(cohort, tmp_path):
@@ -84,6 +86,6 @@ def test_training_slides_of_a_fine_tuned_model_are_not_test_slides_either(cohort
     )
     write_manifest(tmp_path / "model.json", facts)
     for seed in range(5):
-        splits = run(rows, manifests, tmp_path, initial=tmp_path, seed=seed).set_index("slide")["split"]
+        splits = run(rows, manifests, tmp_path, learned=tmp_path, seed=seed).set_index("slide")["split"]
         assert set(splits[["001", "004"]]) == {"train"}
         assert {"val", "test"} <= set(splits)

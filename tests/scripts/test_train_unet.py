@@ -17,6 +17,7 @@ def folder(tmp_path, convert_cells):
     for seed, slide in enumerate(("001", "002", "003")):
         convert_cells(tmp_path, slide, seed=seed, height=70, width=66)
     write_split(tmp_path, "HE")
+    (tmp_path / "model").mkdir()  # As Snakemake does for what a rule writes.
     return tmp_path
 
 
@@ -31,12 +32,24 @@ def run(folder, training_section, model_section):
     model = model_section | {"heads": []}
 
     def main(initial=None, **changes):
+        outputs = {
+            "facts": "model.json",
+            "weights": "model.safetensors",
+            "history": "history.csv",
+            "curves": "curves.png",
+            "patches": "patches.png",
+        }
         train_unet.main(
-            split_table=folder / "split.tsv", slides_folder=folder / "slides", model=model, data=DATA,
-            training=training_section | changes, facts=folder / "model/model.json",
-            history=folder / "model/history.csv", curves=folder / "model/curves.png",
-            patches=folder / "model/patches.png", threads=1, initial=initial, states=folder / "model/state",
-        )  # fmt: skip
+            split_table=folder / "split.tsv",
+            slides_folder=folder / "slides",
+            model=model,
+            data=DATA,
+            training=training_section | changes,
+            initial=initial,
+            states=folder / "state",
+            threads=1,
+            **{name: folder / "model" / file for name, file in outputs.items()},
+        )
         return json.loads((folder / "model/model.json").read_text())
 
     return main
@@ -45,8 +58,8 @@ def run(folder, training_section, model_section):
 def test_a_model_is_trained_on_the_slides_of_the_split(run, folder):
     facts = run()
     assert facts["training"]["slides"] == {"train": ["001"], "val": ["002"]}
-    assert {path.name for path in (folder / "model").iterdir()} == {*FILES, "state"}
-    states = list((folder / "model/state").iterdir())
+    assert {path.name for path in (folder / "model").iterdir()} == {*FILES}
+    states = list((folder / "state").iterdir())
     assert len(states) == 1
     for name in FILES:
         assert (states[0] / name).read_bytes() == (folder / "model" / name).read_bytes()
@@ -85,6 +98,7 @@ def test_strata_count_where_slides_are_drawn_by_them_and_only_there(run, folder,
     assert len(set(states)) == 3
 
 
+@pytest.mark.slow
 def test_fine_tuning_depends_on_the_weights_and_not_on_their_place(run, folder):
     first = run()
     shutil.copytree(folder / "model", folder / "a")
@@ -92,6 +106,6 @@ def test_fine_tuning_depends_on_the_weights_and_not_on_their_place(run, folder):
     tuned = run(initial=folder / "a")
     assert tuned["sha256"] != first["sha256"]
     assert tuned["training"]["init_from"] == first["sha256"]
-    states = {path.name for path in (folder / "model/state").iterdir()}
+    states = {path.name for path in (folder / "state").iterdir()}
     run(initial=folder / "b")
-    assert {path.name for path in (folder / "model/state").iterdir()} == states
+    assert {path.name for path in (folder / "state").iterdir()} == states

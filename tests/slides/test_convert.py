@@ -174,6 +174,7 @@ def save_large(path, pixels, layout):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_slide_of_several_blocks_is_what_tifffile_reads(tmp_path, manifest, small_blocks, layout, threads):
@@ -187,6 +188,7 @@ def test_a_slide_of_several_blocks_is_what_tifffile_reads(tmp_path, manifest, sm
     assert facts["blocks"] == verified.block_digests(whole)
 
 
+@pytest.mark.slow
 def test_a_slide_at_its_true_size(tmp_path, manifest):
     pixels = draw_large(shape=(1, 4200, 8300))
     image = tmp_path / "image.tif"
@@ -196,6 +198,7 @@ def test_a_slide_at_its_true_size(tmp_path, manifest):
     np.testing.assert_array_equal(verified.open_image_store(manifest)[:], tifffile.imread(image)[None])
 
 
+@pytest.mark.slow
 def test_the_content_is_that_of_the_pixels_whatever_the_layout(tmp_path, small_blocks):
     contents = set()
     for layout in LAYOUTS:
@@ -207,6 +210,7 @@ def test_the_content_is_that_of_the_pixels_whatever_the_layout(tmp_path, small_b
     assert len(contents) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
 def test_threads_do_not_change_the_statistics(tmp_path, small_blocks, dtype):
     image = save(tmp_path / "image.zarr", draw_large(dtype))
@@ -244,6 +248,7 @@ def killed_after(n, monkeypatch, manifest, image, **options):
         run(manifest, image, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["tiles", "strips"])
 @pytest.mark.parametrize("n", [0, 3, 5])
 def test_an_interrupted_conversion_writes_the_missing_blocks_only(

@@ -68,6 +68,7 @@ def with_section(colour=PINK, **options):
 # What is found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "donor_seed"), [(3, 5), (8, 2)])
 def test_no_cell_of_a_drawn_slide_is_lost(seed, donor_seed):
     height, width, mpp = 1601, 2100, 0.5
@@ -86,6 +87,7 @@ def test_no_cell_of_a_drawn_slide_is_lost(seed, donor_seed):
     assert not wanted[:, 1500:].any()
 
 
+@pytest.mark.slow
 def test_single_cells_on_glass_are_not_dust():
     height, width, mpp, level = 2048, 2048, 0.5, 4
     image = glass(height, width)
@@ -348,6 +350,7 @@ def read_slide(path):
         return np.asarray(slide.read_region((0, 0), 0, slide.dimensions).convert("RGB")).transpose(2, 0, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "mpp", "skipped"),
     [

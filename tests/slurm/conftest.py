@@ -30,6 +30,12 @@ class SlurmJob:
     comment: str
 
 
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.workflow)
+
+
 def is_running():
     if shutil.which("scontrol") is None:
         return False

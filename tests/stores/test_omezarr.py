@@ -207,6 +207,7 @@ def check_large(path, pixels):
         assert set(names) == files_of(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 4099, 530), (3, 4100, 4200), (1, 37, 8193)])
 def test_a_slide_of_several_blocks_is_what_one_block_would_be(tmp_path, shape, version):
     pixels = np.random.default_rng(1).integers(0, 255, shape).astype(np.uint8)
@@ -227,6 +228,7 @@ def test_a_slide_of_several_blocks_is_what_one_block_would_be(tmp_path, shape, v
         assert shards == [None] * levels
 
 
+@pytest.mark.slow
 def test_labels_of_several_blocks(tmp_path, version):
     labels = np.random.default_rng(2).integers(0, 2**32, (4101, 4300), dtype=np.uint32)
     omezarr.write_labels(tmp_path / "cells", labels, mpp=0.25, version=version)

@@ -297,6 +297,7 @@ def start(request, tmp_path, build, fill_store):
     return folder, 1
 
 
+@pytest.mark.slow
 def test_killed_at_any_change_of_the_disk_it_is_made_good_by_the_same_call(tmp_path, build, start):
     undisturbed = tmp_path / "undisturbed" / "S1.json"
     build(undisturbed, NEW, SMALL)
@@ -424,6 +425,7 @@ def start_part(manifest, number, parts):
     )
 
 
+@pytest.mark.slow
 def test_parts_in_processes_of_their_own_begin_at_the_same_instant(manifest):
     parts = [start_part(manifest, number, 3) for number in range(3)]
     assert [part.stdout.readline() for part in parts] == ["ready\n"] * 3

@@ -213,6 +213,7 @@ WINDOWS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", WINDOWS)
 def test_every_window_that_holds_a_whole_block_is_checked(large, window):
     index = WINDOWS[window]
@@ -240,6 +241,7 @@ def test_other_pixels_of_the_same_shape_are_noticed(large, write_store, tmp_path
         verified.open_image_store(large)[:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", range(4))
 def test_every_block_counts(large, block):
     level = zarr.open_array(manifests.store_path(large) / "0", mode="r+")
@@ -255,6 +257,7 @@ def test_every_block_counts(large, block):
         image[(slice(None), *region)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["gone", "empty", "truncated", "its end is gone", "flipped", "longer"])
 def test_a_damaged_file_of_a_large_slide_is_named(large, damage):
     store = manifests.store_path(large)

@@ -269,6 +269,7 @@ def test_labels_at_the_working_resolution(tmp_path, scale):
 # --- large images
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     ids=arrays(
@@ -303,6 +304,7 @@ def test_a_spiral_through_all_squares_is_one_component():
         assert len(find_components(spiral).ids) == label(spiral, connectivity=2).max() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["labels", "mask", "gaps", "scattered"])
 @pytest.mark.parametrize("scale", [1.0, 2.0, 2.6])
 def test_labels_of_large_images_are_lazy_and_the_same(tmp_path, monkeypatch, kind, scale):
@@ -339,6 +341,7 @@ def test_real_masks():
         np.testing.assert_array_equal(open_truth(path, expected.shape).labels, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lazy", [False, True])
 @pytest.mark.parametrize("scale", [1, 2])
 @given(labels=arrays(np.uint16, (12, 20), elements=st.sampled_from([0, 3, 4, 9, 200])))

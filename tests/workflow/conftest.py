@@ -22,15 +22,22 @@ TINY = {
 }
 
 
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.workflow)
+
+
 @pytest.fixture(scope="session")
 def snakemake():
     """Run Snakemake in a folder, on its `my.yaml`, as a user would."""
 
-    def run(folder, *arguments, config=None):
+    def run(folder, *arguments, config=None, cores=2):
         if config is not None:
             (folder / "my.yaml").write_text(yaml.safe_dump(config))
         command = [sys.executable, "-m", "snakemake", *arguments, "--snakefile", str(ROOT / "Snakefile")]
-        command += ["--cores", "2", "--directory", str(folder), "--configfile", str(folder / "my.yaml")]
+        command += ["--directory", str(folder), "--configfile", str(folder / "my.yaml")]
+        command += [] if cores is None else ["--cores", str(cores)]
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         return subprocess.run(
             command, cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False

@@ -25,6 +25,7 @@ def test_a_trained_model_predicts_without_training(cohort, snakemake, tmp_path):
     result = snakemake(tmp_path, config=config)
     assert result.returncode == 0, result.stdout + result.stderr
     assert not (tmp_path / "results/model").exists()
+    assert not (tmp_path / "results/seeds").exists()
     labels = tifffile.imread(tmp_path / "results/cells/S1.ome.tif")
     np.testing.assert_array_equal(
         labels, open_label_store(tmp_path / "results/predictions/S1.json", "cells")[:]
@@ -76,12 +77,12 @@ def test_several_seeds_make_one_model_and_the_report_tells_their_spread(cohort, 
         assert list(row["seeds"]) == ["0", "7"]
         assert row["mean"] == pytest.approx(sum(row["seeds"].values()) / 2)
     assert "standard deviation" in (results / "report/report.html").read_text()
-    states = {path: path.stat().st_mtime_ns for path in (results / "model/state").glob("*/*")}
+    states = {path: path.stat().st_mtime_ns for path in (results / "seeds/state").glob("*/*")}
     config |= {"training": tiny["training"] | {"seeds": [0, 7, 8]}}
     result = snakemake(tmp_path, MODEL, config=config)
     assert result.returncode == 0, result.stdout + result.stderr
     assert json.loads((tmp_path / MODEL).read_text())["architecture"]["members"] == 3
-    assert len(list((results / "model/state").iterdir())) == 3
+    assert len(list((results / "seeds/state").iterdir())) == 3
     assert states == {path: path.stat().st_mtime_ns for path in states}  # The first two are not repeated.
 
 

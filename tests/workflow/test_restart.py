@@ -34,7 +34,7 @@ def kill_after_an_epoch(command, folder):
         command, cwd=folder, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 120
-    while not list((folder / "results/model").glob("state/*/progress.pt")):
+    while not list((folder / "results/seeds").glob("state/*/progress.pt")):
         assert run.poll() is None and time.monotonic() < deadline, "the run ended before it could be killed"
         time.sleep(0.02)
     os.killpg(run.pid, signal.SIGKILL)
@@ -54,13 +54,13 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(tmp_path,
     command = [sys.executable, "-m", "snakemake", MODEL, "--cores", "2"]
     command += ["--snakefile", str(ROOT / "Snakefile"), "--configfile", "my.yaml"]
     kill_after_an_epoch(command, killed)
-    saved = next((killed / "results/model").glob("state/*/progress.pt"))
+    saved = next((killed / "results/seeds").glob("state/*/progress.pt"))
     done = torch.load(saved, weights_only=True)["epoch"]
     assert 0 < done < 12
     snakemake(killed, "--unlock")
     result = snakemake(killed, MODEL)
     assert result.returncode == 0, result.stdout + result.stderr
-    log = (killed / "logs/train_unet.log").read_text()
+    log = (killed / "logs/train_unet/0.log").read_text()
     assert f"Going on after epoch {done}" in log
 
     ends = [(folder / "results/model/model.safetensors").read_bytes() for folder in (killed, undisturbed)]

@@ -31,9 +31,11 @@ def test_every_output_of_the_contract_is_there(cohort):
     for name in ("model.safetensors", "model.json", "history.csv", "curves.png", "patches.png"):
         assert (results / "model" / name).stat().st_size > 0
     assert len(pd.read_csv(results / "model" / "history.csv")) == 2
-    for rule in ("check_inputs", "train_unet", "build_report"):
+    for rule in ("check_inputs", "train_unet/0", "build_report"):
         assert (cohort / "logs" / f"{rule}.log").is_file()
         assert (cohort / "benchmarks" / f"{rule}.tsv").is_file()
+    for name in ("model.safetensors", "model.json", "history.csv", "curves.png", "patches.png"):
+        assert (results / "seeds/0" / name).read_bytes() == (results / "model" / name).read_bytes()
 
 
 def test_metrics_have_a_row_per_labelled_slide_and_all_columns(cohort):
@@ -95,7 +97,7 @@ def times(folder):
     """The modification times of everything that is kept per slide, and of the weights."""
     parts = ("slides", "predictions", "cells", "metrics")
     kept = [path for part in parts for path in (folder / part).rglob("*") if path.is_file()]
-    return {path: path.stat().st_mtime_ns for path in [*kept, folder / "model/state"]}
+    return {path: path.stat().st_mtime_ns for path in [*kept, folder / "seeds/state"]}
 
 
 def test_one_more_slide_redoes_that_slide_and_the_report_only(cohort, snakemake, write_field):

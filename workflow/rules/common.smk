@@ -3,7 +3,11 @@ import os
 import time
 from pathlib import Path
 
-from slideunet.inputs.load_run import account_of_failures, load_run, stop_on_input_errors
+from slideunet.inputs.load_run import (
+    account_of_failures,
+    load_run,
+    stop_on_input_errors,
+)
 
 ROOT = Path(workflow.basedir)
 START = time.time()
@@ -11,18 +15,31 @@ START = time.time()
 with stop_on_input_errors():
     RUN = load_run(
         config,
-        config_files=[Path(path) for path in workflow.configfiles],
+        config_files=USER_CONFIG_FILES or [ROOT / "config.yaml"],
         schemas=ROOT / "workflow" / "schemas",
         root=ROOT,
     )
 
 CONFIG = RUN.config
-TRAINED_HERE = RUN.weights is None
-MODEL = RUN.weights or Path("results/model")
+TRAINING = RUN.weights is None
 SEEDS = CONFIG["training"]["seeds"]
-# The training of one seed is the model; those of several are joined.
-JOINED = TRAINED_HERE and len(SEEDS) > 1
-TRAINED = "results/seeds/{seed}" if JOINED else "results/model"
+
+# Where results go. What a job works through, slide by slide, lies in folders that are no declared outputs; the
+# manifest of the batch is (docs/decisions/0001-batches-and-manifests.md).
+BATCH = "results/batches/{batch}"
+SLIDES = "results/slides"
+PREDICTIONS = "results/predictions"
+CELLS = "results/cells"
+METRICS = "results/metrics"
+QUARANTINE = "results/quarantine"
+SEED = "results/seeds/{seed}"
+STATES = "results/seeds/state"
+TRAINED = "results/model"
+MODEL = RUN.weights or Path(TRAINED)
+REPORT = "results/report"
+
+# Snakemake gives no job more than --cores and --max-threads.
+ALL_CORES = 1024
 
 
 wildcard_constraints:
@@ -35,13 +52,13 @@ def get_batch_files(wildcards):
     return RUN.files(wildcards.batch)
 
 
-def get_batch_rows(wildcards):
-    return RUN.rows(wildcards.batch, ["slide", "image", "labels", "mpp"])
+def get_batch_slides(wildcards):
+    return RUN.batches[wildcards.batch]
 
 
 def get_batch_threads(wildcards):
     # Small slides run in parallel as batches, a large one by itself.
-    return get_cores() if is_large(wildcards.batch) else 1
+    return get_cores() if wildcards.batch in RUN.large else 1
 
 
 def get_worker_threads(wildcards):
@@ -49,54 +66,52 @@ def get_worker_threads(wildcards):
     return get_batch_threads(wildcards) if CONFIG["dask"]["cluster"] == "local" else 1
 
 
-def is_large(batch):
-    return batch.startswith("large-")
+def get_batches(manifest):
+    """The manifests of one rule for all batches."""
+    return expand(manifest, batch=RUN.batches)
 
 
-def get_batches(rule):
-    return expand(f"results/batches/{{batch}}/{rule}.json", batch=RUN.batches)
-
-
-def get_shared():
+def get_shared_cells():
     """The cells in the further formats that are asked for."""
-    return get_batches("share_cells") if CONFIG["cells"]["ome_tiff"] else []
+    manifest = rules.share_cells.output.manifest
+    return get_batches(manifest) if CONFIG["cells"]["ome_tiff"] else []
 
 
 def get_parts(wildcards):
     """The parts of a large slide, as far as it is to be predicted in parts."""
     parts = CONFIG["prediction"]["parts"]
-    if parts == 1 or not is_large(wildcards.batch):
+    if parts == 1 or wildcards.batch not in RUN.large:
         return []
     return expand(
-        "results/batches/{batch}/predict_part-{part}.json",
-        batch=wildcards.batch,
-        part=range(parts),
+        f"{BATCH}/predict_part-{{part}}.json", part=range(parts), allow_missing=True
     )
 
 
+def get_model_json(folder):
+    """The description of a model; nothing when there is no model."""
+    return [folder / "model.json"] if folder else []
+
+
+def get_model(folder):
+    """Description and weights of a model; nothing when there is no model."""
+    return [folder / "model.json", folder / "model.safetensors"] if folder else []
+
+
 def get_training(wildcards):
-    """The choices of the training of one seed."""
-    return CONFIG["training"] | {"seeds": [int(getattr(wildcards, "seed", SEEDS[0]))]}
-
-
-def get_history(wildcards):
-    return ["results/model/history.csv"] if TRAINED_HERE else []
-
-
-def get_seed_scores(wildcards):
-    return ["results/seeds/scores.csv"] if JOINED else []
+    """The choices of the training of one seed; the model that it begins with is an input."""
+    return CONFIG["training"] | {"seeds": [int(wildcards.seed)], "init_from": None}
 
 
 def get_command():
     """What a user types to make this run again, for the report."""
-    files = " ".join(str(path) for path in workflow.overwrite_configfiles)
+    files = " ".join(str(path) for path in USER_CONFIG_FILES)
     return "snakemake --cores all" + (f" --configfile {files}" if files else "")
 
 
 def get_cores():
-    """CPUs of one job: those that SLURM gave, not all that the node has."""
-    given = os.environ.get("SLURM_CPUS_PER_TASK") if workflow.remote_exec else None
-    return min(workflow.cores, int(given or workflow.cores))
+    """CPUs of a job that can use many: in a SLURM job those that it was given, not all that the node has."""
+    given = os.environ.get("SLURM_CPUS_PER_TASK") if ON_NODE else None
+    return int(given or ALL_CORES)
 
 
 def get_runtime(minutes):
@@ -119,19 +134,14 @@ def end_with_account():
     # Loads zarr, which every job would wait for at the top of this file.
     from slideunet import quarantine
 
-    page = Path("results/report/report.html")
+    page = Path(rules.build_report.output.page)
     if page.is_file():  # Not when a single file was asked for.
         print(f"\nThe report: {page.absolute()}")
-    code, account = quarantine.exit_summary(quarantine.read(Path("results/quarantine")))
+    code, account = quarantine.exit_summary(quarantine.read(Path(QUARANTINE)))
     if code:
-        print(f"\n{account}", file=sys.stderr, flush=True)
-        workflow.persistence.unlock()
-        os._exit(code)
+        end_run(code, f"\n{account}")
 
 
 def end_with_exit_code():
     """Snakemake ends with 1 whatever went wrong; the jobs left what it really was beside their logs."""
-    code, account = account_of_failures(Path("logs"), START)
-    print(account, file=sys.stderr, flush=True)
-    workflow.persistence.unlock()
-    os._exit(code)
+    end_run(*account_of_failures(Path("logs"), START))

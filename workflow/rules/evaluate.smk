@@ -1,10 +1,10 @@
 # Scores against the truth, and the report.
 rule score_slides:
     input:
-        slides="results/batches/{batch}/convert_slides.json",
-        cells="results/batches/{batch}/label_cells.json",
+        slides=rules.convert_slides.output.manifest,
+        cells=rules.label_cells.output.manifest,
     output:
-        manifest="results/batches/{batch}/score_slides.json",
+        manifest=f"{BATCH}/score_slides.json",
     log:
         "logs/score_slides/{batch}.log",
     benchmark:
@@ -16,9 +16,9 @@ rule score_slides:
         mem_mb=get_memory(4000),
         runtime=get_runtime(240),
     params:
-        slides_folder="results/slides",
-        predictions_folder="results/predictions",
-        metrics_folder="results/metrics",
+        slides_folder=SLIDES,
+        predictions_folder=PREDICTIONS,
+        metrics_folder=METRICS,
     message:
         "Scoring batch {wildcards.batch}"
     script:
@@ -27,24 +27,29 @@ rule score_slides:
 
 rule build_report:
     input:
-        split="results/split.tsv",
+        sheet=RUN.sheet_path,
+        split=rules.split_slides.output.table,
         model=MODEL / "model.json",
-        history=get_history,
-        seeds=get_seed_scores,
-        scores=get_batches("score_slides"),
-        cells=get_batches("measure_cells"),
+        history=branch(TRAINING, then=rules.join_seeds.output.history),
+        seeds=branch(TRAINING and len(SEEDS) > 1, then=rules.score_seeds.output.scores),
+        scores=get_batches(rules.score_slides.output.manifest),
+        cells=get_batches(rules.measure_cells.output.manifest),
     output:
         page=report(
-            "results/report/report.html",
+            f"{REPORT}/report.html",
             caption="../report/report.rst",
             category="Report",
         ),
         table=report(
-            "results/report/metrics.csv",
+            f"{REPORT}/metrics.csv",
             caption="../report/metrics.rst",
             category="Report",
         ),
-        summary="results/report/summary.json",
+        summary=report(
+            f"{REPORT}/summary.json",
+            caption="../report/summary.rst",
+            category="Report",
+        ),
     log:
         "logs/build_report.log",
     benchmark:
@@ -56,13 +61,10 @@ rule build_report:
         mem_mb=get_memory(4000),
         runtime=get_runtime(60),
     params:
-        sheet=RUN.sheet_path,
-        slides_folder="results/slides",
-        predictions_folder="results/predictions",
-        metrics_folder="results/metrics",
-        history="results/model/history.csv" if TRAINED_HERE else None,
-        seed_scores="results/seeds/scores.csv" if JOINED else None,
-        quarantine_folder="results/quarantine",
+        slides_folder=SLIDES,
+        predictions_folder=PREDICTIONS,
+        metrics_folder=METRICS,
+        quarantine_folder=QUARANTINE,
         config=CONFIG,
         command=get_command(),
         title=CONFIG["report"]["title"],

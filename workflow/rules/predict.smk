@@ -1,11 +1,11 @@
 # From a model to probabilities, cells and their measurements.
 rule predict_slides:
     input:
-        slides="results/batches/{batch}/convert_slides.json",
+        slides=rules.convert_slides.output.manifest,
         parts=get_parts,
-        model=MODEL / "model.json",
+        model=get_model(MODEL),
     output:
-        manifest="results/batches/{batch}/predict_slides.json",
+        manifest=f"{BATCH}/predict_slides.json",
     log:
         "logs/predict_slides/{batch}.log",
     benchmark:
@@ -17,8 +17,8 @@ rule predict_slides:
         mem_mb=get_block_memory,
         runtime=get_runtime(480),
     params:
-        slides_folder="results/slides",
-        predictions_folder="results/predictions",
+        slides_folder=SLIDES,
+        predictions_folder=PREDICTIONS,
         prediction=CONFIG["prediction"],
         method=CONFIG["cells"]["method"],
         dask=CONFIG["dask"],
@@ -32,10 +32,10 @@ rule predict_slides:
 # A share of the blocks of large slides; `predict_slides` finishes what these have begun.
 use rule predict_slides as predict_part with:
     input:
-        slides="results/batches/{batch}/convert_slides.json",
-        model=MODEL / "model.json",
+        slides=rules.convert_slides.output.manifest,
+        model=get_model(MODEL),
     output:
-        manifest="results/batches/{batch}/predict_part-{part}.json",
+        manifest=f"{BATCH}/predict_part-{{part}}.json",
     log:
         "logs/predict_part/{batch}-{part}.log",
     benchmark:
@@ -46,10 +46,10 @@ use rule predict_slides as predict_part with:
 
 rule label_cells:
     input:
-        predictions="results/batches/{batch}/predict_slides.json",
+        predictions=rules.predict_slides.output.manifest,
         model=MODEL / "model.json",
     output:
-        manifest="results/batches/{batch}/label_cells.json",
+        manifest=f"{BATCH}/label_cells.json",
     log:
         "logs/label_cells/{batch}.log",
     benchmark:
@@ -61,7 +61,7 @@ rule label_cells:
         mem_mb=get_block_memory,
         runtime=get_runtime(240),
     params:
-        predictions_folder="results/predictions",
+        predictions_folder=PREDICTIONS,
         threshold=CONFIG["prediction"]["threshold"],
         cells={
             name: CONFIG["cells"][name]
@@ -77,10 +77,10 @@ rule label_cells:
 
 rule measure_cells:
     input:
-        slides="results/batches/{batch}/convert_slides.json",
-        cells="results/batches/{batch}/label_cells.json",
+        slides=rules.convert_slides.output.manifest,
+        cells=rules.label_cells.output.manifest,
     output:
-        manifest="results/batches/{batch}/measure_cells.json",
+        manifest=f"{BATCH}/measure_cells.json",
     log:
         "logs/measure_cells/{batch}.log",
     benchmark:
@@ -92,9 +92,9 @@ rule measure_cells:
         mem_mb=get_block_memory,
         runtime=get_runtime(240),
     params:
-        slides_folder="results/slides",
-        predictions_folder="results/predictions",
-        cells_folder="results/cells",
+        slides_folder=SLIDES,
+        predictions_folder=PREDICTIONS,
+        cells_folder=CELLS,
         dask=CONFIG["dask"],
     message:
         "Measuring the cells of batch {wildcards.batch}"
@@ -104,9 +104,9 @@ rule measure_cells:
 
 rule share_cells:
     input:
-        cells="results/batches/{batch}/label_cells.json",
+        cells=rules.label_cells.output.manifest,
     output:
-        manifest="results/batches/{batch}/share_cells.json",
+        manifest=f"{BATCH}/share_cells.json",
     log:
         "logs/share_cells/{batch}.log",
     benchmark:
@@ -118,8 +118,8 @@ rule share_cells:
         mem_mb=get_memory(2000),
         runtime=get_runtime(240),
     params:
-        predictions_folder="results/predictions",
-        cells_folder="results/cells",
+        predictions_folder=PREDICTIONS,
+        cells_folder=CELLS,
     message:
         "Writing the label images of batch {wildcards.batch}"
     script:

@@ -1,33 +1,35 @@
-# From the sheet to checked, converted and divided slides.
-if RUN.made:
-
-    rule draw_demo:
-        input:
-            sheet=RUN.sheet_path,
-        output:
-            RUN.made,
-        log:
-            "logs/draw_demo.log",
-        benchmark:
-            "benchmarks/draw_demo.tsv"
-        conda:
-            "../../envs/imaging.yaml"
-        threads: 1
-        resources:
-            mem_mb=get_memory(1000),
-            runtime=get_runtime(10),
-        message:
-            "Drawing the demo cohort"
-        script:
-            "../scripts/draw_demo.py"
+# From the sheet to checked, converted and split slides.
+rule draw_demo:
+    input:
+        sheet=RUN.sheet_path,
+    output:
+        # None for a sheet whose images are there.
+        images=RUN.made,
+    log:
+        "logs/draw_demo.log",
+    benchmark:
+        "benchmarks/draw_demo.tsv"
+    localrule: True
+    conda:
+        "../../envs/imaging.yaml"
+    threads: 1
+    resources:
+        mem_mb=get_memory(1000),
+        runtime=get_runtime(10),
+    message:
+        "Drawing the demo cohort"
+    script:
+        "../scripts/draw_demo.py"
 
 
 rule check_inputs:
     input:
         sheet=RUN.sheet_path,
         files=RUN.files(),
+        model=get_model_json(RUN.weights),
     output:
         table="results/inputs.tsv",
+        sheet="results/sheet.tsv",
     log:
         "logs/check_inputs.log",
     benchmark:
@@ -41,14 +43,11 @@ rule check_inputs:
         runtime=get_runtime(60),
     params:
         **CONFIG["split"],
-        rows=RUN.sheet.to_dict("records"),
-        batches=RUN.batches,
+        drawn=bool(RUN.made),
         channels=CONFIG["data"]["channels"],
         mpp=CONFIG["data"]["mpp"],
         ignore_label=CONFIG["data"]["ignore_label"],
-        weights=RUN.weights,
-        required=RUN.required,
-        quarantine_folder="results/quarantine",
+        quarantine_folder=QUARANTINE,
     message:
         "Checking all images and labels"
     script:
@@ -59,10 +58,10 @@ rule convert_slides:
     input:
         # A changed sheet runs every batch again, and each passes over the slides that are up to date. (Snakemake
         # 9.27 plans nothing below a job that has to run again when its output is marked `ancient`.)
-        check="results/inputs.tsv",
+        sheet=rules.check_inputs.output.sheet,
         files=get_batch_files,
     output:
-        manifest="results/batches/{batch}/convert_slides.json",
+        manifest=f"{BATCH}/convert_slides.json",
     log:
         "logs/convert_slides/{batch}.log",
     benchmark:
@@ -74,10 +73,10 @@ rule convert_slides:
         mem_mb=get_memory(2000),
         runtime=get_runtime(240),
     params:
-        rows=get_batch_rows,
-        required=RUN.required,
-        slides_folder="results/slides",
-        quarantine_folder="results/quarantine",
+        slides=get_batch_slides,
+        training=TRAINING,
+        slides_folder=SLIDES,
+        quarantine_folder=QUARANTINE,
         channels=CONFIG["data"]["channels"],
         mpp=CONFIG["data"]["mpp"],
         shrink_by=RUN.shrink_by,
@@ -91,13 +90,20 @@ rule convert_slides:
 
 rule split_slides:
     input:
-        batches=get_batches("convert_slides"),
+        sheet=rules.check_inputs.output.sheet,
+        batches=get_batches(rules.convert_slides.output.manifest),
+        learned=get_model_json(RUN.weights or RUN.initial),
     output:
-        table="results/split.tsv",
+        table=report(
+            "results/split.tsv",
+            caption="../report/split.rst",
+            category="Cohort",
+        ),
     log:
         "logs/split_slides.log",
     benchmark:
         "benchmarks/split_slides.tsv"
+    localrule: True
     conda:
         "../../envs/imaging.yaml"
     threads: 1
@@ -106,13 +112,9 @@ rule split_slides:
         runtime=get_runtime(10),
     params:
         **CONFIG["split"],
-        rows=RUN.sheet[["slide", "group", "stratum", "split", "labels"]].to_dict(
-            "records"
-        ),
-        slides_folder="results/slides",
-        model=RUN.weights,
-        initial=RUN.initial,
+        training=TRAINING,
+        slides_folder=SLIDES,
     message:
-        "Dividing the slides by group"
+        "Splitting the slides by group"
     script:
         "../scripts/split_slides.py"

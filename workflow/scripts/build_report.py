@@ -54,7 +54,7 @@ def main(
     model : Path
         model.json.
     history : Path or None
-        history.csv; None or a missing file for a pretrained model.
+        history.csv; None for a model that was not trained here.
     config : dict
         Configuration with all defaults.
     title : str or None
@@ -85,7 +85,7 @@ def main(
         command=command,
         config=config,
         model=read_manifest(model),
-        history=pd.read_csv(history) if history is not None and history.exists() else None,
+        history=pd.read_csv(history) if history is not None else None,
         seeds=pd.read_csv(seed_scores) if seed_scores is not None else None,
         by=by,
         sheet_sha256=hashlib.sha256(sheet.read_bytes()).hexdigest() if sheet else None,
@@ -110,13 +110,13 @@ if __name__ == "__main__":
     with log_to(snakemake.log[0]):
         main(
             split_table=Path(snakemake.input.split),
-            sheet=Path(snakemake.params.sheet),
+            sheet=Path(snakemake.input.sheet),
             slides_folder=Path(snakemake.params.slides_folder),
             predictions_folder=Path(snakemake.params.predictions_folder),
             metrics_folder=Path(snakemake.params.metrics_folder),
             model=Path(snakemake.input.model),
-            history=Path(snakemake.params.history) if snakemake.params.history else None,
-            seed_scores=Path(snakemake.params.seed_scores) if snakemake.params.seed_scores else None,
+            history=Path(snakemake.input.history) if snakemake.input.history else None,
+            seed_scores=Path(snakemake.input.seeds) if snakemake.input.seeds else None,
             config=dict(snakemake.params.config),
             quarantine_folder=Path(snakemake.params.quarantine_folder),
             command=snakemake.params.command,

@@ -2,13 +2,14 @@
 
 import json
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from slideunet import quarantine
 from slideunet.errors import InputError
+from slideunet.inputs.batches import assign_batches, image_sizes
 from slideunet.inputs.check_slides import (
     Channels,
     SlideCheck,
@@ -17,6 +18,7 @@ from slideunet.inputs.check_slides import (
     cohort_problems,
     cohort_warnings,
 )
+from slideunet.inputs.sheet import learned_slides, load_sheet
 from slideunet.inputs.split import split_groups
 from slideunet.logs import log_to
 from slideunet.stores.files import write_atomically
@@ -26,59 +28,68 @@ _MOST_WARNINGS = 20  # Of single slides in the log: hundreds hide what comes aft
 
 def main(
     *,
-    rows: Sequence[Mapping[str, str]],
-    batches: Mapping[str, Sequence[str]],
+    sheet: Path,
+    drawn: bool,
     channels: Channels,
     mpp: float | None,
     ignore_label: int | None,
-    weights: Path | None,
+    model: Path | None,
     val: float,
     test: float,
     seed: int,
-    required: Collection[str],
     quarantine_folder: Path,
     threads: int,
     table: Path,
+    complete: Path,
 ) -> None:
-    """Check a cohort and write a table of its slides.
+    """Check a cohort, write a table of its slides, and the sheet as all further jobs read it.
 
     Parameters
     ----------
-    rows : sequence of mapping
-        Rows of the sheet as `read_sheet` returns them.
-    batches : mapping
-        Batch id to slide ids, for the table.
+    sheet : Path
+        The user's sample sheet, which `read_sheet` has accepted.
+    drawn : bool
+        Whether the workflow has drawn the images itself: they are in the batches that they had before.
     channels : None, "grey", "rgb" or list of int
     mpp : float or None
         Micrometres per pixel of the working grid.
     ignore_label : int or None
         Value of ignored pixels in label images.
-    weights : Path or None
-        Folder of a trained model.
+    model : Path or None
+        model.json of the model that is used instead of training one. Without it, every slide that the
+        training needs has to be good; otherwise a slide that has a problem is excluded.
     val, test, seed
-        Of the split, so that too few groups are told before anything is converted.
-    required : collection of str
-        Slides that the run cannot do without; another one that has a problem is set aside.
+        Of the split, so that too few groups are reported before anything is converted.
     quarantine_folder : Path
-        Where it is written down which these are.
+        Gets a file for every slide that is excluded.
     threads : int
     table : Path
         Written: slide, batch, height, width, channels, dtype, mpp, labelled, warnings.
+    complete : Path
+        Written: the sheet with all contract columns and absolute paths.
     """
-    sheet = pd.DataFrame(rows)
-    checks = check_slides(sheet, channels, mpp, threads, ignore_label=ignore_label)
+    rows = load_sheet(sheet)
+    checks = check_slides(rows, channels, mpp, threads, ignore_label=ignore_label)
     damaged = [check for check in checks if check.problems]
+    required = learned_slides(rows) if model is None else []
     # When nothing is left, there is no run that could go on.
     fatal = [check for check in damaged if check.slide in required or len(damaged) == len(checks)]
     problems = [f"slide {check.slide}: {problem}" for check in fatal for problem in check.problems]
-    problems += _split_problems(sheet, val=val, test=test, seed=seed, training=weights is None)
-    problems += cohort_problems(checks, _channels_of(weights) if weights else None)
+    problems += _split_problems(rows, val=val, test=test, seed=seed, training=model is None)
+    problems += cohort_problems(checks, _channels_of(model) if model else None)
     if problems:
         raise InputError(problems)
-    _set_aside(damaged, quarantine_folder)
+    _exclude(damaged, quarantine_folder)
     _warn(checks, table)
-    batch_of = {slide: batch for batch, slides in batches.items() for slide in slides}
-    write_atomically(table, check_table(checks, sheet, batch_of).to_csv(sep="\t", index=False))
+    write_atomically(table, check_table(checks, rows, _batch_of(rows, drawn)).to_csv(sep="\t", index=False))
+    write_atomically(complete, rows.to_csv(sep="\t", index=False))
+
+
+def _batch_of(rows: pd.DataFrame, drawn: bool) -> dict[str, str]:
+    """Return the batch of every slide, as it was before the run began."""
+    made = [Path(path) for path in [*rows["image"], *rows["labels"]] if path] if drawn else []
+    batches = assign_batches(image_sizes(rows, made))
+    return {slide: batch for batch, slides in batches.items() for slide in slides}
 
 
 def _warn(checks: Sequence[SlideCheck], table: Path) -> None:
@@ -91,11 +102,11 @@ def _warn(checks: Sequence[SlideCheck], table: Path) -> None:
         logging.warning(warning)
 
 
-def _set_aside(damaged: Sequence[SlideCheck], folder: Path) -> None:
+def _exclude(damaged: Sequence[SlideCheck], folder: Path) -> None:
     quarantine.release(folder, quarantine.read(folder))
     for check in damaged:
         error = InputError(f"slide {check.slide}: {problem}" for problem in check.problems)
-        logging.warning(f"Set aside: {error}")
+        logging.warning(f"Excluded: {error}")
         quarantine.put(folder, check.slide, error)
 
 
@@ -110,8 +121,7 @@ def _split_problems(
     return ()
 
 
-def _channels_of(weights: Path) -> int:
-    path = weights / "model.json"
+def _channels_of(path: Path) -> int:
     try:
         return int(json.loads(path.read_text(encoding="utf-8"))["architecture"]["channels"])
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -124,17 +134,17 @@ def _channels_of(weights: Path) -> int:
 if __name__ == "__main__":
     with log_to(snakemake.log[0]):
         main(
-            rows=snakemake.params.rows,
-            batches=snakemake.params.batches,
+            sheet=Path(snakemake.input.sheet),
+            drawn=snakemake.params.drawn,
             channels=snakemake.params.channels,
             mpp=snakemake.params.mpp,
             ignore_label=snakemake.params.ignore_label,
-            weights=snakemake.params.weights and Path(snakemake.params.weights),
+            model=Path(snakemake.input.model[0]) if snakemake.input.model else None,
             val=snakemake.params.val,
             test=snakemake.params.test,
             seed=snakemake.params.seed,
-            required=snakemake.params.required,
             quarantine_folder=Path(snakemake.params.quarantine_folder),
             threads=snakemake.threads,
             table=Path(snakemake.output.table),
+            complete=Path(snakemake.output.sheet),
         )

@@ -58,7 +58,7 @@ if __name__ == "__main__":
         main(
             slides=read_batch(Path(snakemake.input.slides)),
             slides_folder=Path(snakemake.params.slides_folder),
-            model=Path(snakemake.input.model).parent,
+            model=Path(snakemake.input.model[0]).parent,
             predictions_folder=Path(snakemake.params.predictions_folder),
             manifest=Path(snakemake.output.manifest),
             prediction=snakemake.params.prediction,

@@ -1,13 +1,14 @@
-"""Split the slides into training, validation, test and prediction only, by group."""
+"""Split the slides into training, validation, test and prediction, by group."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from slideunet.batch import read_batch
 from slideunet.inputs.seen_slides import mark_seen
+from slideunet.inputs.sheet import load_sheet
 from slideunet.inputs.split import split_groups
 from slideunet.logs import log_to
 from slideunet.model_json import learned_contents
@@ -17,22 +18,22 @@ from slideunet.stores.manifests import read_manifest
 
 def main(
     *,
-    rows: Sequence[Mapping[str, str]],
+    sheet: Path,
     slides: Sequence[str],
     slides_folder: Path,
     val: float,
     test: float,
     seed: int,
-    model: Path | None,
-    initial: Path | None,
+    training: bool,
+    learned: Path | None,
     split_table: Path,
 ) -> None:
     """Write the table of the split.
 
     Parameters
     ----------
-    rows : sequence of mapping
-        slide, group, stratum, split and labels of every slide.
+    sheet : Path
+        The sample sheet that check_inputs has written.
     slides : sequence of str
         The converted slides; others are not in the split.
     slides_folder : Path
@@ -40,23 +41,24 @@ def main(
     val, test : float
         Fractions of the labelled slides.
     seed : int
-    model : Path or None
-        Folder of a pretrained model that is applied without training: labelled slides are then test slides,
-        except those that it was trained or validated on.
-    initial : Path or None
-        Folder of the model that is fine-tuned; slides that it was trained or validated on are not test slides
-        either.
+    training : bool
+        Whether a model is trained. Otherwise labelled slides are test slides, except for those that the model
+        in use was trained on.
+    learned : Path or None
+        Folder of the model that is used instead of training one, or that the training starts from: a slide
+        that it was trained on is no test slide.
     split_table : Path
         Output with the columns slide, group, stratum, split, n_objects, content.
     """
     manifests = [read_manifest(slides_folder / f"{slide}.json") for slide in slides]
     facts = pd.DataFrame(manifests)[["slide", "n_objects", "content"]]
     facts["n_objects"] = facts["n_objects"].astype("Int64")
-    table = pd.DataFrame(rows).merge(facts, on="slide", validate="one_to_one")
-    table["labelled"] = table["labels"] != ""
-    if (pretrained := model or initial) is not None:
-        table = mark_seen(table, learned_contents(pretrained))
-    split = split_groups(table, val=val, test=test, seed=seed, training=model is None)
+    rows = load_sheet(sheet)[["slide", "group", "stratum", "split", "labels"]]
+    cohort = rows.merge(facts, on="slide", validate="one_to_one")
+    cohort["labelled"] = cohort["labels"] != ""
+    if learned is not None:
+        cohort = mark_seen(cohort, learned_contents(learned))
+    split = split_groups(cohort, val=val, test=test, seed=seed, training=training)
     for name, count in split["split"].value_counts().items():
         logging.info(f"{name}: {count} slides")
     write_atomically(split_table, split.to_csv(sep="\t", index=False))
@@ -65,13 +67,13 @@ def main(
 if __name__ == "__main__":
     with log_to(snakemake.log[0]):
         main(
-            rows=snakemake.params.rows,
+            sheet=Path(snakemake.input.sheet),
             slides=[slide for batch in snakemake.input.batches for slide in read_batch(Path(batch))],
             slides_folder=Path(snakemake.params.slides_folder),
             val=snakemake.params.val,
             test=snakemake.params.test,
             seed=snakemake.params.seed,
-            model=snakemake.params.model and Path(snakemake.params.model),
-            initial=snakemake.params.initial and Path(snakemake.params.initial),
+            training=snakemake.params.training,
+            learned=Path(snakemake.input.learned[0]).parent if snakemake.input.learned else None,
             split_table=Path(snakemake.output.table),
         )

@@ -23,6 +23,7 @@ def main(
     initial: Path | None,
     states: Path,
     facts: Path,
+    weights: Path,
     history: Path,
     curves: Path,
     patches: Path,
@@ -43,9 +44,8 @@ def main(
     drawn = training | {"strata": [strata.get(slide) for slide in slides["train"]]}
     known = training_fingerprint(slides, slides_folder, choices, data, drawn)
     state = states / known[:16]
-    finished = [
-        state / path.name for path in (history, curves, patches, facts.with_name("model.safetensors"), facts)
-    ]
+    outputs = (history, curves, patches, weights, facts)
+    finished = [state / path.name for path in outputs]
     if is_current(state, known[:16], lambda folder: folder.name, beside=finished):
         logging.info(f"This training is finished already: {state}")
     else:
@@ -62,8 +62,8 @@ def main(
             threads=threads,
             strata=strata,
         )
-    for path in finished:
-        shutil.copyfile(path, facts.parent / path.name)
+    for source, target in zip(finished, outputs, strict=True):
+        shutil.copyfile(source, target)
 
 
 if __name__ == "__main__":
@@ -74,9 +74,10 @@ if __name__ == "__main__":
             model=snakemake.params.model,
             data=snakemake.params.data,
             training=snakemake.params.training,
-            initial=snakemake.params.initial and Path(snakemake.params.initial),
+            initial=Path(snakemake.input.initial[0]).parent if snakemake.input.initial else None,
             states=Path(snakemake.params.states),
             facts=Path(snakemake.output.facts),
+            weights=Path(snakemake.output.weights),
             history=Path(snakemake.output.history),
             curves=Path(snakemake.output.curves),
             patches=Path(snakemake.output.patches),

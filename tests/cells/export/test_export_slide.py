@@ -40,6 +40,7 @@ def run(slide, folder):
     return table, polygons
 
 
+@pytest.mark.slow
 def test_blocks_give_the_table_and_the_polygons_of_the_whole_slide(slide, tmp_path):
     table, polygons = run(slide, tmp_path / "cells")
     cells = open_label_store(slide[1], "cells")[:]
@@ -67,6 +68,7 @@ class Killed(BaseException):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["measure_block", "finish_block"])
 def test_an_interrupted_export_goes_on_to_the_same_bytes(slide, tmp_path, monkeypatch, step):
     expected = [path.read_bytes() for path in run(slide, tmp_path / "straight")]
@@ -88,6 +90,7 @@ def test_an_interrupted_export_goes_on_to_the_same_bytes(slide, tmp_path, monkey
     assert len(again) == 4
 
 
+@pytest.mark.slow
 def test_a_slide_without_cells_has_an_empty_table_with_all_columns(tmp_path, write_store, slide):
     empty = write_store(tmp_path / "empty/S1.json", np.zeros((1, 700, 1100), np.uint8), fingerprint="e")
     label_slide(empty, "0" * 64, decoding=Decoding(0.6, "watershed"), version="0.5")

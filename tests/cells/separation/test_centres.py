@@ -38,6 +38,7 @@ def test_maps_of_the_ground_truth_return_nearly_all_cells(true_maps, touching_ce
     assert len(equal) >= 0.7 * len(partition(labels))
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(st.integers(0, 10**6), st.sampled_from([0.0, 20.0, 80.0]), st.integers(1, 12))
 def test_cells_are_connected_and_large_enough_and_no_pixel_is_lost(
@@ -52,6 +53,7 @@ def test_cells_are_connected_and_large_enough_and_no_pixel_is_lost(
     np.testing.assert_array_equal(everything > 0, maps["foreground"] >= 128)
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(st.integers(0, 10**6), st.sampled_from([0.0, 30.0]), st.integers(0, 3))
 def test_a_window_with_context_has_the_cells_of_the_slide(true_maps, touching_cells, seed, noise, turns):

@@ -82,6 +82,7 @@ def test_blocks_give_the_ids_of_the_whole_slide(shape, seed, sigma, method, leas
     assert labels.dtype == np.uint32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("noise", [0.0, 3.0])
 @pytest.mark.parametrize("method", ["distance", "centres"])

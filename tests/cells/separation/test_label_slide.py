@@ -31,6 +31,7 @@ def expected(prediction, threshold=0.6, **options):
     return number_by_blocks(separate(maps, Decoding(threshold, "watershed", **options)), SIDE)
 
 
+@pytest.mark.slow
 def test_the_cells_of_a_slide_of_several_blocks_are_those_of_the_whole(prediction):
     facts = label(prediction)
     cells = verified.open_label_store(prediction, "cells")[:]
@@ -56,6 +57,7 @@ def test_the_merge_ratio_of_a_model_reaches_the_cells(prediction):
     assert manifests.read_manifest(prediction)["cells"]["merge_ratio"] == 0.5
 
 
+@pytest.mark.slow
 def test_improbable_cells_are_left_out(prediction):
     label(prediction, min_probability=0.7)
     cells = verified.open_label_store(prediction, "cells")[:]
@@ -100,6 +102,7 @@ class Killed(BaseException):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "nth"), [("separate_block", 1), ("separate_block", 3), ("number_block", 3), ("_number", 1)]
 )
@@ -127,6 +130,7 @@ def test_an_interrupted_labelling_goes_on_to_the_same_result(prediction, monkeyp
     np.testing.assert_array_equal(verified.open_label_store(prediction, "cells")[:], expected(prediction))
 
 
+@pytest.mark.slow
 def test_other_parameters_start_again_and_sweep_what_was_left(prediction, monkeypatch):
     def die(*args):
         raise Killed

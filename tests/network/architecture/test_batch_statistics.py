@@ -17,6 +17,7 @@ def test_the_last_share_of_the_epochs_is_fixed(epochs, share):
     assert first == 1 or abs((epochs - first) - share * epochs) <= 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", [None, "efficientnet_lite0"])
 def test_a_patch_no_longer_depends_on_its_batch(encoder):
     """What a field of noise shows beside tissue must be what it shows alone, when it is predicted."""

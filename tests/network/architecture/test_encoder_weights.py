@@ -48,6 +48,7 @@ def test_the_level_at_full_resolution_stays_as_it_was():
         assert not same or name.startswith("first.") or "num_batches" in name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 2, 5])
 def test_equal_channels_are_seen_as_grey_in_three_colours(channels):
     colour, other = built(), built(channels=channels)

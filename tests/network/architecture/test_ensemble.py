@@ -46,6 +46,7 @@ def test_heads_are_left_out_of_every_member(members):
     assert some.spec.members == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["torch", "openvino"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_part_is_predicted_bit_for_bit_as_the_whole(members, name, precision):

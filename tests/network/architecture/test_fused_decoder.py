@@ -8,6 +8,7 @@ from slideunet.network.inference.torch_tiles import for_inference
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decoder", ["transposed", "upsample"])
 @pytest.mark.parametrize(("width", "depth", "merged"), [(4, 1, 1), (4, 3, 3), (16, 4, 3), (32, 3, 2)])
 def test_the_merged_network_is_the_same_function(random_network, decoder, width, depth, merged):

@@ -88,6 +88,7 @@ def test_a_spec_is_made_again_from_its_description():
     assert (spec.multiple, np.log2(spec.multiple)) == (16, spec.depth)
 
 
+@pytest.mark.slow
 @given(
     depth=st.integers(1, 4),
     cells=st.tuples(st.integers(1, 5), st.integers(1, 5)),

@@ -55,6 +55,7 @@ def logit_engine(network, precision, threads):
     return engine
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decoder", ["transposed", "upsample"])
 @pytest.mark.parametrize("depth", [2, 4])
 def test_the_engines_agree(random_network, to_uint8, decoder, depth):
@@ -87,6 +88,7 @@ def test_the_engines_agree(random_network, to_uint8, decoder, depth):
             assert difference.mean() < mean
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=40)
 @pytest.mark.parametrize("threads", [1, 2])
@@ -104,6 +106,7 @@ def test_openvino_gives_every_bit_again_in_a_smaller_block(random_network, depth
     np.testing.assert_array_equal(engine.predict(part, CONSTANTS, margin), whole[:, y0:y1, x0:x1])
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=8)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -271,6 +274,7 @@ os.kill(os.getpid(), signal.SIGTERM)
 """
 
 
+@pytest.mark.slow
 def test_a_signal_is_handled_after_engines_were_used_and_dropped(pytestconfig):
     # OpenVINO sets an alternative stack for signals, and leaves that of a dropped engine behind: a segfault.
     path = os.pathsep.join(str(pytestconfig.rootpath / part) for part in pytestconfig.getini("pythonpath"))

@@ -84,6 +84,7 @@ def test_a_network_is_loaded_once_and_another_one_when_it_changes(task, opened, 
     assert len(opened) == 3
 
 
+@pytest.mark.slow
 def test_threads_of_one_worker_load_it_once(task, opened):
     with ThreadPoolExecutor(4) as pool:
         digests = list(pool.map(lambda index: predict_block(task, index)["digest"], range(4)))
@@ -91,6 +92,7 @@ def test_threads_of_one_worker_load_it_once(task, opened):
     assert digests == [predict_block(task, index)["digest"] for index in range(4)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", [0, 3])
 def test_a_short_halo_is_compared_with_the_exact_one(task, index):
     found = measure_halo(replace(task, halo=0), 0.5, index)

@@ -60,6 +60,7 @@ def cuts(draw_from):
     return sides, tuple(part), draw_from(st.integers(1, 160))
 
 
+@pytest.mark.slow
 @given(cuts(), st.integers(0, 5))
 @settings(max_examples=40)
 @pytest.mark.parametrize(("name", "depth", "precision"), [
@@ -193,6 +194,7 @@ def test_other_failures_are_not_taken_for_a_lack_of_memory(engine_of, monkeypatc
         predict_core(engine, draw((8, 8)), CONSTANTS, ((0, 8), (0, 8)))
 
 
+@pytest.mark.slow
 def test_a_short_halo_deviates_as_far_as_is_said(engine_of):
     engine, pixels = engine_of("openvino", 4), draw((200, 180))
     part = ((20, 180), (0, 170))

@@ -145,6 +145,7 @@ def killed_after(n, monkeypatch, *arguments, **options):
 # However it is cut up
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("engine", "precision", "threads", "tile"),
     [
@@ -161,6 +162,7 @@ def test_blocks_and_tiles_do_not_change_a_byte(slide, model, manifest, engine, p
     check(slide, model, manifest, plan)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("parts", "order"), [(3, (2, 0, 1)), (2, (1, 0)), (9, range(8, -1, -1))])
 def test_parts_in_any_order_do_not_change_a_byte(slide, model, manifest, predicted, parts, order):
     for part in order:

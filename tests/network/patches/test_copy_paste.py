@@ -68,6 +68,7 @@ def test_inside_a_large_cell_the_image_is_the_other_one():
     assert image[0, 5, 20] == pytest.approx(0.35, abs=0.15)
 
 
+@pytest.mark.slow
 def test_patches_hold_cells_of_other_slides(tmp_path, convert_cells, labelled_slide, no_augmentation):
     slides = [labelled_slide(convert_cells(tmp_path, f"S{i}", seed=i, height=90, width=90)) for i in range(2)]
     plain, pasting = (

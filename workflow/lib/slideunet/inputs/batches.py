@@ -34,10 +34,13 @@ def assign_batches(sizes: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
         for up to 64 slides and 1 GiB together ("small-all" when one batch holds all small slides).
     """
     small = {slide: size for slide, size in sizes.items() if size < LARGE}
-    large = sizes.keys() - small.keys()
-    batches: dict[str, tuple[str, ...]] = {f"large-{slide}": (slide,) for slide in large}
-    batches |= {f"small-{bits or 'all'}": slides for bits, slides in _leaves(small, "")}
-    return dict(sorted(batches.items()))
+    batches = {f"small-{bits or 'all'}": slides for bits, slides in _leaves(small, "")}
+    return dict(sorted((batches | large_batches(sizes)).items()))
+
+
+def large_batches(sizes: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
+    """Return the batches of one large slide each, which may use all cores of a machine."""
+    return {f"large-{slide}": (slide,) for slide, size in sizes.items() if size >= LARGE}
 
 
 def image_sizes(sheet: pd.DataFrame, made: Iterable[Path] = ()) -> dict[str, int]:

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from slideunet.errors import InputError, SlideunetError
-from slideunet.inputs.batches import assign_batches, image_sizes
+from slideunet.inputs.batches import assign_batches, image_sizes, large_batches
 from slideunet.inputs.configuration.schema import check_configuration
 from slideunet.inputs.configuration.strict_yaml import duplicate_keys, read_yaml_strictly
 from slideunet.inputs.sheet import check_purpose, missing_files, read_sheet
@@ -31,6 +31,8 @@ class Run:
         See `sheet.read_sheet`.
     batches : dict
         Batch to slide ids.
+    large : frozenset of str
+        The batches of one large slide, which may use all cores.
     made : list of Path
         Images and labels that the workflow creates itself (those of the demo).
     weights : Path or None
@@ -45,23 +47,11 @@ class Run:
     sheet_path: Path
     sheet: pd.DataFrame
     batches: dict[str, tuple[str, ...]]
+    large: frozenset[str]
     made: list[Path]
     weights: Path | None
     initial: Path | None
     shrink_by: float
-
-    @property
-    def required(self) -> list[str]:
-        """The slides without which a training run fails: those that are labelled and not only predicted."""
-        if self.weights is not None:
-            return []
-        used = (self.sheet["labels"] != "") & (self.sheet["split"] != "predict")
-        return list(self.sheet.loc[used, "slide"])
-
-    def rows(self, batch: str, columns: Sequence[str]) -> list[dict[str, str]]:
-        """Return some columns of the rows of a batch."""
-        rows = self.sheet[self.sheet["slide"].isin(self.batches[batch])]
-        return [dict(zip(columns, row, strict=True)) for row in rows[list(columns)].itertuples(index=False)]
 
     def files(self, batch: str | None = None) -> list[str]:
         """Return the image and label files of a batch, or of the whole sheet."""
@@ -114,8 +104,18 @@ def load_run(config: Mapping[str, Any], *, config_files: Sequence[Path], schemas
     if problems:
         raise InputError(problems)
     checked["model"]["encoder_weights"] = encoder_weights
-    batches = assign_batches(image_sizes(sheet, made))
-    return Run(checked, path, sheet, batches, made, weights, None if weights else initial, shrink_by)
+    sizes = image_sizes(sheet, made)
+    return Run(
+        config=checked,
+        sheet_path=path,
+        sheet=sheet,
+        batches=assign_batches(sizes),
+        large=frozenset(large_batches(sizes)),
+        made=made,
+        weights=weights,
+        initial=None if weights else initial,
+        shrink_by=shrink_by,
+    )
 
 
 def _text_at(config: Mapping[str, Any], *keys: str) -> str | None:
@@ -199,7 +199,13 @@ def _find_model(
     if (name := _text_at(config, *key)) is None:
         return None
     folders = [Path(), *_folders(config_files), root / "resources" / "models"]
-    return _find(name, "model.json", folders, f"{'.'.join(key)}: there is no model.json in")
+    model = _find(name, "model.json", folders, f"{'.'.join(key)}: there is no model.json in")
+    if not (model / "model.safetensors").is_file():
+        raise InputError(
+            f"{'.'.join(key)}: {model} has a model.json but no model.safetensors, so its weights are "
+            "missing. Copy the whole folder of the model."
+        )
+    return model
 
 
 def _find_encoder_weights(config: Mapping[str, Any], config_files: Sequence[Path]) -> str:

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from slideunet.errors import InputError
 from slideunet.inputs.configuration.wording import Schema, allowed_values, did_you_mean, nearest, types
-from slideunet.inputs.text_table import read_table
+from slideunet.inputs.text_table import Table, read_table
 
 # Windows reserves these names for devices, with any file extension.
 RESERVED = {
@@ -22,6 +22,8 @@ RESERVED = {
     *(f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10)),
 }
 _NEAR_MISS = 0.75
+# What slides.schema.yaml describes, in its order.
+SHEET_COLUMNS = ("slide", "image", "labels", "group", "split", "stratum", "mpp")
 
 Row = dict[str, str]
 
@@ -65,14 +67,21 @@ def read_sheet(
         problems.extend(f"{path} line {line}: {problem}" for problem in _row_problems(row, schema))
     problems.extend(_repeated(path, rows, "slide", str.lower, "Some systems ignore upper and lower case."))
     problems.extend(_repeated(path, rows, "image", str, "The same pixels could end up in two splits."))
-    contract = list(schema["properties"])
-    columns = [*contract, *(name for name in table.header if name not in contract)]
-    complete = [dict.fromkeys(columns, "") | _complete(row, path.parent) for row in table.rows]
-    sheet = pd.DataFrame(complete, columns=columns, dtype=str)
+    sheet = _complete_sheet(table, path.parent)
     problems.extend(check(sheet))
     if problems:
         raise InputError(problems)
     return sheet
+
+
+def load_sheet(path: Path) -> pd.DataFrame:
+    """Read a sample sheet that `read_sheet` has accepted, and return the same table."""
+    return _complete_sheet(read_table(path), path.parent)
+
+
+def learned_slides(sheet: pd.DataFrame) -> list[str]:
+    """Return the slides that a training run cannot do without: those with labels that are to be split."""
+    return list(sheet.loc[(sheet["labels"] != "") & (sheet["split"] != "predict"), "slide"])
 
 
 def missing_files(sheet: pd.DataFrame, made: Iterable[Path] = ()) -> list[str]:
@@ -96,7 +105,7 @@ def missing_files(sheet: pd.DataFrame, made: Iterable[Path] = ()) -> list[str]:
 
 def check_purpose(sheet: pd.DataFrame, weights: str | None) -> None:
     """Raise InputError when there is neither a labelled slide for training nor a trained model."""
-    if weights or ((sheet["labels"] != "") & (sheet["split"] != "predict")).any():
+    if weights or learned_slides(sheet):
         return
     columns = ", ".join(sheet.columns)
     raise InputError(
@@ -201,6 +210,12 @@ def _repeated(
                 f"{path} lines {line_before} and {line}: both have the {column} {same}. {why} Change or "
                 "remove one."
             )
+
+
+def _complete_sheet(table: Table, folder: Path) -> pd.DataFrame:
+    columns = [*SHEET_COLUMNS, *(name for name in table.header if name not in SHEET_COLUMNS)]
+    rows = [dict.fromkeys(columns, "") | _complete(row, folder) for row in table.rows]
+    return pd.DataFrame(rows, columns=columns, dtype=str)
 
 
 def _complete(row: Row, folder: Path) -> Row:

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from slideunet.errors import DamagedDataError
+from slideunet.inputs.sheet import SHEET_COLUMNS
 from slideunet.inputs.text_table import read_table
 from slideunet.scoring.error_examples import Example
 from slideunet.scoring.score_slide import Score
 from slideunet.stores.manifests import read_manifest
-
-SHEET_COLUMNS = {"slide", "image", "labels", "group", "split", "stratum", "mpp"}
 
 
 @dataclass(frozen=True)

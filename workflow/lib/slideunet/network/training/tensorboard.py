@@ -15,7 +15,7 @@ def events(folder: Path, epoch: int, *, wanted: bool = True) -> Iterator[WriteRo
     Parameters
     ----------
     folder : Path
-        Show a folder above it with `tensorboard --logdir results/model/state`.
+        Whose parents TensorBoard is started with: `tensorboard --logdir results/seeds/state`.
     epoch : int
         Last finished epoch; events of later epochs from an interrupted run are removed.
     wanted : bool
