@@ -146,7 +146,8 @@ class CellsLoss(nn.Module):
         """
         n_maps = len(self.maps)
         unjudged = target[:, :1] == UNJUDGED_TARGET
-        if unjudged.any():
+        # To ask a GPU whether there is any would stop it.
+        if unjudged.is_cuda or unjudged.any():
             right = [0.0 if name in OFFSETS else CERTAINLY_NOT for name in self.maps]
             output = torch.where(unjudged, output.new_tensor(right)[:, None, None], output)
             target = torch.where(unjudged, 0.0, target)

@@ -76,9 +76,10 @@ def training_step(
     room = room or Room(len(image))
     while (result := _gradients(network, loss, image, target, precision, room.patches)) is None:
         room.halve(image.shape[-1])
-    # Every process has the mean over its own part, and the parts are equally large.
-    changed = [p.grad.div_(ranks.count) for p in network.parameters() if p.grad is not None]
-    ranks.add_up([*changed, result[0].div_(ranks.count)])
+    if ranks.count > 1:
+        # Every process has the mean over its own part, and the parts are equally large.
+        changed = [p.grad.div_(ranks.count) for p in network.parameters() if p.grad is not None]
+        ranks.add_up([*changed, result[0].div_(ranks.count)])
     torch.nn.utils.clip_grad_norm_(network.parameters(), max_norm=5.0)
     optimiser.step()
     return result
