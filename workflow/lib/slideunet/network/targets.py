@@ -133,18 +133,31 @@ def _foreground(cells: _Cells) -> np.ndarray:
 
 
 def _distance(cells: _Cells) -> np.ndarray:
-    """Return the distance to the nearest pixel that is known not to be the cell's, over its largest value.
-
-    As far as the box around the cell shows, which matters only beside pixels that nobody has judged.
-    """
     found = np.zeros(cells.ids.shape, np.float32)
-    for number, window in _windows(cells.ids, margin=1):
-        own = cells.ids[window] == number
-        inside = own | cells.unjudged[window]
-        # Of a cell without an edge, SciPy's answer would be arbitrary.
-        depth = own if inside.all() else np.where(own, ndi.distance_transform_edt(inside), 0.0)
+    for _, window, depth in cell_depths(cells.ids, cells.unjudged):
         found[window] += depth / depth.max()
     return found
+
+
+def cell_depths(
+    ids: np.ndarray, unjudged: np.ndarray
+) -> Iterator[tuple[int, tuple[slice, ...], np.ndarray]]:
+    """Yield every cell, a window around it and how far its pixels there lie from its edge, 0 outside of it.
+
+    It is the distance in px to the nearest pixel that is known not to be the cell's, as far as the window
+    shows, which matters only beside pixels that nobody has judged.
+
+    Parameters
+    ----------
+    ids : ndarray (y, x) of int
+        0 = background, cells 1..n.
+    unjudged : ndarray (y, x) of bool
+    """
+    for number, window in _windows(ids, margin=1):
+        own = ids[window] == number
+        inside = own | unjudged[window]
+        # Of a cell without an edge, SciPy's answer would be arbitrary.
+        yield number, window, own if inside.all() else np.where(own, ndi.distance_transform_edt(inside), 0.0)
 
 
 def _windows(ids: np.ndarray, margin: int) -> Iterator[tuple[int, tuple[slice, ...]]]:
