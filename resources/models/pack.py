@@ -63,9 +63,7 @@ FLUORESCENCE, BRIGHTFIELD = {"fluorescence": "fluorescence"}, {"H&E": "brightfie
 SOURCES = {
     # Grey images of few levels: JPEG would leave blocks where they are stretched. The grey images of cells in
     # bright field fit neither model.
-    "dsb2018": Source(
-        FLUORESCENCE | BRIGHTFIELD, {"fluorescence": None, "brightfield": 95}, stratum="stain"
-    ),
+    "dsb2018": Source(FLUORESCENCE | BRIGHTFIELD, {"fluorescence": None, "brightfield": 95}, stratum="stain"),
     "coelho2009": Source(FLUORESCENCE, {"fluorescence": 93}, stratum="group", by_image=True),
     "bsst265": Source(FLUORESCENCE, {"fluorescence": 95}),
     "tnbc": Source(BRIGHTFIELD, {"brightfield": 95}),
@@ -193,7 +191,9 @@ def main() -> None:
         print(*(f"{' '.join(key)}: {count} images" for key, count in sorted(counts.items())), sep="\n")
         print(f"{options.out}: {size:.1f} MB")
         if size > options.most_mb:
-            raise InputError(f"{options.out} has {size:.1f} MB, more than {options.most_mb}. Name fewer sources.")
+            raise InputError(
+                f"{options.out} has {size:.1f} MB, more than {options.most_mb}. Name fewer sources."
+            )
     except SlideunetError as error:
         print(*error.problems, sep="\n", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -37,7 +37,9 @@ class RandStaind(RandImaged):
         changes = self.strength * self.R.uniform(-1, 1, (2, 3))
         mix = hed_from_rgb @ np.diag(1 + changes[0]) @ rgb_from_hed
         tint = changes[1] @ rgb_from_hed
-        density = torch.einsum("iyx,ij->jyx", optical_density(image), torch.from_numpy(mix.astype(np.float32)))
+        density = torch.einsum(
+            "iyx,ij->jyx", optical_density(image), torch.from_numpy(mix.astype(np.float32))
+        )
         return stained(density + torch.from_numpy(tint.astype(np.float32))[:, None, None])
 
 

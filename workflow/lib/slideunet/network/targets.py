@@ -139,9 +139,7 @@ def _distance(cells: _Cells) -> np.ndarray:
     return found
 
 
-def cell_depths(
-    ids: np.ndarray, unjudged: np.ndarray
-) -> Iterator[tuple[int, tuple[slice, ...], np.ndarray]]:
+def cell_depths(ids: np.ndarray, unjudged: np.ndarray) -> Iterator[tuple[int, tuple[slice, ...], np.ndarray]]:
     """Yield every cell, a window around it and how far its pixels there lie from its edge, 0 outside of it.
 
     It is the distance in px to the nearest pixel that is known not to be the cell's, as far as the window

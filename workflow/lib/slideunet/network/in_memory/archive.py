@@ -131,7 +131,9 @@ def _unpacked(archive: zipfile.ZipFile, row: Mapping[str, Any], path: Path) -> P
         raise DamagedDataError(f"{path}: {entry.name} cannot be read ({error}). Pack it again.") from error
     image = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
     # A lossless picture of three channels: low byte, high byte, nothing.
-    return PackedImage(entry, image[: _channels(entry)], labels[..., 0] + 256 * labels[..., 1].astype(np.uint16))
+    return PackedImage(
+        entry, image[: _channels(entry)], labels[..., 0] + 256 * labels[..., 1].astype(np.uint16)
+    )
 
 
 def _channels(entry: Entry) -> int:

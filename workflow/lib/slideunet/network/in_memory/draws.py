@@ -52,7 +52,9 @@ def image_weights(index: Index, stratum_balance: float, negatives: float) -> np.
     weights /= _sums(weights, index.sources)
     drawn = np.array([source == NEGATIVE for source in index.sources])
     share = negatives if drawn.any() else 0.0
-    return np.where(drawn, share * weights, (1 - share) * weights / max(len({*index.sources} - {NEGATIVE}), 1))
+    return np.where(
+        drawn, share * weights, (1 - share) * weights / max(len({*index.sources} - {NEGATIVE}), 1)
+    )
 
 
 def _sums(weights: np.ndarray, names: Sequence[object]) -> np.ndarray:

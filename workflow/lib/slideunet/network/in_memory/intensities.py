@@ -90,7 +90,9 @@ def _counterstain(images: torch.Tensor, density: float, chance: Chance) -> torch
 def _colour(images: torch.Tensor, strength: float, chance: Chance) -> torch.Tensor:
     channels = images.shape[1]
     drawn = np.eye(channels) + chance.rng.normal(0.0, strength, (len(images), channels, channels))
-    return torch.einsum("nij,njyx->niyx", _on(torch.from_numpy(drawn.astype(np.float32)), images.device), images)
+    return torch.einsum(
+        "nij,njyx->niyx", _on(torch.from_numpy(drawn.astype(np.float32)), images.device), images
+    )
 
 
 def _blur(images: torch.Tensor, most: float, chance: Chance) -> torch.Tensor:

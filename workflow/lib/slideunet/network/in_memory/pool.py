@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from slideunet.errors import InputError
 from slideunet.network.empty_fields import empty_field
 from slideunet.network.in_memory.archive import Entry
 from slideunet.network.in_memory.prepared import FARTHEST, Prepared, pyramid
@@ -73,9 +74,20 @@ class Pool:
 
 
 def build_pool(images: Sequence[Prepared], device: torch.device) -> Pool:
-    """Bring images into the memory of a device, one after the other."""
+    """Bring images into the memory of a device, one after the other.
+
+    Raises
+    ------
+    InputError
+        When there are more pixels than 32 bits can count.
+    """
     sizes = np.array([[level.shape[:2] for level in image.levels] for image in images], np.int64)
     pixels = sizes.prod(axis=2)
+    if pixels.sum() >= 2**31:
+        raise InputError(
+            f"{len(images)} images have {pixels.sum():,} pixels with their smaller copies, and 2^31 is too many "
+            "for a training in memory. Train on fewer of them, or by the workflow, which reads from disk."
+        )
     cells = [np.zeros((1, 4), np.float32), *(image.cells for image in images)]
     first = np.cumsum([0, *(len(image.cells) for image in images)])[:-1]
     labels = [

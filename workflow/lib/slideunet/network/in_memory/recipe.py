@@ -152,7 +152,9 @@ def _merged(values: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, A
     merged = dict(values)
     for key, value in change.items():
         old = merged.get(key)
-        merged[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+        merged[key] = (
+            _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+        )
     return merged
 
 

@@ -1,7 +1,7 @@
-"""How good a prediction is, by source: every source counts alike, however many images it has. Without torch."""
+"""How good a prediction is, every source counting alike however many images it has. Without torch."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -27,7 +27,7 @@ class Score:
     found: int = 0
     true: int = 0
     both: int = 0
-    cells: InstanceCounts = InstanceCounts()
+    cells: InstanceCounts = field(default_factory=InstanceCounts)
 
     def __add__(self, other: "Score") -> "Score":
         return Score(

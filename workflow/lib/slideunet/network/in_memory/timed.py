@@ -1,4 +1,4 @@
-"""The training within a time budget: what depends on progress depends on the share of the time that is over."""
+"""The training within a time budget: progress is the share of the time that is over."""
 
 import logging
 import math
@@ -150,7 +150,7 @@ class Training:
             self._validate_when_due(share)
         if not stopped:
             self._validate()
-            self._settle()
+        self._settle()
         self.checkpoint()
         return state
 
@@ -159,7 +159,8 @@ class Training:
         begun = self.budget.clock()
         self._validate()
         self._settle()
-        self.budget.reserve = 1.2 * (self.budget.clock() - begun)
+        # A short training must not spend its time on being validated.
+        self.budget.reserve = min(1.2 * (self.budget.clock() - begun), self.budget.seconds / 4)
         self.state.history[-1]["reserve"] = self.budget.reserve
 
     def _prepare(self, share: float) -> None:
@@ -190,8 +191,10 @@ class Training:
             self._validate()
 
     def _validate(self) -> None:
-        """Begin to score the averaged weights."""
+        """Begin to score the averaged weights, unless it was done."""
         self._settle()
+        if self.state.history and self.state.history[-1]["step"] == self.state.step:
+            return
         row = {"step": self.state.step, "seconds": self.budget.elapsed}
         weights = {name: values.cpu().clone() for name, values in self.average.network.state_dict().items()}
         self.pending = (self.judge.begin(self.average.network, self.precision), weights, row)

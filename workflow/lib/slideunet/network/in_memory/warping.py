@@ -18,7 +18,7 @@ class Warped:
     ----------
     planes : tensor (n, c + 2, y, x) float32, channels last
         See `Prepared.levels`.
-    labels : tensor (n, y, x) int64
+    labels : tensor (n, y, x) int32
         Rows of `Pool.cells`; 0 = background, -1 = nobody has judged, or beyond the image.
     places : tensor (n, y, x, 2) float32
         Where in the image a pixel comes from, (y, x) in px.
@@ -57,9 +57,7 @@ def warp(pool: Pool, draws: Draws, side: int) -> Warped:
     )
 
 
-def _places(
-    middles: torch.Tensor, matrices: torch.Tensor, bends: torch.Tensor, side: int
-) -> torch.Tensor:
+def _places(middles: torch.Tensor, matrices: torch.Tensor, bends: torch.Tensor, side: int) -> torch.Tensor:
     steps = torch.arange(side, dtype=torch.float32, device=middles.device) - (side - 1) / 2
     grid = torch.stack(torch.meshgrid(steps, steps, indexing="ij"), dim=-1)
     places = torch.einsum("nij,yxj->nyxi", matrices, grid) + middles[:, None, None, :]
@@ -67,38 +65,46 @@ def _places(
     return places + bent.permute(0, 2, 3, 1)
 
 
-def _bilinear(
-    pool: Pool, images: torch.Tensor, levels: torch.Tensor, places: torch.Tensor
+def _bilinear(pool: Pool, images: torch.Tensor, levels: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    shrink = (2.0**levels)[:, None, None]
+    size = pool.sizes[images, levels].int()
+    origin = pool.origins[images, levels].int()[:, None, None]
+    (up, down, below), (left, right, beside) = (
+        _neighbours((places[..., axis] + 0.5) / shrink - 0.5, size[:, axis, None, None]) for axis in (0, 1)
+    )
+    width = size[:, 1, None, None]
+    up, down = origin + up * width, origin + down * width
+    rows = [_between(pool.planes, row + left, row + right, beside) for row in (up, down)]
+    return torch.lerp(*rows, below[..., None]).permute(0, 3, 1, 2)
+
+
+def _between(
+    planes: torch.Tensor, left: torch.Tensor, right: torch.Tensor, share: torch.Tensor
 ) -> torch.Tensor:
-    shrink = (2.0**levels)[:, None, None, None]
-    at = (places + 0.5) / shrink - 0.5
-    corner = at.floor()
-    share = at - corner
-    corner = corner.long()
-    size = pool.sizes[images, levels][:, None, None, :]
-    origin = pool.origins[images, levels][:, None, None]
-    near, far = _mirrored(corner, size), _mirrored(corner + 1, size)
-    found: torch.Tensor | float = 0.0
-    for row, down in ((near[..., 0], 1 - share[..., 0]), (far[..., 0], share[..., 0])):
-        for column, across in ((near[..., 1], 1 - share[..., 1]), (far[..., 1], share[..., 1])):
-            pixels = origin + row * size[..., 1] + column
-            values = pool.planes.index_select(0, pixels.reshape(-1)).view(*pixels.shape, -1)
-            found = found + values.float() * (down * across)[..., None]
-    assert isinstance(found, torch.Tensor)
-    return found.permute(0, 3, 1, 2)
+    """Return planes (n, y, x, c) between two pixels, given by their numbers (n, y, x)."""
+    ends = (planes.index_select(0, at.reshape(-1)).view(*at.shape, -1).float() for at in (left, right))
+    return torch.lerp(*ends, share[..., None])
+
+
+def _neighbours(at: torch.Tensor, size: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the pixels before and after a place on an axis, and the share of the way that it lies between."""
+    before = at.floor()
+    first = before.int()
+    return _mirrored(first, size), _mirrored(first + 1, size), at - before
 
 
 def _mirrored(at: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
-    """Return indices inside an axis that is mirrored at its ends, the last pixel twice."""
-    at = at.remainder(2 * size)
-    return torch.minimum(at, 2 * size - 1 - at)
+    """Return indices inside an axis that is mirrored once at each end, the last pixel twice."""
+    inside = torch.where(at < 0, -1 - at, at)
+    return torch.minimum(inside, 2 * size - 1 - inside).clamp(min=0)
 
 
 def _nearest(pool: Pool, images: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    at = (places + 0.5).floor().long()
-    size = pool.sizes[images, 0][:, None, None, :]
-    inside = ((at >= 0) & (at < size)).all(dim=-1)
-    at = torch.minimum(at.clamp(min=0), size - 1)
-    pixels = pool.label_origins[images][:, None, None] + at[..., 0] * size[..., 1] + at[..., 1]
-    labels = pool.labels.index_select(0, pixels.reshape(-1)).view(pixels.shape).long()
+    size = pool.sizes[images, 0].int()
+    height, width = (size[:, axis, None, None] for axis in (0, 1))
+    row, column = ((places[..., axis] + 0.5).floor().int() for axis in (0, 1))
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    first = pool.label_origins[images].int()[:, None, None]
+    pixels = torch.where(inside, first + row * width + column, 0)
+    labels = pool.labels.index_select(0, pixels.reshape(-1)).view(pixels.shape)
     return torch.where(inside, labels, -1)
