@@ -1,6 +1,6 @@
 """The training within a time budget against its bare step on batches in memory: speeds in Mpx/s, their ratio.
 
-    python bench/bench_gpu_training.py [--device cuda] [--kinds fluorescence brightfield] [--steps 40] [--set KEY=VALUE]
+    python bench/bench_gpu_training.py [--device cuda] [--kinds fluorescence] [--steps 40] [--set KEY=VALUE]
 
 "bare" is what a step cannot do without (forward pass, loss, backward pass, optimiser) on batches that are on
 the device; "whole" is the loop of resources/models/train.py, which draws and changes its patches, averages

@@ -1,6 +1,6 @@
 """Train a model that ships on a packed file of images, within a time budget, on a GPU or on CPUs.
 
-    python resources/models/train.py --data packed.zip --recipe resources/models/fluorescence.yaml --minutes 8 --out DIR
+    python resources/models/train.py --data packed.zip --recipe RECIPE.yaml --minutes 8 --out DIR
 
 DIR gets model.safetensors in half precision, model.json and progress.pt, from which --resume goes on; it is
 rewritten every minute and when the process is asked to end (SIGTERM). The time counts from the start of this
@@ -33,6 +33,7 @@ from slideunet.network.in_memory.archive import PackedImage, read_archive  # noq
 from slideunet.network.in_memory.folder import diameter_facts, write_model  # noqa: E402
 from slideunet.network.in_memory.judging import Judge, some_of_each, start_helpers  # noqa: E402
 from slideunet.network.in_memory.learner import initialised, model_folder  # noqa: E402
+from slideunet.network.in_memory.lines import with_lines  # noqa: E402
 from slideunet.network.in_memory.pool import build_pool, drawn_negatives  # noqa: E402
 from slideunet.network.in_memory.prepared import Prepared, prepare  # noqa: E402
 from slideunet.network.in_memory.recipe import Recipe, read_recipe  # noqa: E402
@@ -95,9 +96,10 @@ def prepared(images: Sequence[PackedImage], recipe: Recipe, cores: int) -> list[
         border=recipe.border_weight > 0,
     )
     if cores < 4:
-        return [make(image) for image in images]
+        return list(with_lines(map(make, images), "images made ready", len(images)))
     with ProcessPoolExecutor(cores, get_context("spawn")) as helpers:
-        return list(helpers.map(make, images, chunksize=4))
+        done = helpers.map(make, images, chunksize=4)
+        return list(with_lines(done, "images made ready", len(images)))
 
 
 def build_training(

@@ -1,4 +1,4 @@
-"""Tune threshold and separation of a model on the validation parts of a packed file, by the mean over sources.
+"""Tune threshold and separation of a model on validation parts of a packed file, by the mean over sources.
 
     python resources/models/tune.py MODEL --data packed.zip [--images 20]
 

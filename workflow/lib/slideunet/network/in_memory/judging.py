@@ -16,6 +16,7 @@ from slideunet.network.cores import predict_core
 from slideunet.network.engines import Engine, build_engine, choose_engine
 from slideunet.network.facts import Precision
 from slideunet.network.in_memory.archive import PackedImage
+from slideunet.network.in_memory.lines import with_lines
 from slideunet.network.in_memory.prepared import truth
 from slideunet.network.in_memory.recipe import Recipe
 from slideunet.network.in_memory.scores import Score, by_source, score_image
@@ -71,7 +72,7 @@ class Judge:
         )
         decoding = Decoding(0.5, fitting_methods(engine.spec.maps)[0])
         found: list[tuple[str, Future[Score] | Score]] = []
-        for packed in self.images:
+        for packed in with_lines(self.images, "images validated", len(self.images)):
             task = (truth(packed.labels), predict_image(engine, packed, self.recipe), decoding)
             score = self.helpers.submit(score_image, *task) if self.helpers else score_image(*task)
             found.append((packed.entry.source, score))

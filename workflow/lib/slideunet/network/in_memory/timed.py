@@ -15,6 +15,7 @@ from slideunet.network.batch_statistics import fix_statistics, take_statistics
 from slideunet.network.facts import Precision
 from slideunet.network.in_memory.judging import Judge, Pending
 from slideunet.network.in_memory.learner import Average, State
+from slideunet.network.in_memory.lines import LINE_SECONDS
 from slideunet.network.in_memory.pool import Pool
 from slideunet.network.in_memory.recipe import Recipe
 from slideunet.network.in_memory.scores import means
@@ -25,7 +26,6 @@ from slideunet.network.step import Room, training_step
 from slideunet.network.unet import UNet, channels_last
 
 CHECKPOINT_SECONDS = 60.0
-LINE_SECONDS = 10.0
 _POINTS = 1_000_000  # of the schedule, which is one of steps.
 
 
