@@ -1,6 +1,6 @@
 """Write the weights of an encoder that was trained on ImageNet in half precision, as far as they are needed.
 
-    python resources/models/halve_encoder.py --out encoder.safetensors [--encoder efficientnet_lite0] [--depth 4]
+    python resources/models/halve_encoder.py --out encoder.safetensors [--depth 4]
 
 For a machine that has neither the package nor the internet: --set encoder_weights=encoder.safetensors.
 """

@@ -16,8 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from concurrent.futures import Executor
 from pathlib import Path
 
 BEGUN = time.perf_counter()
@@ -68,7 +67,7 @@ def sides_of(images: Sequence[PackedImage], left_out: str | None) -> Sides:
     ]
     if not train or not val:
         raise InputError(
-            f"{len(train)} images to learn from and {len(val)} to validate on are left of {', '.join(known)}. "
+            f"{len(train)} images to learn from and {len(val)} to validate on are left of {known}. "
             "Pack more sources, or leave another one out."
         )
     return {"train": train, "val": val}
@@ -86,8 +85,8 @@ def check_unseen(recipe: Recipe, sides: Sides, left_out: str | None) -> None:
         )
 
 
-def prepared(images: Sequence[PackedImage], recipe: Recipe, cores: int) -> list[Prepared]:
-    """Make images ready, in several processes where there are cores for them."""
+def prepared(images: Sequence[PackedImage], recipe: Recipe, helpers: Executor | None) -> list[Prepared]:
+    """Make images ready, in other processes where there are some."""
     make = functools.partial(
         prepare,
         mode=recipe.normalisation,
@@ -95,11 +94,8 @@ def prepared(images: Sequence[PackedImage], recipe: Recipe, cores: int) -> list[
         least=min(recipe.diameters),
         border=recipe.border_weight > 0,
     )
-    if cores < 4:
-        return list(with_lines(map(make, images), "images made ready", len(images)))
-    with ProcessPoolExecutor(cores, get_context("spawn")) as helpers:
-        done = helpers.map(make, images, chunksize=4)
-        return list(with_lines(done, "images made ready", len(images)))
+    done = map(make, images) if helpers is None else helpers.map(make, images, chunksize=4)
+    return list(with_lines(done, "images made ready", len(images)))
 
 
 def build_training(
@@ -128,12 +124,11 @@ def main(options: argparse.Namespace) -> int:
     state_path = options.out / "progress.pt"
     if state_path.exists() and not options.resume:
         raise InputError(f"{state_path} is there already. Go on with it by --resume, or name another --out.")
-    cores = len(os.sched_getaffinity(0))
     budget = Budget(options.minutes * 60, used=time.perf_counter() - BEGUN)
-    helpers = start_helpers(cores)
+    helpers = start_helpers(len(os.sched_getaffinity(0)))
+    ready = prepared(sides["train"], recipe, helpers)
     judge = Judge(some_of_each(sides["val"], recipe.validation_images), recipe, helpers)
     network = initialised(recipe, MODELS).to(device)
-    ready = prepared(sides["train"], recipe, cores)
     training = build_training(recipe, network, ready, judge, budget, state_path)
     logging.info(
         f"{len(sides['train'])} images to learn from, {len(sides['val'])} to validate on; "

@@ -1,4 +1,7 @@
 import math
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -153,3 +156,10 @@ def test_an_average_moves_towards_the_network(build):
     average.update(0)  # kept = 1 / 10
     for name, values in network.named_parameters():
         assert torch.allclose(average.network.state_dict()[name], values - 0.05, atol=1e-6)
+
+
+def test_other_processes_score_alike(build):
+    training = build(Clock(last=0))
+    with ProcessPoolExecutor(2, get_context("fork")) as helpers:
+        beside = replace(training.judge, helpers=helpers).begin(training.network, "fp32").result()
+    assert beside == training.judge.begin(training.network, "fp32").result()

@@ -97,7 +97,8 @@ def draw(index: Index, weights: np.ndarray, recipe: Recipe, rng: np.random.Gener
 
 def _zooms(index: Index, images: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> np.ndarray:
     """Draw zooms that spread the diameters evenly in the logarithm; an image fills half a patch at least."""
-    wanted = np.exp(rng.uniform(*np.log(recipe.diameters), len(images)))
+    low, high = np.log(recipe.diameters)
+    wanted = np.exp(rng.uniform(low, high, len(images)))
     least = recipe.patch_size / 2 / index.sizes[images].min(axis=1)
     return np.maximum(wanted / index.diameters[images], least)
 

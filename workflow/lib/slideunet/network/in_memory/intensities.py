@@ -23,16 +23,16 @@ class Chance:
     """Where random numbers come from: for a patch, and for a pixel."""
 
     rng: np.random.Generator
-    torch: torch.Generator
+    noise: torch.Generator
 
     def uniform(self, low: float, high: float, shape: tuple[int, ...]) -> torch.Tensor:
         """Draw few numbers, for the device."""
         drawn = torch.from_numpy(self.rng.uniform(low, high, shape).astype(np.float32))
-        return _on(drawn, self.torch.device)
+        return _on(drawn, self.noise.device)
 
     def normal(self, shape: tuple[int, ...]) -> torch.Tensor:
         """Draw many numbers on the device."""
-        return torch.randn(shape, generator=self.torch, device=self.torch.device)
+        return torch.randn(shape, generator=self.noise, device=self.noise.device)
 
 
 Change = Callable[[torch.Tensor, float, Chance], torch.Tensor]

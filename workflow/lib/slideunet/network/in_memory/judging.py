@@ -99,5 +99,9 @@ class Pending:
 
 
 def start_helpers(cores: int) -> ProcessPoolExecutor | None:
-    """Start processes to score beside the training; on a machine of few cores they would only compete."""
-    return ProcessPoolExecutor(min(cores - 2, 12), get_context("spawn")) if cores >= 8 else None
+    """Return processes to make images ready and to score beside the training; None on a machine of few cores.
+
+    They are forked at their first task, which must come before the first use of a GPU: started anew, each of
+    them would load torch, which it has no need of.
+    """
+    return ProcessPoolExecutor(min(cores - 1, 16), get_context("fork")) if cores >= 4 else None

@@ -85,14 +85,16 @@ class Average:
     def __init__(self, network: UNet, decay: float) -> None:
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
         self.decay = decay
-        pairs = zip(self.network.state_dict().values(), network.state_dict().values(), strict=True)
-        self._pairs = [(old, new) for old, new in pairs if old.is_floating_point()]
+        self._old, self._new = (
+            [values for values in one.state_dict().values() if values.is_floating_point()]
+            for one in (self.network, network)
+        )
 
     @torch.no_grad()
     def update(self, steps: int) -> None:
         """Move towards the network after so many earlier steps."""
         kept = min(self.decay, (1 + steps) / (10 + steps))
-        torch._foreach_lerp_(*map(list, zip(*self._pairs, strict=True)), 1 - kept)
+        torch._foreach_lerp_(self._old, self._new, 1 - kept)
 
 
 @dataclass

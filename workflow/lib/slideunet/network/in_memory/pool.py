@@ -85,8 +85,8 @@ def build_pool(images: Sequence[Prepared], device: torch.device) -> Pool:
     pixels = sizes.prod(axis=2)
     if pixels.sum() >= 2**31:
         raise InputError(
-            f"{len(images)} images have {pixels.sum():,} pixels with their smaller copies, and 2^31 is too many "
-            "for a training in memory. Train on fewer of them, or by the workflow, which reads from disk."
+            f"{len(images)} images have {pixels.sum():,} pixels with their smaller copies; 2^31 are too "
+            "many for a training in memory. Train on fewer, or by the workflow, which reads from disk."
         )
     cells = [np.zeros((1, 4), np.float32), *(image.cells for image in images)]
     first = np.cumsum([0, *(len(image.cells) for image in images)])[:-1]

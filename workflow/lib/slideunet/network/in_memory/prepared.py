@@ -16,8 +16,8 @@ LEVELS = 4
 FARTHEST = 64
 """px, to which distances to neighbours are kept."""
 DEPTH, BETWEEN = -2, -1
-"""Planes after the channels: the depth of a pixel in its cell over the largest there, and the distances to the
-nearest and the second nearest cell added up, in px of the image."""
+"""Planes after the channels: the depth of a pixel in its cell over the largest there, and the distances to
+the nearest and the second nearest cell added up, in px of the image."""
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def score_image(truth: np.ndarray, maps: Mapping[str, np.ndarray], decoding: Dec
     true, judged = judged_cells(truth)
     found = (maps["foreground"] >= foreground_cut(decoding.threshold)) & judged
     cells = count_instances(match_arrays(count_overlaps(truth, separate(maps, decoding))))
-    return Score(*(int(mask.sum()) for mask in (found, true, found & true)), cells)
+    return Score(int(found.sum()), int(true.sum()), int((found & true).sum()), cells)
 
 
 def by_source(scores: Iterable[tuple[str, Score]]) -> dict[str, Score]:

@@ -57,6 +57,7 @@ def batches(make: BatchMaker, first: int) -> Iterator[Batch]:
             yield make(first)
             first += 1
     beside = torch.cuda.Stream(device)
+    beside.wait_stream(torch.cuda.current_stream(device))
     ahead = _made(make, first, beside)
     while True:
         first += 1

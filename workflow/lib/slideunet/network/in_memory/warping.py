@@ -74,20 +74,20 @@ def _bilinear(pool: Pool, images: torch.Tensor, levels: torch.Tensor, places: to
     )
     width = size[:, 1, None, None]
     up, down = origin + up * width, origin + down * width
-    rows = [_between(pool.planes, row + left, row + right, beside) for row in (up, down)]
-    return torch.lerp(*rows, below[..., None]).permute(0, 3, 1, 2)
+    above, under = (_between(pool.planes, row + left, row + right, beside) for row in (up, down))
+    return torch.lerp(above, under, below[..., None]).permute(0, 3, 1, 2)
 
 
 def _between(
     planes: torch.Tensor, left: torch.Tensor, right: torch.Tensor, share: torch.Tensor
 ) -> torch.Tensor:
     """Return planes (n, y, x, c) between two pixels, given by their numbers (n, y, x)."""
-    ends = (planes.index_select(0, at.reshape(-1)).view(*at.shape, -1).float() for at in (left, right))
-    return torch.lerp(*ends, share[..., None])
+    first, last = (planes.index_select(0, at.reshape(-1)).view(*at.shape, -1).float() for at in (left, right))
+    return torch.lerp(first, last, share[..., None])
 
 
 def _neighbours(at: torch.Tensor, size: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the pixels before and after a place on an axis, and the share of the way that it lies between."""
+    """Return the pixels before and after a place on an axis, and how far it lies between them."""
     before = at.floor()
     first = before.int()
     return _mirrored(first, size), _mirrored(first + 1, size), at - before
