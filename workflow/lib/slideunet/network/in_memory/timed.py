@@ -137,7 +137,8 @@ class Training:
         report = _Report(self.budget, recipe)
         saved = self.budget.elapsed
         stream = batches(BatchMaker(self.pool, recipe, maps), state.step)
-        while not (stopped := self.stop()) and (share := self.budget.share) < 1:
+        # On a busy machine all of a short time may be over before the first step; one is made in any case.
+        while not (stopped := self.stop()) and ((share := self.budget.share) < 1 or not state.step):
             self._prepare(share)
             image, target = next(stream)
             value, _ = training_step(compiled, self.optimiser, loss, image, target, self.precision, room)
