@@ -8,8 +8,7 @@ import pytest
 from slideunet.cells.measurement.measure import measure_regions
 from slideunet.cells.measurement.regions import find_regions
 from slideunet.geometry import blocks as blocks_module
-from slideunet.geometry.blocks import BlockGrid, digest
-from slideunet.slides.statistics import content, pooled, survey_block
+from slideunet.geometry.blocks import BlockGrid
 from slideunet.stores import omezarr
 
 
@@ -35,13 +34,6 @@ def write_label_image(image, name, labels, *, mpp, version="0.5"):
     """Write a label pyramid into an image, as `labels/<name>`, and list it there."""
     omezarr.write_labels(image / "labels" / name, labels, mpp=mpp, version=version)
     omezarr.list_labels(image / "labels")
-
-
-def survey(pixels):
-    """Return the statistics of the channels of a slide (c, y, x) and the digest of its pixels."""
-    blocks = [np.ascontiguousarray(pixels[..., *region]) for region in BlockGrid(pixels.shape)]
-    digests = [digest(block) for block in blocks]
-    return pooled([survey_block(block) for block in blocks]), content(pixels.dtype, pixels.shape, digests)
 
 
 def check_pixels(source):

@@ -43,6 +43,7 @@ ORDER = (
     "network.patches",
     "network.inference",
     "network.training",
+    "network.in_memory",
     "sharing",
     "demo",
 )

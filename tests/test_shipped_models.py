@@ -6,7 +6,6 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import pytest
-from making import survey
 from scipy import ndimage as ndi
 
 from slideunet.cells.separation.decoding import decoding_for
@@ -15,6 +14,7 @@ from slideunet.network.architecture.model_folder import load_model
 from slideunet.network.inference.openvino_engine import OpenVINOEngine
 from slideunet.network.inference.predict_region import predict_core
 from slideunet.slides.normalisation import normalisation
+from slideunet.slides.statistics import survey
 
 MODELS = Path(__file__).resolve().parents[1] / "resources" / "models"
 NAMES = ("nuclei-brightfield", "nuclei-fluorescence")

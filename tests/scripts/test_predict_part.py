@@ -2,9 +2,9 @@ import json
 
 import numpy as np
 import pytest
-from making import survey
 
 import predict_slides
+from slideunet.slides.statistics import survey
 from slideunet.stores import manifests
 
 pytestmark = pytest.mark.usefixtures("one_thread", "small_blocks")

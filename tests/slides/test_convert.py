@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 import skimage.io
 import tifffile
-from making import survey, write_image
+from making import write_image
 
 from slideunet.errors import InputError
 from slideunet.readers.tiff import decoding
 from slideunet.slides import convert as convert_module
 from slideunet.slides.convert import ConversionPlan, Slide, convert, read_slide
+from slideunet.slides.statistics import survey
 from slideunet.stores import manifests, omezarr, verified
 from slideunet.stores.resumable import Building
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from making import survey
 
 from slideunet.slides.normalisation import LEAST_CONTRAST, normalisation
+from slideunet.slides.statistics import survey
 
 
 def test_each_mode_has_its_formula():

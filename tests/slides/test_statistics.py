@@ -5,10 +5,10 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from making import blocks_of, survey
+from making import blocks_of
 
 from slideunet.slides import statistics
-from slideunet.slides.statistics import content, pooled, survey_block
+from slideunet.slides.statistics import content, pooled, survey, survey_block
 
 PERCENT = [1.0, 50.0, 99.8]
 

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from making import survey
 from PIL import Image
 from scipy import ndimage
 from skimage.filters import threshold_otsu
@@ -13,6 +12,7 @@ from skimage.filters import threshold_otsu
 from slideunet.demo.drawing import draw
 from slideunet.demo.scene import Scene
 from slideunet.geometry.pyramid import halved_image, level_shapes
+from slideunet.slides.statistics import survey
 from slideunet.slides.tissue import (
     MARGIN,
     MOST_PIXELS,

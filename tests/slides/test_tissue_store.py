@@ -2,10 +2,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from making import survey
 from skimage.draw import disk
 
 from slideunet.slides import tissue, tissue_store
+from slideunet.slides.statistics import survey
 from slideunet.slides.tissue_store import StoredMask, make_mask, read_mask
 from slideunet.stores import manifests, omezarr, verified
 from slideunet.stores.resumable import building

@@ -23,17 +23,12 @@ def main(*, model: Path, format: Format, out: Path) -> None:  # noqa: A002 (name
     """
     if out.exists():
         raise InputError(f"{out} exists. Choose another name or move it.")
-    from slideunet.network.architecture.model_folder import load_model, save_model
+    from slideunet.network.architecture.model_folder import half_precision, load_model, save_model
 
     network, facts = load_model(model)
     out.parent.mkdir(parents=True, exist_ok=True)
     if format == "half":
-        # Batch statistics stay float32: they are few, and a variance may exceed the range of float16.
-        weights = {
-            name: tensor.half() if tensor.is_floating_point() and "running_" not in name else tensor
-            for name, tensor in network.state_dict().items()
-        }
-        save_model(out, weights, facts)
+        save_model(out, half_precision(network.state_dict()), facts)
     elif format == "onnx":
         _require("onnxscript")
         from slideunet.sharing.onnx_graph import Maps, write_onnx

@@ -2,12 +2,12 @@ import json
 
 import numpy as np
 import pytest
-from making import survey
 
 from slideunet.errors import DamagedDataError, InputError
 from slideunet.network.inference import choose_engine as choose_engine_module
 from slideunet.network.inference import predict_slide as predict_slide_module
 from slideunet.network.inference.predict_batch import predict_batch
+from slideunet.slides.statistics import survey
 from slideunet.stores import manifests
 
 pytestmark = pytest.mark.usefixtures("one_thread")

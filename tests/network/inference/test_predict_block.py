@@ -7,11 +7,11 @@ from dataclasses import replace
 import distributed
 import numpy as np
 import pytest
-from making import survey
 
 from slideunet.geometry.blocks import BlockGrid, digest
 from slideunet.network.inference import predict_block as predict_block_module
 from slideunet.network.inference.predict_block import Task, measure_halo, predict_block
+from slideunet.slides.statistics import survey
 from slideunet.stores import manifests, omezarr
 
 pytestmark = pytest.mark.usefixtures("one_thread", "small_blocks")

@@ -9,7 +9,6 @@ import numpy as np
 import ome_zarr_models.v05.image
 import pytest
 import zarr
-from making import survey
 
 from slideunet.clusters import ClusterSpec, open_client
 from slideunet.errors import DamagedDataError
@@ -21,6 +20,7 @@ from slideunet.network.inference.predict_region import predict_core
 from slideunet.network.inference.predict_slide import predict_slide
 from slideunet.slides import tissue
 from slideunet.slides.normalisation import normalisation
+from slideunet.slides.statistics import survey
 from slideunet.stores import manifests, verified
 from slideunet.stores.resumable import Building
 

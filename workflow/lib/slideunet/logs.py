@@ -5,15 +5,19 @@ import errno
 import io
 import logging
 import sys
+import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from tqdm import tqdm
 
 from slideunet.errors import MachineError, SlideunetError
 
 EXIT_CODE_BUG = 5
+LINE_SECONDS = 10.0
+Item = TypeVar("Item")
 
 
 @contextlib.contextmanager
@@ -112,3 +116,13 @@ def _machine_remedy(error: MemoryError | OSError) -> str:
 def _exit(code_file: Path, code: int) -> None:
     code_file.write_text(f"{code}\n")
     sys.exit(code)
+
+
+def with_lines(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
+    """Yield items, and log their number every ten seconds."""
+    last = time.perf_counter()
+    for number, item in enumerate(items, start=1):
+        yield item
+        if time.perf_counter() - last >= LINE_SECONDS:
+            logging.info(f"{what}: {number} of {total}")
+            last = time.perf_counter()

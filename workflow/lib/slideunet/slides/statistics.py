@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from slideunet.geometry.blocks import BlockGrid, digest
+from slideunet.geometry.pixels import Pixels
+
 LOW, HIGH = 1.0, 99.8
 _SAMPLES_PER_BLOCK = 512
 
@@ -20,6 +23,16 @@ def content(dtype: np.dtype, shape: Sequence[int], digests: Iterable[str]) -> st
     `digests` are those of all blocks in their order.
     """
     return hashlib.sha256(f"{np.dtype(dtype)} {list(shape)} {' '.join(digests)}".encode()).hexdigest()
+
+
+def survey(pixels: Pixels) -> tuple[list[dict[str, float]], str]:
+    """Read a slide (c, y, x) once, block by block; return channel statistics and pixel digest.
+
+    See `pooled` and `content`.
+    """
+    blocks = (np.ascontiguousarray(pixels[..., *region]) for region in BlockGrid(pixels.shape))
+    surveys, digests = zip(*((survey_block(block), digest(block)) for block in blocks), strict=True)
+    return pooled(surveys), content(pixels.dtype, pixels.shape, digests)
 
 
 def survey_block(pixels: np.ndarray) -> list[Survey]:

@@ -45,7 +45,7 @@ def load_encoder_weights(encoder: Encoder, name: EncoderName, source: str) -> No
     """
     published = _published(name) if source == "imagenet" else _read(Path(source))
     own = encoder.state_dict()
-    wanted = {key: _published_name(key) for key in own if key.startswith("stages.")}
+    wanted = {key: published_name(key) for key in own if key.startswith("stages.")}
     found = {key: published[theirs] for key, theirs in wanted.items() if theirs in published}
     # Published before the counter of batches existed, and of no use at inference.
     missing = [theirs for key, theirs in wanted.items() if key not in found and "num_batches" not in key]
@@ -72,8 +72,8 @@ def for_channels(weight: torch.Tensor, channels: int) -> torch.Tensor:
     return weight.sum(dim=1, keepdim=True).expand(-1, channels, -1, -1) / channels
 
 
-def _published_name(key: str) -> str:
-    """Return what a tensor of an encoder is called in the published weights."""
+def published_name(key: str) -> str:
+    """Return what a tensor of an encoder, "stages...", is called in the published weights."""
     name = re.sub(r"^stages\.\d+\.", "", key)
     if name.startswith(("conv_stem.", "bn0.")):
         return f"_{name}"

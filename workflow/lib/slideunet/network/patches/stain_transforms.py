@@ -34,8 +34,10 @@ class RandStaind(RandImaged):
         changes = self.strength * self.R.uniform(-1, 1, (2, 3))
         mix = hed_from_rgb @ np.diag(1 + changes[0]) @ rgb_from_hed
         tint = changes[1] @ rgb_from_hed
-        density = torch.einsum("iyx,ij->jyx", _density(image), torch.from_numpy(mix.astype(np.float32)))
-        return _stained(density + torch.from_numpy(tint.astype(np.float32))[:, None, None])
+        density = torch.einsum(
+            "iyx,ij->jyx", optical_density(image), torch.from_numpy(mix.astype(np.float32))
+        )
+        return stained(density + torch.from_numpy(tint.astype(np.float32))[:, None, None])
 
 
 class RandCounterstaind(RandImaged):
@@ -52,15 +54,15 @@ class RandCounterstaind(RandImaged):
         texture = self.R.uniform(0, self.strength) * np.maximum(noise / noise.std(), 0)
         colour = rgb_from_hed[1] + [0, 0, self.R.uniform(0, 0.8)]
         added = colour[:, None, None] * texture
-        return _stained(_density(image) + torch.from_numpy(added.astype(np.float32)))
+        return stained(optical_density(image) + torch.from_numpy(added.astype(np.float32)))
 
 
-def _density(image: torch.Tensor) -> torch.Tensor:
+def optical_density(image: torch.Tensor) -> torch.Tensor:
     """Return the optical density (base e) of a normalised stained image; 0 is glass."""
     # The darkest pixels transmit some light: without any, stains cannot be separated.
     return -(1 - (1 - _DARKEST) * image).clamp(min=_DARKEST / 4).log()
 
 
-def _stained(density: torch.Tensor) -> torch.Tensor:
-    """Return the normalised image of an optical density; the inverse of `_density`."""
+def stained(density: torch.Tensor) -> torch.Tensor:
+    """Return the normalised image of an optical density; the inverse of `optical_density`."""
     return (1 - torch.exp(-density)) / (1 - _DARKEST)

@@ -20,9 +20,9 @@ from scipy import ndimage as ndi
 IGNORE_TARGET = -1.0
 
 # Sigma of the Gaussian around a centre: a fraction of the radius, within two bounds in pixels.
-_SIGMA, _LEAST_SIGMA, _MOST_SIGMA = 0.3, 1.5, 6.0
-_BORDER_SIGMA = 5.0  # px, as in the U-Net paper.
-_BORDER_REACH = 16  # px; farther away a border weight is below 1 % of its maximum.
+SIGMA, LEAST_SIGMA, MOST_SIGMA = 0.3, 1.5, 6.0
+BORDER_SIGMA = 5.0  # px, as in the U-Net paper.
+BORDER_REACH = 16  # px; farther away a border weight is below 1 % of its maximum.
 
 
 def cell_targets(labels: np.ndarray, maps: Sequence[str], *, border: bool = False) -> np.ndarray:
@@ -80,14 +80,23 @@ def border_weights(ids: np.ndarray) -> np.ndarray:
     -------
     ndarray (y, x) float32, 0 to 1; 0 where the second nearest cell is farther than 16 px.
     """
+    nearest, second = nearest_cells(ids, BORDER_REACH)
+    weights = np.exp(-((nearest + second) ** 2) / (2 * BORDER_SIGMA**2))
+    return np.where(second <= BORDER_REACH, weights, 0.0).astype(np.float32)
+
+
+def nearest_cells(ids: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distances (y, x) in px to the nearest and to the second nearest cell, 0 inside of it.
+
+    Those above `reach` may be too large, or infinite.
+    """
     nearest = np.full(ids.shape, np.inf)
     second = nearest.copy()
-    for number, window in _windows(ids, margin=_BORDER_REACH):
+    for number, window in _windows(ids, margin=reach):
         away = ndi.distance_transform_edt(ids[window] != number)
         second[window] = np.minimum(second[window], np.maximum(nearest[window], away))
         nearest[window] = np.minimum(nearest[window], away)
-    weights = np.exp(-((nearest + second) ** 2) / (2 * _BORDER_SIGMA**2))
-    return np.where(second <= _BORDER_REACH, weights, 0.0).astype(np.float32)
+    return nearest, second
 
 
 @dataclass(frozen=True)
@@ -130,13 +139,31 @@ def _distance(cells: _Cells) -> np.ndarray:
     It is limited to the box around the cell, which matters only beside ignored pixels.
     """
     distance = np.zeros(cells.ids.shape, np.float32)
-    for number, window in _windows(cells.ids, margin=1):
-        cell = cells.ids[window] == number
-        inside = cell | cells.ignored[window]
-        # Without any edge, SciPy's result would be arbitrary.
-        depth = cell if inside.all() else np.where(cell, ndi.distance_transform_edt(inside), 0.0)
+    for _, window, depth in cell_depths(cells.ids, cells.ignored):
         distance[window] += depth / depth.max()
     return distance
+
+
+def cell_depths(ids: np.ndarray, ignored: np.ndarray) -> Iterator[tuple[int, tuple[slice, ...], np.ndarray]]:
+    """Yield the id of every cell, a window around it, and the depth of its pixels there, 0 outside of it.
+
+    The depth is the distance in px to the nearest valid pixel outside of the cell, within the window.
+
+    Parameters
+    ----------
+    ids : ndarray (y, x) of int
+        0 = background, cells 1..n.
+    ignored : ndarray (y, x) of bool
+    """
+    for number, window in _windows(ids, margin=1):
+        cell = ids[window] == number
+        inside = cell | ignored[window]
+        # Without any edge, SciPy's result would be arbitrary.
+        yield (
+            number,
+            window,
+            cell if inside.all() else np.where(cell, ndi.distance_transform_edt(inside), 0.0),
+        )
 
 
 def _windows(ids: np.ndarray, margin: int) -> Iterator[tuple[int, tuple[slice, ...]]]:
@@ -146,7 +173,7 @@ def _windows(ids: np.ndarray, margin: int) -> Iterator[tuple[int, tuple[slice, .
 
 
 def _centre(cells: _Cells) -> np.ndarray:
-    sigma = np.clip(_SIGMA * cells.radius, _LEAST_SIGMA, _MOST_SIGMA)[cells.ids]
+    sigma = np.clip(SIGMA * cells.radius, LEAST_SIGMA, MOST_SIGMA)[cells.ids]
     value = np.exp(-(cells.dy**2 + cells.dx**2) / (2 * sigma**2))
     return np.where(cells.ids > 0, value, 0.0).astype(np.float32)
 

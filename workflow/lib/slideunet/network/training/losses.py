@@ -110,7 +110,8 @@ class CellsLoss(nn.Module):
         """
         n_maps = len(self.maps)
         ignored = target[:, :1] == IGNORE_TARGET
-        if ignored.any():
+        # Asking a GPU whether there are any would stop it.
+        if ignored.is_cuda or ignored.any():
             right = [0.0 if name in OFFSETS else CERTAINLY_NOT for name in self.maps]
             output = torch.where(ignored, output.new_tensor(right)[:, None, None], output)
             target = torch.where(ignored, 0.0, target)

@@ -76,9 +76,10 @@ def training_step(
     micro_batch = micro_batch or MicroBatch(len(image))
     while (result := _gradients(network, loss, image, target, precision, micro_batch.patches)) is None:
         micro_batch.halve(image.shape[-1])
-    # Each process has the mean over its own part, and the parts have the same size.
-    changed = [p.grad.div_(ranks.count) for p in network.parameters() if p.grad is not None]
-    ranks.add_up([*changed, result[0].div_(ranks.count)])
+    if ranks.count > 1:
+        # Each process has the mean over its own part, and the parts have the same size.
+        changed = [p.grad.div_(ranks.count) for p in network.parameters() if p.grad is not None]
+        ranks.add_up([*changed, result[0].div_(ranks.count)])
     torch.nn.utils.clip_grad_norm_(network.parameters(), max_norm=5.0)
     optimiser.step()
     return result

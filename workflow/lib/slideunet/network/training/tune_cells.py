@@ -52,15 +52,41 @@ def compare_methods(
     """
     tried: dict[Method, Tried] = {method: {} for method in fitting_methods(engine.spec.maps)}
     for slide in slides:
-        truth, maps = middle_block(engine, slide)
-        for method, sums in tried.items():
-            for ratio in _ratios(method):
-                decoding = Decoding(threshold, method, merge_ratio=ratio)
-                for least, counts in zip(
-                    MIN_PROBABILITIES_TRIED, _by_probability(truth, maps, decoding), strict=True
-                ):
-                    sums[ratio, least] = sums.get((ratio, least), InstanceCounts()) + counts
-    found = {method: _tuned(method, sums) for method, sums in tried.items()}
+        try_decodings(tried, *middle_block(engine, slide), threshold)
+    return chosen_decodings([tried])
+
+
+def try_decodings(
+    tried: Mapping[Method, Tried], truth: np.ndarray, maps: Mapping[str, np.ndarray], threshold: float
+) -> None:
+    """Separate the cells of an image by every method in `tried` and every constant, and add the counts there.
+
+    Parameters
+    ----------
+    tried : mapping
+        From each method to what has been counted so far.
+    truth : ndarray (y, x) uint32
+    maps : mapping to ndarray (y, x) uint8
+    threshold : float
+        Foreground is probability >= threshold (0 to 1).
+    """
+    for method, sums in tried.items():
+        for ratio in _ratios(method):
+            decoding = Decoding(threshold, method, merge_ratio=ratio)
+            found = _by_probability(truth, maps, decoding)
+            for least, counts in zip(MIN_PROBABILITIES_TRIED, found, strict=True):
+                sums[ratio, least] = sums.get((ratio, least), InstanceCounts()) + counts
+
+
+def chosen_decodings(sources: Sequence[Mapping[Method, Tried]]) -> dict[Method, dict[str, float]]:
+    """Return the scores and the constants of every method, chosen by the mean over sources.
+
+    Parameters
+    ----------
+    sources : sequence of mapping
+        What `try_decodings` counted, of each source.
+    """
+    found = {method: _tuned(method, [tried[method] for tried in sources]) for method in sources[0]}
     logging.info(_told(found))
     return found
 
@@ -96,20 +122,26 @@ def _by_probability(
         yield count_instances(match_arrays(left[(left["truth"] > 0) | (left["cell"] > 0)]))
 
 
-def _tuned(method: Method, tried: Tried) -> dict[str, float]:
+def _tuned(method: Method, sources: Sequence[Tried]) -> dict[str, float]:
     """Return the scores of a method with its best merge ratio and least probability."""
-    plain = {ratio: counts for (ratio, least), counts in tried.items() if least == 0}
+    ratios = [ratio for ratio, least in sources[0] if least == 0]
+    plain = {ratio: [tried[ratio, 0.0] for tried in sources] for ratio in ratios}
     ratio = min(_good(plain), key=lambda ratio: abs((ratio or 0) - MERGE_RATIOS.get(method, 0)))
-    sure = {least: tried[ratio, least] for least in MIN_PROBABILITIES_TRIED}
+    sure = {least: [tried[ratio, least] for tried in sources] for least in MIN_PROBABILITIES_TRIED}
     least = min(_good(sure))
-    found = {"ap50": sure[least].ap[0], "map": sure[least].mean_ap, "min_probability": least}
+    mean_ap = float(np.mean([counts.mean_ap for counts in sure[least]]))
+    found = {"ap50": _ap50(sure[least]), "map": mean_ap, "min_probability": least}
     return found if ratio is None else found | {"merge_ratio": ratio}
 
 
-def _good(tried: Mapping[T, InstanceCounts]) -> list[T]:
+def _good(tried: Mapping[T, Sequence[InstanceCounts]]) -> list[T]:
     """Return what is as good as the best, by AP@0.5."""
-    best = max(counts.ap[0] for counts in tried.values())
-    return [value for value, counts in tried.items() if counts.ap[0] >= best - _AS_GOOD]
+    best = max(map(_ap50, tried.values()))
+    return [value for value, counts in tried.items() if _ap50(counts) >= best - _AS_GOOD]
+
+
+def _ap50(sources: Sequence[InstanceCounts]) -> float:
+    return float(np.mean([counts.ap[0] for counts in sources]))
 
 
 def score(truth: np.ndarray, maps: Mapping[str, np.ndarray], decoding: Decoding) -> InstanceCounts:

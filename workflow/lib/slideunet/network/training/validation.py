@@ -46,9 +46,7 @@ class Validation:
 
     def dice(self) -> np.ndarray:
         """Return the Dice of every threshold t = 0..255; 1 where there is neither truth nor prediction."""
-        tp, fp = (counts[::-1].cumsum()[::-1] for counts in (self.foreground, self.background))
-        either = self.foreground.sum() + tp + fp
-        return np.where(either > 0, 2 * tp / np.maximum(either, 1), 1.0)
+        return dice_by_threshold(self.foreground, self.background)
 
     def dice_at(self, threshold: float) -> float:
         """Return the Dice where foreground is probability >= threshold (0 to 1)."""
@@ -61,9 +59,20 @@ class Validation:
         counts as equal. The threshold lies half-way between two of the 256 stored probabilities: rounding
         cannot change its meaning.
         """
-        dice = self.dice()[1:]
-        good = np.flatnonzero(dice >= dice.max() - _AS_GOOD) + 0.5
-        return float(good[np.abs(good - 127.5).argmin()]) / 255
+        return best_threshold(self.dice())
+
+
+def dice_by_threshold(foreground: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Return the Dice (256,) of every threshold, given the pixels (256,) of each stored probability."""
+    tp, fp = (counts[::-1].cumsum()[::-1] for counts in (foreground, background))
+    either = foreground.sum() + tp + fp
+    return np.where(either > 0, 2 * tp / np.maximum(either, 1), 1.0)
+
+
+def best_threshold(dice: np.ndarray) -> float:
+    """Return the threshold (0 to 1) of `Validation.best_threshold`, given the Dice (256,) of each byte."""
+    good = np.flatnonzero(dice[1:] >= dice[1:].max() - _AS_GOOD) + 0.5
+    return float(good[np.abs(good - 127.5).argmin()]) / 255
 
 
 def validate(

@@ -1,0 +1,204 @@
+"""Train a model that ships on a packed file of images, within a time budget, on a GPU or on CPUs.
+
+    python resources/models/train.py --data packed.zip --recipe RECIPE.yaml --minutes 8 --out DIR
+
+DIR gets model.safetensors in half precision, model.json and progress.pt, from which --resume goes on; it is
+rewritten every minute and when the process is asked to end (SIGTERM). The time counts from the start of this
+program. Threshold and constants of the separation are tuned afterwards by tune.py. Pack the file by pack.py.
+"""
+
+import argparse
+import functools
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+
+BEGUN = time.perf_counter()
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "workflow/lib")]
+
+import torch  # noqa: E402
+
+from slideunet.errors import InputError, SlideunetError  # noqa: E402
+from slideunet.logs import with_lines  # noqa: E402
+from slideunet.model_json import Precision, learned_contents  # noqa: E402
+from slideunet.network.architecture.unet import UNet  # noqa: E402
+from slideunet.network.in_memory.archive import PackedImage, read_archive  # noqa: E402
+from slideunet.network.in_memory.folder import diameter_facts, write_model  # noqa: E402
+from slideunet.network.in_memory.judging import Judge, some_of_each, start_helpers  # noqa: E402
+from slideunet.network.in_memory.learner import initialised, model_folder  # noqa: E402
+from slideunet.network.in_memory.pool import build_pool, drawn_negatives  # noqa: E402
+from slideunet.network.in_memory.prepared import Prepared, prepare  # noqa: E402
+from slideunet.network.in_memory.recipe import Recipe, read_recipe  # noqa: E402
+from slideunet.network.in_memory.timed import Budget, Training  # noqa: E402
+from slideunet.network.training.step import quicker_precision  # noqa: E402
+from slideunet.stores.files import write_atomically  # noqa: E402
+
+MODELS = ROOT / "resources/models"
+NEGATIVES = 128  # drawn fields
+Sides = dict[str, list[PackedImage]]
+
+
+def sides_of(images: Sequence[PackedImage], left_out: str | None) -> Sides:
+    """Return what is learned from and what is validated on.
+
+    A source that is left out is validated on wholly, and alone.
+
+    Raises
+    ------
+    InputError
+        When there is no such source, or nothing is left to learn from or to validate on.
+    """
+    known = sorted({image.entry.source for image in images})
+    if left_out is not None and left_out not in known:
+        raise InputError(f"--leave-out {left_out}: the packed file has {', '.join(known)}.")
+    train = [image for image in images if image.entry.split == "train" and image.entry.source != left_out]
+    val = [
+        image
+        for image in images
+        if image.entry.judged
+        and (image.entry.split == "val" if left_out is None else image.entry.source == left_out)
+    ]
+    if not train or not val:
+        raise InputError(
+            f"{len(train)} images to learn from and {len(val)} to validate on are left of {known}. "
+            "Pack more sources, or leave another one out."
+        )
+    return {"train": train, "val": val}
+
+
+def check_unseen(recipe: Recipe, sides: Sides, left_out: str | None) -> None:
+    """Raise InputError when the weights to begin with have learned from the source that is left out."""
+    if left_out is None or recipe.init_from is None:
+        return
+    seen = set(learned_contents(model_folder(recipe.init_from, MODELS)))
+    if seen & {image.entry.content for image in sides["val"]}:
+        raise InputError(
+            f"--leave-out {left_out}: init_from {recipe.init_from} has learned from that source. Begin with "
+            "other weights, such as --set init_from=null --set encoder_weights=imagenet."
+        )
+
+
+def prepared(images: Sequence[PackedImage], recipe: Recipe, helpers: Executor | None) -> list[Prepared]:
+    """Make images ready, in other processes where there are some."""
+    make = functools.partial(
+        prepare,
+        mode=recipe.normalisation,
+        background=recipe.background,
+        least=min(recipe.diameters),
+        border=recipe.border_weight > 0,
+    )
+    done = map(make, images) if helpers is None else helpers.map(make, images, chunksize=4)
+    return list(with_lines(done, "images made ready", len(images)))
+
+
+def build_training(
+    recipe: Recipe, network: UNet, ready: Sequence[Prepared], judge: Judge, budget: Budget, state: Path
+) -> Training:
+    """Bring images and network together on the network's device."""
+    device = next(network.parameters()).device
+    negatives = drawn_negatives(len(recipe.channels), NEGATIVES, recipe.seed) if recipe.negatives else []
+    pool = build_pool([*ready, *negatives], device)
+    precision: Precision = "bf16" if recipe.precision == "auto" else recipe.precision
+    if recipe.precision == "auto" and device.type == "cpu":
+        precision = quicker_precision(network.spec, recipe.patch_size, recipe.batch_size)
+    return Training(network, pool, recipe, judge, budget, state, precision)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Train, and return the exit code: 143 when the process was asked to end."""
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(found if options.device == "auto" else options.device)
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    recipe = read_recipe(options.recipe, gpu=device.type == "cuda", changes=options.set)
+    sides = sides_of(read_archive(options.data, recipe.kind), options.leave_out)
+    check_unseen(recipe, sides, options.leave_out)
+    state_path = options.out / "progress.pt"
+    if state_path.exists() and not options.resume:
+        raise InputError(f"{state_path} is there already. Go on with it by --resume, or name another --out.")
+    budget = Budget(options.minutes * 60, used=time.perf_counter() - BEGUN)
+    helpers = start_helpers(len(os.sched_getaffinity(0)))
+    ready = prepared(sides["train"], recipe, helpers)
+    judge = Judge(some_of_each(sides["val"], recipe.validation_images), recipe, helpers)
+    network = initialised(recipe, MODELS).to(device)
+    training = build_training(recipe, network, ready, judge, budget, state_path)
+    logging.info(
+        f"{len(sides['train'])} images to learn from, {len(sides['val'])} to validate on; "
+        f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f} million parameters on {device} in "
+        f"{training.precision}; {budget.elapsed:.0f} s to get ready"
+    )
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    training.stop = lambda: bool(asked)
+    if options.resume and state_path.exists():
+        training.resume()
+    state = training.run()
+    if helpers is not None:
+        helpers.shutdown()
+    if asked:
+        logging.info(f"Asked to end after step {state.step}; {state_path} is written, --resume goes on")
+        return 143
+    initial = model_folder(recipe.init_from, MODELS) if recipe.init_from else None
+    name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
+    more = {
+        "minutes": options.minutes,
+        "device": name,
+        "threads": torch.get_num_threads(),
+        "left_out": options.leave_out,
+    }
+    write_model(
+        options.out,
+        network.spec,
+        state,
+        recipe,
+        sides,
+        diameters=diameter_facts(ready),
+        initial=initial,
+        more=more,
+    )
+    write_atomically(options.out / "history.json", json.dumps(state.history, indent=1) + "\n")
+    logging.info(f"{options.out} is written after {time.perf_counter() - BEGUN:.0f} s, {state.step} steps")
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    known = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    known.add_argument("--data", type=Path, required=True, help="file written by pack.py")
+    known.add_argument(
+        "--recipe", type=Path, required=True, help="such as resources/models/fluorescence.yaml"
+    )
+    known.add_argument(
+        "--minutes", type=float, required=True, help="time in all, from the start of this program"
+    )
+    known.add_argument("--out", type=Path, required=True, help="folder of the model")
+    known.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    known.add_argument(
+        "--resume", action="store_true", help="go on with the training in --out, if there is one"
+    )
+    known.add_argument(
+        "--leave-out", metavar="SOURCE", help="learn from the other sources and validate on this one"
+    )
+    known.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change the recipe"
+    )
+    return known
+
+
+if __name__ == "__main__":
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout
+    )
+    try:
+        sys.exit(main(parser().parse_args()))
+    except SlideunetError as error:
+        print(*error.problems, sep="\n", file=sys.stderr)
+        sys.exit(error.exit_code)

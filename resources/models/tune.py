@@ -1,0 +1,57 @@
+"""Tune threshold and separation of a model on validation parts of a packed file, by the mean over sources.
+
+    python resources/models/tune.py MODEL --data packed.zip [--images 20]
+
+MODEL is a folder that train.py has written; its model.json is changed, its weights are not. It runs on CPUs,
+in minutes. A model that was trained without a source is tuned on the validation parts of the others.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "workflow/lib")]
+
+from slideunet.errors import SlideunetError  # noqa: E402
+from slideunet.model_json import read_model_facts  # noqa: E402
+from slideunet.network.in_memory.archive import read_archive  # noqa: E402
+from slideunet.network.in_memory.folder import add_tuned  # noqa: E402
+from slideunet.network.in_memory.judging import some_of_each  # noqa: E402
+from slideunet.network.in_memory.recipe import Recipe  # noqa: E402
+from slideunet.network.in_memory.tuning import tune  # noqa: E402
+from slideunet.network.inference.engines import open_engine  # noqa: E402
+
+
+def main(model: Path, data: Path, images: int | None) -> None:
+    """Tune a model and write its model.json again."""
+    facts = read_model_facts(model)
+    recipe, left_out = Recipe(**facts["training"]["recipe"]), facts["training"]["left_out"]
+    val = [
+        packed
+        for packed in read_archive(data, recipe.kind)
+        if packed.entry.split == "val" and packed.entry.judged and packed.entry.source != left_out
+    ]
+    threads = len(os.sched_getaffinity(0))
+    heads = facts["architecture"]["heads"]
+    engine = open_engine(model, heads=heads, precision="fp32", threads=threads)
+    tuned = tune(engine, some_of_each(val, images), recipe)
+    add_tuned(model, tuned)
+    logging.info(f"{model}: threshold {tuned['threshold']:.2f}")
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", type=Path, help="folder of the model")
+    parser.add_argument("--data", type=Path, required=True, help="file written by pack.py")
+    parser.add_argument("--images", type=int, help="at most so many of each source")
+    try:
+        main(**vars(parser.parse_args()))
+    except SlideunetError as error:
+        print(*error.problems, sep="\n", file=sys.stderr)
+        sys.exit(error.exit_code)

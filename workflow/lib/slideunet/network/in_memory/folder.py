@@ -1,0 +1,103 @@
+"""The model folder that a training within a time budget leaves."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from slideunet import __version__
+from slideunet.model_json import learned_contents, read_model_facts
+from slideunet.network.architecture.model_folder import half_precision, save_model
+from slideunet.network.architecture.receptive_field import halo
+from slideunet.network.architecture.unet import UNetSpec
+from slideunet.network.in_memory.archive import PackedImage
+from slideunet.network.in_memory.learner import State
+from slideunet.network.in_memory.prepared import Prepared
+from slideunet.network.in_memory.recipe import Recipe
+from slideunet.stores.manifests import write_manifest
+
+
+def write_model(
+    folder: Path,
+    spec: UNetSpec,
+    state: State,
+    recipe: Recipe,
+    sides: Mapping[str, Sequence[PackedImage]],
+    *,
+    diameters: Mapping[str, float],
+    initial: Path | None,
+    more: Mapping[str, Any],
+) -> None:
+    """Write model.safetensors, in half precision, and model.json; the threshold is 0.5 until it is tuned.
+
+    Parameters
+    ----------
+    folder : Path
+    spec : UNetSpec
+    state : State
+        Of the finished training; its best weights are written.
+    recipe : Recipe
+    sides : mapping
+        "train" and "val" to images.
+    diameters : mapping
+        Of the cells that were learned from; see `diameter_facts`.
+    initial : Path or None
+        Folder of the model whose weights it began with.
+    more : mapping
+        Further facts about the training.
+    """
+    seen = {packed.entry.content for side in sides.values() for packed in side}
+    training = {
+        "slides": {side: [packed.entry.name for packed in images] for side, images in sides.items()},
+        "contents": sorted(seen | set(learned_contents(initial) if initial else ())),
+        "licences": _licences([packed for side in sides.values() for packed in side]),
+        "seed": recipe.seed,
+        "steps": state.step,
+        "seconds": round(state.seconds, 1),
+        "history": state.history,
+        "recipe": asdict(recipe),
+    }
+    if initial is not None:
+        training["init_from"] = read_model_facts(initial)["sha256"]
+    facts = {
+        "architecture": spec.as_dict(),
+        "normalisation": recipe.normalisation,
+        "background": recipe.background,
+        "channels": list(recipe.channels),
+        "mpp": None,
+        "halo": halo(spec),
+        "versions": {
+            "slideunet": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+        "threshold": 0.5,
+        "precision": state.precision,
+        "diameter": dict(diameters),
+        "training": training | dict(more),
+    }
+    save_model(folder, half_precision(state.best), facts)
+
+
+def add_tuned(folder: Path, tuned: Mapping[str, Any]) -> None:
+    """Put a threshold and decodings into model.json; the weights stay as they are."""
+    write_manifest(folder / "model.json", read_model_facts(folder) | dict(tuned))
+
+
+def diameter_facts(images: Sequence[Prepared]) -> dict[str, float]:
+    """Return 5th percentile, median and 95th of the cells' diameters in px; see `training.diameters`."""
+    across = 2 * np.concatenate([image.cells[:, 2] for image in images])
+    low, median, high = (round(float(value), 1) for value in np.percentile(across, (5, 50, 95)))
+    return {"p05": low, "median": median, "p95": high}
+
+
+def _licences(images: Sequence[PackedImage]) -> dict[str, list[str]]:
+    """Return the licences of each source."""
+    found: dict[str, set[str]] = {}
+    for packed in images:
+        found.setdefault(packed.entry.source, set()).add(packed.entry.licence)
+    return {source: sorted(licences) for source, licences in sorted(found.items())}

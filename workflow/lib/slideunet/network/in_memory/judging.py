@@ -1,0 +1,106 @@
+"""Validation on images in memory: predicted on the device one by one, scored in other processes meanwhile."""
+
+from collections.abc import Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+import numpy as np
+import torch
+
+from slideunet.cells.separation.decoding import Decoding, fitting_methods
+from slideunet.logs import with_lines
+from slideunet.model_json import Precision
+from slideunet.network.architecture.unet import UNet
+from slideunet.network.in_memory.archive import PackedImage
+from slideunet.network.in_memory.prepared import truth
+from slideunet.network.in_memory.recipe import Recipe
+from slideunet.network.in_memory.scores import Score, by_source, score_image
+from slideunet.network.inference.engines import Engine, build_engine, choose_engine
+from slideunet.network.inference.predict_region import predict_core
+from slideunet.network.inference.torch_engine import TorchEngine
+from slideunet.slides.normalisation import normalisation
+from slideunet.slides.statistics import survey
+
+
+def some_of_each(images: Sequence[PackedImage], most: int | None) -> list[PackedImage]:
+    """Return at most so many images of each source, evenly from all of them."""
+    chosen: list[PackedImage] = []
+    for source in sorted({image.entry.source for image in images}):
+        own = [image for image in images if image.entry.source == source]
+        count = min(len(own), most or len(own))
+        chosen += [own[i * len(own) // count] for i in range(count)]
+    return chosen
+
+
+def predict_image(engine: Engine, packed: PackedImage, recipe: Recipe) -> dict[str, np.ndarray]:
+    """Return the maps (y, x) uint8 of an image, as a run predicts it."""
+    image = packed.image
+    constants = normalisation(survey(image)[0], recipe.normalisation, recipe.background)
+    planes = predict_core(engine, image, constants, ((0, image.shape[1]), (0, image.shape[2])))
+    return dict(zip(engine.spec.maps, planes, strict=True))
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Scores networks on the same images.
+
+    Attributes
+    ----------
+    images : sequence of PackedImage
+    recipe : Recipe
+    helpers : Executor or None
+        Processes that score; None scores here.
+    """
+
+    images: Sequence[PackedImage]
+    recipe: Recipe
+    helpers: Executor | None = None
+
+    def begin(self, network: UNet, precision: Precision) -> "Pending":
+        """Predict all images; the scores may be still to come.
+
+        The number of torch's threads is left as it was: an engine on a CPU sets it to one.
+        """
+        device = next(network.parameters()).device
+        threads = torch.get_num_threads()
+        engine: Engine = (
+            TorchEngine(network, precision, device)
+            if device.type == "cuda"
+            else build_engine(network, choose_engine("auto"), precision, threads)
+        )
+        decoding = Decoding(0.5, fitting_methods(engine.spec.maps)[0])
+        found: list[tuple[str, Future[Score] | Score]] = []
+        for packed in with_lines(self.images, "images validated", len(self.images)):
+            task = (truth(packed.labels), predict_image(engine, packed, self.recipe), decoding)
+            score = self.helpers.submit(score_image, *task) if self.helpers else score_image(*task)
+            found.append((packed.entry.source, score))
+        torch.set_num_threads(threads)
+        return Pending(found)
+
+
+@dataclass(frozen=True)
+class Pending:
+    """Scores of some images that may be still to come."""
+
+    scores: Sequence[tuple[str, Future[Score] | Score]]
+
+    @property
+    def ready(self) -> bool:
+        """Whether `result` would answer at once."""
+        return all(score.done() for _, score in self.scores if isinstance(score, Future))
+
+    def result(self) -> dict[str, Score]:
+        """Return the score of each source."""
+        return by_source(
+            (source, score.result() if isinstance(score, Future) else score) for source, score in self.scores
+        )
+
+
+def start_helpers(cores: int) -> ProcessPoolExecutor | None:
+    """Return processes to make images ready and to score beside the training; None on a machine of few cores.
+
+    They are forked at their first task, which must come before the first use of a GPU: started anew, each of
+    them would load torch, which it has no need of.
+    """
+    return ProcessPoolExecutor(min(cores - 1, 16), get_context("fork")) if cores >= 4 else None

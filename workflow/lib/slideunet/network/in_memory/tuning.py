@@ -1,0 +1,56 @@
+"""Threshold and constants of the separation, chosen by the mean over sources of each one's score."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from slideunet.cells.separation.decoding import Method, fitting_methods
+from slideunet.network.in_memory.archive import PackedImage
+from slideunet.network.in_memory.judging import predict_image
+from slideunet.network.in_memory.prepared import truth
+from slideunet.network.in_memory.recipe import Recipe
+from slideunet.network.inference.engines import Engine
+from slideunet.network.training.tune_cells import Tried, chosen_decodings, try_decodings
+from slideunet.network.training.validation import best_threshold, dice_by_threshold
+from slideunet.truth.ignore_label import foreground_and_valid
+
+Predicted = dict[str, list[tuple[np.ndarray, dict[str, np.ndarray]]]]
+"""By source, truth and maps of its images."""
+
+
+def tune(engine: Engine, images: Sequence[PackedImage], recipe: Recipe) -> dict[str, Any]:
+    """Return "threshold" and "decodings" for `model.json`.
+
+    Parameters
+    ----------
+    engine : Engine
+    images : sequence of PackedImage
+        To validate on.
+    recipe : Recipe
+        Whose normalisation the model has learned with.
+    """
+    predicted: Predicted = {}
+    for packed in images:
+        maps = predict_image(engine, packed, recipe)
+        predicted.setdefault(packed.entry.source, []).append((truth(packed.labels), maps))
+    threshold = _threshold(predicted)
+    counted: list[dict[Method, Tried]] = []
+    for ones in predicted.values():
+        counted.append({method: {} for method in fitting_methods(engine.spec.maps)})
+        for labels, maps in ones:
+            try_decodings(counted[-1], labels, maps, threshold)
+    return {"threshold": threshold, "decodings": chosen_decodings(counted)}
+
+
+def _threshold(predicted: Predicted) -> float:
+    """Return the best threshold by the mean over sources of the Dice of all pixels of each."""
+    dice = []
+    for ones in predicted.values():
+        counts = np.zeros((2, 256), np.int64)
+        for labels, maps in ones:
+            true, judged = foreground_and_valid(labels)
+            for side, where in enumerate((true, judged & ~true)):
+                counts[side] += np.bincount(maps["foreground"][where], minlength=256)
+        dice.append(dice_by_threshold(*counts))
+    return best_threshold(np.mean(dice, axis=0))
