@@ -207,7 +207,7 @@ def dask_section():
 def prediction_section():
     """The `prediction` section of a configuration."""
     return {
-        "threshold": "tuned", "tile": "auto", "engine": "torch", "precision": "fp32", "halo": "exact",
+        "threshold": "tuned", "tile": "auto", "engine": "torch", "precision": "fp32",
         "parts": 1, "tissue": "auto",
     }  # fmt: skip
 

@@ -22,8 +22,13 @@ class Workers:
     threads, memory_mb : int
         What the job may use.
     gpus : int
-        When there are any, one worker serves each, and does several tasks at once: while one computes, others
-        read and write.
+        When there are several, one worker serves each. Whoever serves a GPU does several tasks at once: while
+        one computes, others read and write.
+
+    Attributes
+    ----------
+    tasks : int
+        That a process does at once.
     """
 
     def __init__(self, section: Mapping[str, Any], threads: int, memory_mb: int, gpus: int = 0) -> None:
@@ -34,7 +39,7 @@ class Workers:
         self.threads_per_worker = min(section["threads_per_worker"], threads)
         fitting = max(1, threads // self.threads_per_worker)
         self.count = gpus or (fitting if section["workers"] == "auto" else section["workers"])
-        self._tasks = _TASKS_PER_GPU if gpus else 1
+        self.tasks = min(max(_LEAST_PER_GPU, threads // gpus), _MOST_PER_GPU) if gpus else 1
 
     def __enter__(self) -> Self:
         return self
@@ -46,14 +51,15 @@ class Workers:
 
     def client_for(self, shape: tuple[int, ...]) -> Client | None:
         """Return the client for a slide (..., y, x); None when this process does it as well by itself."""
-        alone = self._spec.kind == "local" and self.count == 1 and self._tasks == 1
+        alone = self._spec.kind == "local" and self.count == 1
         if alone or block_count(shape) == 1:
             return None
         if self._client is None:
             self._client = self._held.enter_context(
-                open_client(self._spec, self.count, self._tasks, self._memory_mb)
+                open_client(self._spec, self.count, self.tasks, self._memory_mb)
             )
         return self._client
 
 
-_TASKS_PER_GPU = 3
+# More hold more memory, and the GPU is busy with fewer.
+_LEAST_PER_GPU, _MOST_PER_GPU = 3, 8
