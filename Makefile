@@ -7,7 +7,7 @@ CORES ?= all
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo histology sheet predict test test-slurm lint format docs share bench clean
+.PHONY: help demo histology sheet predict test test-slurm test-gpu lint format docs share bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ test: $(BIN)/.dev ## the tests
 
 test-slurm: $(BIN)/.dev ## a run on a SLURM of two nodes that is started here (Debian, root), or the reason why not
 	tests/slurm/cluster.sh during $(BIN)/python -m pytest tests/slurm || test $$? -eq 77
+
+test-gpu: $(BIN)/.dev ## the tests that need a GPU, or the reason why they are skipped
+	$(BIN)/python -m pytest tests/gpu -m gpu
 
 lint: $(BIN)/.dev ## ruff, snakefmt, snakemake --lint, mypy
 	ruff check .

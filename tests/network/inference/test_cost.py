@@ -3,6 +3,7 @@ import pytest
 from slideunet.network.architecture.receptive_field import halo
 from slideunet.network.architecture.unet import PRESETS, UNetSpec, decoder_margins
 from slideunet.network.inference.cost import (
+    MEMORY,
     Convolution,
     best_tile,
     convolutions,
@@ -88,7 +89,7 @@ def test_the_best_tile_is_where_doubling_saves_little(preset):
     assert work[1] < 0.95 * work[0]
     assert work[2] > 0.95 * work[1]
     assert tile == {"light": 2048, "standard": 2048, "classic": 512}[preset]
-    usual = best_tile(spec, reach, "bf16")
+    usual = best_tile(spec, reach, "bf16", MEMORY)
     assert usual == {"light": 2048, "standard": 1024, "classic": 512}[preset]
 
 

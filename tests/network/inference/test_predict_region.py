@@ -113,7 +113,7 @@ class Slow:
 
     def __init__(self, engine, most=10**9):
         self.engine, self.spec, self.halo, self.tile_limit = engine, engine.spec, engine.halo, None
-        self.precision, self.dtype = engine.precision, engine.dtype
+        self.precision, self.dtype, self.memory = engine.precision, engine.dtype, engine.memory
         self.most, self.tiles, self.failures = most, [], 0
 
     def predict(self, tiles, constants):

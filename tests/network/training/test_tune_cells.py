@@ -22,7 +22,8 @@ NAMES = output_maps(HEADS)
 class Knowing:
     """An engine whose prediction is the image itself, which holds the maps of the truth."""
 
-    name, version, precision, tile_limit, halo, dtype = "knowing", "1", "fp32", None, 0, np.dtype(np.uint8)
+    name, version, precision, tile_limit, halo = "knowing", "1", "fp32", None, 0
+    dtype, memory = np.dtype(np.uint8), 10**9
 
     def __init__(self, heads):
         self.spec = UNetSpec(channels=len(NAMES), width=4, depth=1, heads=heads)

@@ -108,7 +108,7 @@ def peak_bytes(spec: UNetSpec, tile: int, halo: int, precision: Precision) -> in
 
 
 @functools.lru_cache
-def best_tile(spec: UNetSpec, halo: int, precision: Precision, memory: int = MEMORY) -> int:
+def best_tile(spec: UNetSpec, halo: int, precision: Precision, memory: int) -> int:
     """Choose the side of a tile: doubled from 256 px while that saves 5 % of the work and fits into memory.
 
     Parameters
@@ -117,7 +117,7 @@ def best_tile(spec: UNetSpec, halo: int, precision: Precision, memory: int = MEM
     halo : int
         Context in pixels.
     precision : "fp32" or "bf16"
-    memory : int, optional
+    memory : int
         Bytes for one tile at a time; see `peak_bytes`.
 
     Returns

@@ -33,6 +33,8 @@ class Engine(Protocol):
         Pixels of context with which a prediction is exact; a multiple of 2^depth.
     tile_limit : int or None
         Side of the largest core that fits into memory, once a larger one did not.
+    memory : int
+        Bytes for one tile, when its side is to be chosen; see `best_tile`.
     dtype : numpy.dtype
         Of the result: uint8, but for engines that return logits.
     """
@@ -43,6 +45,7 @@ class Engine(Protocol):
     spec: UNetSpec
     halo: int
     tile_limit: int | None
+    memory: int
     dtype: np.dtype
 
     def predict(self, tiles: Iterable[np.ndarray], constants: Normalisation) -> Iterator[np.ndarray]:

@@ -15,7 +15,7 @@ from slideunet.network.architecture.folded import for_inference
 from slideunet.network.architecture.fused_decoder import merged
 from slideunet.network.architecture.output_maps import to_bytes
 from slideunet.network.architecture.unet import UNet
-from slideunet.network.inference.cost import Convolution, least_core
+from slideunet.network.inference.cost import MEMORY, Convolution, least_core
 from slideunet.slides.normalisation import Normalisation
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
@@ -37,6 +37,7 @@ class OpenVINOEngine:
         self.spec = network.spec
         self.halo = halo
         self.tile_limit: int | None = None
+        self.memory = MEMORY
         self.dtype = np.dtype(np.uint8)
         self._network = merged(for_inference(network).cpu())
         self._threads = threads

@@ -10,7 +10,7 @@ from slideunet.errors import MachineError
 from slideunet.geometry.pixels import Pixels
 from slideunet.geometry.tiles import Interval, even_cores
 from slideunet.geometry.windows import read_mirrored
-from slideunet.network.inference.cost import MEMORY, best_tile
+from slideunet.network.inference.cost import best_tile
 from slideunet.network.inference.engines import Engine
 from slideunet.slides.normalisation import Normalisation
 
@@ -26,7 +26,6 @@ def predict_core(
     *,
     tile: int | None = None,
     wanted: np.ndarray | None = None,
-    memory: int = MEMORY,
 ) -> np.ndarray:
     """Predict the maps of a part of a slide: the one tiled predictor, of validation and of new slides.
 
@@ -47,8 +46,6 @@ def predict_core(
         Side of a tile without its context, in pixels; rounded up to a multiple of 2^depth. None: `best_tile`.
     wanted : ndarray (y1 - y0, x1 - x0) of bool, optional
         The other pixels become 0. A tile is left out when none of its pixels is wanted.
-    memory : int
-        Bytes for one tile at a time, when `tile` is to be chosen; see `best_tile`.
 
     Returns
     -------
@@ -68,9 +65,8 @@ def predict_core(
     block = read_mirrored(pixels, (reads[0], reads[1]))
     room = [(start - first, last - stop) for (start, stop), (first, last) in zip(core, grown, strict=True)]
     needed = None if wanted is None else np.pad(wanted, room)
-    found = _predict_block(
-        engine, block, constants, needed, tile or best_tile(engine.spec, halo, engine.precision, memory)
-    )
+    side = tile or best_tile(engine.spec, halo, engine.precision, engine.memory)
+    found = _predict_block(engine, block, constants, needed, side)
     (top, bottom), (left, right) = room
     found = found[:, top : found.shape[1] - bottom, left : found.shape[2] - right]
     return found if wanted is None else np.where(wanted, found, engine.dtype.type(0))

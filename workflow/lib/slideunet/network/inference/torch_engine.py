@@ -12,13 +12,15 @@ from slideunet.model_json import Precision
 from slideunet.network.architecture.folded import for_inference
 from slideunet.network.architecture.output_maps import to_bytes
 from slideunet.network.architecture.unet import UNet
-from slideunet.network.inference.cost import Convolution, least_core
+from slideunet.network.inference.cost import MEMORY, Convolution, least_core
 from slideunet.network.inference.device import exact_kernels
 from slideunet.network.inference.precision import reduced_precision
 from slideunet.slides.normalisation import Normalisation
 
 # On a GPU the sides of tiles are rounded up to this: few shapes are seen, and each has its own kernels.
 _GPU_STEP = 256
+# Bytes for one tile on a GPU; where there are fewer, tiles are halved.
+_GPU_MEMORY = 6_000_000_000
 # torch leaves a float32 convolution of one image with so few inputs to another kernel: other last bits.
 _SMALL = 20480
 # Tiles of one thread that wait for the device while the next is cut. A tile takes longer than its launch.
@@ -80,6 +82,7 @@ class TorchEngine:
         self.spec = network.spec
         self.halo = halo
         self.tile_limit: int | None = None
+        self.memory = _GPU_MEMORY if device.type == "cuda" else MEMORY
         self.dtype = np.dtype(np.float32 if logits else np.uint8)
         self.device = device
         self.step = max(network.spec.multiple, _GPU_STEP) if device.type == "cuda" else network.spec.multiple
