@@ -1,6 +1,7 @@
 """Predictions on a GPU: the same bytes however the slide is cut, and those of the CPU but for rounding."""
 
 import functools
+import importlib.util
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -146,10 +147,10 @@ def test_tiles_are_halved_when_memory_runs_out(network_of, device, draw, side, m
     np.testing.assert_array_equal(again, expected)
 
 
+@pytest.mark.skipif(importlib.util.find_spec("zarr") is None, reason="stores need zarr")
 @pytest.mark.parametrize("at_once", [1, 3])
 def test_a_slide_goes_from_store_to_store(tmp_path, write_store, save_network, network_of, draw, at_once):
     """Two blocks that are read, computed and written beside each other."""
-    pytest.importorskip("zarr", reason="stores need zarr, which this machine does not have")
     from slideunet.model_json import read_model_facts
     from slideunet.network.inference.engines import open_engine
     from slideunet.network.inference.plan import PredictionPlan, used_facts

@@ -123,7 +123,7 @@ class TorchEngine:
         with exact_kernels(self.device), reduced_precision(self.device, self.precision):
             output = self._network(batch, self.halo)
         made = output.float() if self.dtype == np.float32 else to_bytes(output.double(), self.spec.maps)
-        result, arrival = self._download(made[0])
+        result, arrival = self._download(made[0].contiguous())
         return _Flight(result, arrival, (tile.shape[1] - 2 * self.halo, tile.shape[2] - 2 * self.halo))
 
     def _with_room(self, tile: np.ndarray) -> np.ndarray:
