@@ -149,7 +149,9 @@ def test_tiles_are_halved_when_memory_runs_out(network_of, device, draw, side, m
 
 @pytest.mark.skipif(importlib.util.find_spec("zarr") is None, reason="stores need zarr")
 @pytest.mark.parametrize("at_once", [1, 3])
-def test_a_slide_goes_from_store_to_store(tmp_path, write_store, save_network, network_of, draw, at_once):
+def test_a_slide_goes_from_store_to_store(
+    tmp_path, device, write_store, save_network, network_of, draw, at_once
+):
     """Two blocks that are read, computed and written beside each other."""
     from slideunet.model_json import read_model_facts
     from slideunet.network.inference.engines import open_engine

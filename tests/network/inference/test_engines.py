@@ -164,6 +164,31 @@ def test_torch_rounds_the_probability_of_its_logits(random_network, to_uint8):
 
 
 @pytest.mark.parametrize("name", ["torch", "openvino"])
+def test_few_tiles_are_in_hand_and_results_come_in_order(built, name):
+    engine, cut = built(name), []
+
+    def tiles():
+        for seed in range(9):
+            cut.append(seed)
+            yield draw(64, 72, seed)
+
+    for seed, found in enumerate(engine.predict(tiles(), CONSTANTS)):
+        assert len(cut) <= seed + 3
+        np.testing.assert_array_equal(found, only(engine, draw(64, 72, seed)))
+    assert len(cut) == 9
+
+
+def test_weights_that_are_rounded_once_give_what_autocast_gives(random_network, to_uint8):
+    network = random_network(channels=2, width=16, encoder="efficientnet_lite0", depth=3)
+    block, margin = draw(200, 208), halo(network.spec)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        batch = torch.from_numpy(CONSTANTS.apply(block))[None].to(memory_format=torch.channels_last)
+        logits = for_inference(network)(batch, margin)[0, 0].float().numpy()
+    engine = TorchEngine(network, "bf16", CPU, margin)
+    np.testing.assert_array_equal(only(engine, block), to_uint8(logits)[None])
+
+
+@pytest.mark.parametrize("name", ["torch", "openvino"])
 def test_threads_share_an_engine(built, name):
     engine = built(name)
     blocks = [draw(64 + 8 * index, 88, index) for index in range(8)]
