@@ -7,7 +7,7 @@ CORES ?= all
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo histology sheet predict test quick test-slurm lint format hooks docs share wheels bench clean
+.PHONY: help demo histology sheet predict test quick test-slurm test-gpu lint format hooks docs share wheels bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ quick: $(BIN)/.dev ## lint and the fast tests, before every commit
 
 test-slurm: $(BIN)/.dev ## a run on a SLURM of two nodes that is started here (Debian, root), or the reason why not
 	tests/slurm/cluster.sh during $(BIN)/python -m pytest tests/slurm || test $$? -eq 77
+
+test-gpu: $(BIN)/.dev ## the tests that need a GPU, or the reason why they are skipped
+	$(BIN)/python -m pytest tests/gpu -m gpu
 
 lint: $(BIN)/.dev ## ruff, snakefmt, snakemake --lint, mypy
 	ruff check .

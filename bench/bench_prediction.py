@@ -32,23 +32,22 @@ import torch  # noqa: E402
 from monai.inferers import sliding_window_inference  # noqa: E402
 
 from slideunet.clusters import ClusterSpec, open_client  # noqa: E402
-from slideunet.model_json import Precision  # noqa: E402
+from slideunet.model_json import Precision, read_model_facts  # noqa: E402
+from slideunet.network.architecture.folded import for_inference  # noqa: E402
 from slideunet.network.architecture.model_folder import load_model, save_model  # noqa: E402
+from slideunet.network.architecture.receptive_field import halo  # noqa: E402
 from slideunet.network.architecture.unet import PRESETS, UNet, UNetSpec, channels_last  # noqa: E402
-from slideunet.network.inference.engines import choose_engine, open_engine  # noqa: E402
-from slideunet.network.inference.plan import Plan  # noqa: E402
+from slideunet.network.inference.engines import build_engine, engine_of_machine  # noqa: E402
+from slideunet.network.inference.plan import PredictionPlan, used_facts  # noqa: E402
+from slideunet.network.inference.precision import reduced_precision  # noqa: E402
 from slideunet.network.inference.predict_region import predict_core  # noqa: E402
 from slideunet.network.inference.predict_slide import predict_slide  # noqa: E402
-from slideunet.network.inference.torch_tiles import for_inference, reduced_precision  # noqa: E402
 from slideunet.slides.convert import ConversionPlan, Slide, convert  # noqa: E402
 from slideunet.slides.normalisation import Normalisation  # noqa: E402
 from slideunet.stores.manifests import discard_store  # noqa: E402
 
 CORES, BLOCK, BARE = 2, 4096, 2048
 CONSTANTS = Normalisation((0.0,), (255.0,))
-
-
-PLAN = {"tile": None, "halo": None, "tissue": "none", "version": "0.5"}
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def prepare(folder: Path, side: int, precision: Precision, preset: str) -> Job:
     facts = {
         "normalisation": "unit",
         "background": "dark",
-        "halo": 0,
+        "halo": halo(network.spec),
         "threshold": 0.5,
         "precision": precision,
     }
@@ -90,10 +89,11 @@ def prepare(folder: Path, side: int, precision: Precision, preset: str) -> Job:
 
 def step(job: Job, client: distributed.Client) -> None:
     """Predict as the workflow does: read, verify, compute, write all levels, check and finish the store."""
-    plan = Plan(choose_engine("auto"), job.precision, **PLAN)
+    facts = used_facts(read_model_facts(job.folder))
+    plan = PredictionPlan(job.folder, facts, engine_of_machine("auto"), job.precision, tissue="none")
     manifest = job.folder / "predictions/S1.json"
     discard_store(manifest)
-    predict_slide(job.folder / "slides/S1.json", job.folder, manifest, plan, client=client)
+    predict_slide(job.folder / "slides/S1.json", manifest, plan, client=client)
 
 
 def squares(side: int, size: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
@@ -126,8 +126,10 @@ _worker: dict[str, Any] = {}
 
 
 def _open(job: Job, threads: int, ready: Barrier) -> None:
-    engine = open_engine(job.folder, precision=job.precision, threads=threads)
-    _worker.update(engine=engine, pixels=job.pixels(), result=job.result())
+    network, facts = load_model(job.folder)
+    for name, context in (("engine", facts["halo"]), ("bare", 0)):
+        _worker[name] = build_engine(network, engine_of_machine("auto"), job.precision, threads, context)
+    _worker.update(pixels=job.pixels(), result=job.result())
     # The first tile of a shape prepares kernels and memory.
     _predict(((0, min(BARE, job.side)), (0, min(BARE, job.side))))
     _forward(((0, min(BARE, job.side)), (0, min(BARE, job.side))))
@@ -141,7 +143,7 @@ def _predict(core: tuple[tuple[int, int], tuple[int, int]]) -> None:
 
 def _forward(core: tuple[tuple[int, int], tuple[int, int]]) -> None:
     rows, columns = (slice(*span) for span in core)
-    _worker["engine"].predict(_worker["pixels"][:, rows, columns], CONSTANTS, 0)
+    next(_worker["bare"].predict([_worker["pixels"][:, rows, columns]], CONSTANTS))
 
 
 def monai(network: torch.nn.Module, image: torch.Tensor, precision: str) -> None:
@@ -189,7 +191,7 @@ def main(side: int, precision: Precision, preset: str, repeats: int) -> None:
             step(job, client)  # The workers load their engine.
             seconds = timed(variants(job, client), repeats)
     best = {name: min(times) for name, times in seconds.items()}
-    print(f"{side} x {side} px, {preset}, {precision}, {CORES} cores, engine {choose_engine('auto')}")
+    print(f"{side} x {side} px, {preset}, {precision}, {CORES} cores, engine {engine_of_machine('auto')}")
     for name, value in best.items():
         print(
             f"{name:20} {side * side / value / 1e6:6.2f} Mpx/s   ours takes {best['ours'] / value:5.2f} of it"

@@ -68,13 +68,16 @@ def convert_slide(folder: Path, name: str) -> None:
 
 def predict(folder: Path, name: str, precision: str) -> None:
     """Predict as a worker of the workflow does."""
-    from slideunet.network.inference.engines import choose_engine
-    from slideunet.network.inference.plan import Plan
+    from slideunet.model_json import read_model_facts
+    from slideunet.network.inference.engines import engine_of_machine
+    from slideunet.network.inference.plan import PredictionPlan, used_facts
     from slideunet.network.inference.predict_slide import predict_slide
 
-    plan = Plan(choose_engine("auto"), precision, None, None, "none", "0.5")  # type: ignore[arg-type]
+    model = folder / "model"
+    engine, facts = engine_of_machine("auto"), used_facts(read_model_facts(model))
+    plan = PredictionPlan(model, facts, engine, precision, tissue="none")  # type: ignore[arg-type]
     manifest = folder / f"predictions/{name}.json"
-    predict_slide(folder / f"slides/{name}.json", folder / "model", manifest, plan, threads=CORES)
+    predict_slide(folder / f"slides/{name}.json", manifest, plan, threads=CORES)
 
 
 def label(manifest: Path) -> None:

@@ -184,7 +184,7 @@ def test_a_training_leaves_a_model_that_predicts_and_is_tuned(packed, small, tmp
     after = read_model_facts(out)
     assert {"distance", "centres", "watershed", "components"} == set(after["decodings"])
     assert after["sha256"] == facts["sha256"]
-    engine = open_engine(out, engine="torch", heads=("distance",), precision="fp32", threads=1)
+    engine = open_engine(out, after, engine="torch", heads=("distance",), precision="fp32", threads=1)
     image = read_archive(packed, "fluorescence")[0].image
     found = engine.predict(image[:, :64, :64], Normalisation((30.0,), (130.0,)), 0)
     assert found.shape == (2, 64, 64)

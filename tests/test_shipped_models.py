@@ -24,7 +24,7 @@ SIDE = 384
 @pytest.fixture(scope="module", params=NAMES)
 def model(request):
     network, facts = load_model(MODELS / request.param)
-    return request.param, facts, OpenVINOEngine(network, "fp32", 1)
+    return request.param, facts, OpenVINOEngine(network, "fp32", 1, facts["halo"])
 
 
 def find_cells(model, pixels):

@@ -22,7 +22,7 @@ from slideunet.network.in_memory.folder import add_tuned  # noqa: E402
 from slideunet.network.in_memory.judging import some_of_each  # noqa: E402
 from slideunet.network.in_memory.recipe import Recipe  # noqa: E402
 from slideunet.network.in_memory.tuning import tune  # noqa: E402
-from slideunet.network.inference.engines import open_engine  # noqa: E402
+from slideunet.network.inference.engines import engine_of_machine, open_engine  # noqa: E402
 
 
 def main(model: Path, data: Path, images: int | None) -> None:
@@ -36,7 +36,8 @@ def main(model: Path, data: Path, images: int | None) -> None:
     ]
     threads = len(os.sched_getaffinity(0))
     heads = facts["architecture"]["heads"]
-    engine = open_engine(model, heads=heads, precision="fp32", threads=threads)
+    name = engine_of_machine("auto")
+    engine = open_engine(model, facts, engine=name, heads=heads, precision="fp32", threads=threads)
     tuned = tune(engine, some_of_each(val, images), recipe)
     add_tuned(model, tuned)
     logging.info(f"{model}: threshold {tuned['threshold']:.2f}")

@@ -35,7 +35,14 @@ def test_slides_of_one_block_start_nothing(section, started):
     assert started == []
 
 
-def test_a_cluster_is_started_once_and_ends_with_the_job(section, started):
+def test_one_gpu_is_served_by_this_process(started):
+    with Workers(section(), threads=6, memory_mb=1, gpus=1) as workers:
+        assert workers.client_for(LARGE) is None
+        assert workers.tasks == 6
+    assert started == []
+
+
+def test_a_cluster_is_started_once_and_ends_with_the_job(started):
     with Workers(section(), threads=3, memory_mb=1) as workers:
         found = [workers.client_for(shape) for shape in (LARGE, SMALL, LARGE)]
         assert found == ["client 1", None, "client 1"]
@@ -50,7 +57,8 @@ def test_a_cluster_is_started_once_and_ends_with_the_job(section, started):
         ({"threads_per_worker": 2}, 5, 0, 2, 1),
         ({"workers": 7}, 2, 0, 7, 1),
         ({}, 4, 2, 2, 3),
-        ({}, 1, 1, 1, 3),
+        ({}, 12, 2, 2, 6),
+        ({}, 64, 2, 2, 8),
         ({"cluster": "slurm"}, 1, 0, 1, 1),
         ({"cluster": {"address": "tcp://h:1"}}, 1, 0, 1, 1),
     ],

@@ -34,7 +34,7 @@ def test_onnxruntime_agrees_for_any_number_and_size(tmp_path, random_network):
 def test_bioimageio_reproduces_the_test_tensors(tmp_path, random_network, mode, background):
     card = tmp_path / "MODEL_CARD.md"
     card.write_text("# A model\n")
-    facts = {"normalisation": mode, "background": background, "threshold": 0.5}
+    facts = {"normalisation": mode, "background": background, "threshold": 0.5, "halo": 24}
     network = random_network(channels=1, heads=HEADS)
     write_package(network, facts, card, tmp_path / "nuclei.zip")
     described = load_description(tmp_path / "nuclei.zip")

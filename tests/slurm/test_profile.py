@@ -32,7 +32,7 @@ def write_cohort(folder):
     for i, name in enumerate([*FIELDS, STRIP]):
         size = (4150, 40) if name == STRIP else (97, 83)
         scene = Scene("fluorescence", seed=i, donor_seed=i % 3, height=size[0], width=size[1], density=1.2)
-        image, labels = draw(scene)
+        image, labels = draw(scene.region, scene)
         tifffile.imwrite(folder / f"{name}.tif", image[0])
         if name == STRIP:
             with (folder / f"{name}.tif").open("ab") as file:

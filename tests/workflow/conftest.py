@@ -57,7 +57,7 @@ def write_field():
 
     def write(folder, name, seed, donor):
         scene = Scene("fluorescence", seed=seed, donor_seed=donor, height=97, width=83, density=1.2)
-        image, labels = draw(scene)
+        image, labels = draw(scene.region, scene)
         tifffile.imwrite(folder / f"{name}.tif", image[0])
         compact = np.unique(labels, return_inverse=True)[1]
         tifffile.imwrite(folder / f"{name}_labels.tif", compact.astype(np.uint16))

@@ -17,7 +17,8 @@ import tifffile
 import yaml
 
 from slideunet.inputs.batches import LARGE
-from slideunet.network.inference.plan import Plan
+from slideunet.model_json import read_model_facts
+from slideunet.network.inference.plan import PredictionPlan, used_facts
 from slideunet.network.inference.predict_slide import predict_slide
 from slideunet.stores.manifests import read_manifest
 from slideunet.stores.resumable import read_journal
@@ -46,9 +47,10 @@ def config(**changes):
 
 def undisturbed(folder):
     """The blocks of the same slide, predicted at once and here."""
-    plan = Plan(engine="openvino", precision="fp32", tile=None, halo=None, tissue="auto", version="0.5")
+    model = folder / "model"
+    plan = PredictionPlan(model, used_facts(read_model_facts(model)), "openvino", "fp32")
     manifest = folder / "here" / "S1.json"
-    predict_slide(folder / "results/slides/S1.json", folder / "model", manifest, plan)
+    predict_slide(folder / "results/slides/S1.json", manifest, plan)
     probability = open_image_store(manifest)[:]
     assert ((probability > 0) & (probability < 255)).mean() > 0.2
     return read_manifest(manifest)["blocks"]

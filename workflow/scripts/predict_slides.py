@@ -7,6 +7,7 @@ from typing import Any, Literal
 from slideunet.batch import finish_batch, read_batch
 from slideunet.cells.separation.decoding import Method
 from slideunet.logs import log_to
+from slideunet.network.inference.plan import plan_prediction
 from slideunet.network.inference.predict_batch import predict_batch
 from slideunet.stores.manifests import write_manifest
 from slideunet.stores.ngff_metadata import Version
@@ -33,15 +34,14 @@ def main(
     part writes; the job without one finishes the slides.
     """
     parts = prediction["parts"]
+    plan = plan_prediction(
+        model, predictions_folder, prediction, method=method, version=ome_zarr, threads=threads
+    )
     predict_batch(
-        slides,
-        slides_folder,
-        model,
+        {slide: slides_folder / f"{slide}.json" for slide in slides},
         predictions_folder,
-        prediction=prediction,
-        method=method,
+        plan,
         dask=dask,
-        version=ome_zarr,
         threads=threads,
         memory_mb=memory_mb,
         part=None if part is None else (part, parts),

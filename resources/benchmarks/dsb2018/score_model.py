@@ -43,7 +43,7 @@ Find = Callable[[np.ndarray], np.ndarray]
 def finder(model: Path) -> tuple[Find, int]:
     """Return what labels the cells of an image (c, y, x) as a run with this model does, and its channels."""
     network, facts = load_model(model)
-    engine = OpenVINOEngine(network, facts["precision"], torch.get_num_threads())
+    engine = OpenVINOEngine(network, facts["precision"], torch.get_num_threads(), facts["halo"])
     decoding = decoding_for(facts)
 
     def find(image: np.ndarray) -> np.ndarray:

@@ -143,7 +143,7 @@ def test_defaults_are_filled_and_new_each_time():
         ({"prediction": {"tile": 63}}, ["prediction.tile", "63", "64"]),
         ({"prediction": {"threshold": "tunned"}}, ["prediction.threshold", "'tuned'"]),
         ({"prediction": {"parts": 0}}, ["prediction.parts", "0"]),
-        ({"prediction": {"halo": "exakt"}}, ["prediction.halo", "'exact'"]),
+        ({"prediction": {"halo": "exact"}}, ["prediction.halo"]),
         ({"dask": {"cluster": "slrum"}}, ["dask.cluster", "'slurm'"]),
         ({"dask": {"cluster": {"adress": "a"}}}, ["dask.cluster", "{address: text}", "scheduler_file"]),
         ({"dask": {"cluster": "address"}}, ["dask.cluster", "{address: text}"]),

@@ -50,13 +50,12 @@ def test_heads_are_left_out_of_every_member(members):
 @pytest.mark.parametrize("name", ["torch", "openvino"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_part_is_predicted_bit_for_bit_as_the_whole(members, name, precision):
-    engine = build_engine(Ensemble(members), name, precision, 1)
     margin = halo(members[0].spec)
-    assert engine.halo == margin
+    engine = build_engine(Ensemble(members), name, precision, 1, margin)
     block = np.random.default_rng(0).integers(0, 255, (2, 144 + 2 * margin, 80 + 2 * margin)).astype(np.uint8)
-    whole = engine.predict(block, CONSTANTS, margin)
+    (whole,) = engine.predict([block], CONSTANTS)
     assert whole[0].std() > 1
-    part = engine.predict(block[:, 40 : 88 + 2 * margin, 16:], CONSTANTS, margin)
+    (part,) = engine.predict([block[:, 40 : 88 + 2 * margin, 16:]], CONSTANTS)
     np.testing.assert_array_equal(part, whole[:, 40:88, 16:])
 
 

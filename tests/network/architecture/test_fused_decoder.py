@@ -1,9 +1,9 @@
 import pytest
 import torch
 
+from slideunet.network.architecture.folded import for_inference
 from slideunet.network.architecture.fused_decoder import MergedUNet
 from slideunet.network.architecture.receptive_field import halo
-from slideunet.network.inference.torch_tiles import for_inference
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

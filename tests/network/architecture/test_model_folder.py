@@ -44,6 +44,13 @@ def test_weights_in_another_memory_layout_are_the_same(tmp_path, network):
         assert torch.equal(found.state_dict()[name], tensor)
 
 
+@pytest.mark.parametrize("halo", [0, 20, 32])
+def test_a_halo_that_is_not_that_of_the_network_is_never_saved(tmp_path, network, halo):
+    with pytest.raises(ValueError, match=f"halo {halo} px, where the receptive field needs 24 px"):
+        save_model(tmp_path, network.state_dict(), {"architecture": network.spec.as_dict(), "halo": halo})
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("place", [100, -1])
 def test_one_changed_bit_is_noticed(model, place):
     path = model / "model.safetensors"

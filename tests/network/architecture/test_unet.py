@@ -5,11 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slideunet.network.architecture import unet
+from slideunet.network.architecture.folded import for_inference
 from slideunet.network.architecture.receptive_field import halo
 from slideunet.network.architecture.unet import PRESETS, UNet, UNetSpec
-from slideunet.network.inference.convolutions import least_core
+from slideunet.network.inference.cost import least_core
 from slideunet.network.inference.precision import reduced_precision
-from slideunet.network.inference.torch_tiles import for_inference, large_enough
+from slideunet.network.inference.torch_engine import _large_enough
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -112,7 +113,7 @@ def test_leaving_out_a_margin_changes_no_bit_of_the_rest(
         random_network(channels=2, width=4, depth=depth, decoder=decoder, encoder=encoder)
     )
     margin *= network.spec.multiple
-    least = least_core(network.spec, margin, large_enough)
+    least = least_core(network.spec, margin, _large_enough)
     sides = [cell * network.spec.multiple + least + 2 * margin for cell in cells]
     image = torch.from_numpy(np.random.default_rng(depth).random((1, 2, *sides), np.float32))
     rows, columns = (slice(margin, side - margin) for side in sides)

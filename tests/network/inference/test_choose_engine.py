@@ -36,7 +36,7 @@ def fixed(monkeypatch, *precisions):
     """Let the timing come to these results, one after the other, and count how often it is asked."""
     results, asked = iter(precisions), []
 
-    def fastest(network, engine, threads):
+    def fastest(network, engine, threads, halo):
         asked.append(engine)
         return next(results), {"fp32": 2.0, "bf16": 1.0}
 
@@ -76,7 +76,7 @@ def test_another_question_or_model_has_its_own_choice(
 
 def test_the_engine_alone_may_be_chosen(folder, model, monkeypatch):
     asked = fixed(monkeypatch)
-    monkeypatch.setattr(engines, "choose_engine", lambda engine: {"auto": "torch"}[engine])
+    monkeypatch.setattr(engines, "engine_of_machine", lambda engine: {"auto": "torch"}[engine])
     assert choose(folder, model, precision="bf16") == ("torch", "bf16")
     assert asked == []
 

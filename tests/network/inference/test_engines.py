@@ -12,13 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slideunet.errors import MachineError
-from slideunet.network.architecture.model_folder import save_model
+from slideunet.model_json import read_model_facts
+from slideunet.network.architecture.folded import for_inference
 from slideunet.network.architecture.receptive_field import halo
 from slideunet.network.inference import engines, openvino_engine
-from slideunet.network.inference.engines import build_engine, choose_engine, fastest_precision, open_engine
+from slideunet.network.inference.engines import (
+    build_engine,
+    engine_of_machine,
+    fastest_precision,
+    open_engine,
+)
 from slideunet.network.inference.openvino_engine import OpenVINOEngine
 from slideunet.network.inference.torch_engine import TorchEngine
-from slideunet.network.inference.torch_tiles import for_inference
 from slideunet.slides.normalisation import Normalisation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -39,19 +44,25 @@ def built(random_network):
     def build(name, precision="fp32", threads=1, **architecture):
         network = random_network(**({"channels": 2} | architecture))
         if name == "torch":
-            return TorchEngine(network, precision, CPU)
-        return OpenVINOEngine(network, precision, threads)
+            return TorchEngine(network, precision, CPU, halo(network.spec))
+        return OpenVINOEngine(network, precision, threads, halo(network.spec))
 
     return build
 
 
+def only(engine, tile, constants=CONSTANTS):
+    """Predict one tile."""
+    (found,) = engine.predict([tile], constants)
+    return found
+
+
 def logit_engine(network, precision, threads):
     """Let OpenVINO return logits: a difference in the last bit seldom changes a byte."""
-    engine = OpenVINOEngine(network, precision, threads)
+    engine = OpenVINOEngine(network, precision, threads, halo(network.spec))
     side = 2 * engine.halo + engine.spec.multiple
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(openvino_engine._Bytes, "forward", lambda self, x: self.network(x, self.margin))
-        assert engine.predict(draw(side, side), CONSTANTS, engine.halo).dtype == np.float32
+        assert only(engine, draw(side, side)).dtype == np.float32
     return engine
 
 
@@ -74,11 +85,11 @@ def test_the_engines_agree(random_network, to_uint8, decoder, depth):
     assert expected[0].std() > 20
     for name in ("torch", "openvino"):
         for precision, most, mean in (("fp32", 1, 0.001), ("bf16", 40, 4.0)):
-            engine = TorchEngine(network, precision, CPU)
+            engine = TorchEngine(network, precision, CPU, margin)
             if name == "openvino":
-                engine = OpenVINOEngine(network, precision, 1)
+                engine = OpenVINOEngine(network, precision, 1, margin)
             assert (engine.name, engine.precision, engine.halo) == (name, precision, margin)
-            found = engine.predict(block, CONSTANTS, margin)
+            found = only(engine, block)
             assert (found.shape, found.dtype) == ((5, 64, 48), np.uint8)
             difference = np.abs(found.astype(int) - expected)
             # Where the foreground is about as improbable as it may be, one engine gives other maps than 0.
@@ -103,7 +114,7 @@ def test_openvino_gives_every_bit_again_in_a_smaller_block(random_network, depth
     )
     (y0, y1), (x0, x1) = ([multiple * edge for edge in span] for span in (rows, columns))
     part = block[:, y0 : y1 + 2 * margin, x0 : x1 + 2 * margin]
-    np.testing.assert_array_equal(engine.predict(part, CONSTANTS, margin), whole[:, y0:y1, x0:x1])
+    np.testing.assert_array_equal(only(engine, part), whole[:, y0:y1, x0:x1])
 
 
 @pytest.mark.slow
@@ -116,7 +127,7 @@ def test_so_it_does_with_other_encoders(random_network, depth, encoder, precisio
     multiple, margin = engine.spec.multiple, engine.halo
     y, x = (multiple * data.draw(st.integers(0, side // multiple - 1)) for side in whole.shape[1:])
     part = block[:, y : y + multiple + 2 * margin, x:]
-    np.testing.assert_array_equal(engine.predict(part, CONSTANTS, margin), whole[:, y : y + multiple, x:])
+    np.testing.assert_array_equal(only(engine, part), whole[:, y : y + multiple, x:])
 
 
 @functools.lru_cache
@@ -125,15 +136,15 @@ def _whole(random_network, depth, precision, threads, encoder=None):
     network = random_network(channels=2, width=16, depth=depth, encoder=encoder)
     engine, one = (logit_engine(network, precision, n) for n in (threads, 1))
     block = draw(208 + 2 * engine.halo, 96 + 2 * engine.halo)
-    return engine, one.predict(block, CONSTANTS, one.halo), block
+    return engine, only(one, block), block
 
 
 def test_openvino_gives_every_bit_again_where_it_would_change_its_kernel(random_network):
     # Without room, 256 feature maps on 15 x 15 px at the bottom: oneDNN adds them in other groups.
     engine = logit_engine(random_network(channels=2, width=32, depth=4), "fp32", 1)
     block = draw(160 + 192, 64 + 192)
-    whole = engine.predict(block, CONSTANTS, 96)
-    small = engine.predict(block[:, 64 : 64 + 16 + 192, 16 : 16 + 16 + 192], CONSTANTS, 96)
+    whole = only(engine, block)
+    small = only(engine, block[:, 64 : 64 + 16 + 192, 16 : 16 + 16 + 192])
     np.testing.assert_array_equal(small, whole[:, 64:80, 16:32])
 
 
@@ -142,53 +153,76 @@ def test_openvino_gives_every_bit_again_where_it_would_change_its_kernel(random_
 def test_pixels_of_any_type_are_normalised_in_float32(built, name, dtype):
     engine = built(name)
     block = draw(80, 96)
-    expected = engine.predict(CONSTANTS.apply(block), Normalisation((0.0, 0.0), (1.0, 1.0)), engine.halo)
-    np.testing.assert_array_equal(engine.predict(block.astype(dtype), CONSTANTS, engine.halo), expected)
+    expected = only(engine, CONSTANTS.apply(block), Normalisation((0.0, 0.0), (1.0, 1.0)))
+    np.testing.assert_array_equal(only(engine, block.astype(dtype)), expected)
 
 
 def test_torch_rounds_the_probability_of_its_logits(random_network, to_uint8):
     network = random_network(channels=2, width=16)
-    engine = TorchEngine(network, "fp32", CPU)
+    engine = TorchEngine(network, "fp32", CPU, 24)
     block = draw(160, 176)
     with torch.inference_mode():
         logits = for_inference(network)(torch.from_numpy(CONSTANTS.apply(block))[None], 24)[0, 0].numpy()
-    np.testing.assert_array_equal(engine.predict(block, CONSTANTS, 24), to_uint8(logits)[None])
+    np.testing.assert_array_equal(only(engine, block), to_uint8(logits)[None])
+
+
+@pytest.mark.parametrize("name", ["torch", "openvino"])
+def test_few_tiles_are_in_hand_and_results_come_in_order(built, name):
+    engine, cut = built(name), []
+
+    def tiles():
+        for seed in range(9):
+            cut.append(seed)
+            yield draw(64, 72, seed)
+
+    for seed, found in enumerate(engine.predict(tiles(), CONSTANTS)):
+        assert len(cut) <= seed + 3
+        np.testing.assert_array_equal(found, only(engine, draw(64, 72, seed)))
+    assert len(cut) == 9
+
+
+def test_weights_that_are_rounded_once_give_what_autocast_gives(random_network, to_uint8):
+    network = random_network(channels=2, width=16, encoder="efficientnet_lite0", depth=3)
+    block, margin = draw(200, 208), halo(network.spec)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        batch = torch.from_numpy(CONSTANTS.apply(block))[None].to(memory_format=torch.channels_last)
+        logits = for_inference(network)(batch, margin)[0, 0].float().numpy()
+    engine = TorchEngine(network, "bf16", CPU, margin)
+    np.testing.assert_array_equal(only(engine, block), to_uint8(logits)[None])
 
 
 @pytest.mark.parametrize("name", ["torch", "openvino"])
 def test_threads_share_an_engine(built, name):
     engine = built(name)
     blocks = [draw(64 + 8 * index, 88, index) for index in range(8)]
-    expected = [engine.predict(block, CONSTANTS, 24) for block in blocks]
+    expected = [only(engine, block) for block in blocks]
     with ThreadPoolExecutor(4) as pool:
-        found = pool.map(lambda block: engine.predict(block, CONSTANTS, 24), blocks)
+        found = pool.map(lambda block: only(engine, block), blocks)
         for one, other in zip(found, expected, strict=True):
             np.testing.assert_array_equal(one, other)
 
 
 def test_sides_are_rounded_up_on_a_gpu_without_a_trace(built, random_network):
-    plain, stepped = (TorchEngine(random_network(channels=2), "fp32", CPU) for _ in range(2))
+    plain, stepped = (TorchEngine(random_network(channels=2), "fp32", CPU, 24) for _ in range(2))
     stepped.step = 256
     shapes = []
     forward = stepped._network.forward
     stepped._network.forward = lambda batch, margin: shapes.append(batch.shape[2:]) or forward(batch, margin)
     for height, width in ((100, 300), (256, 8)):
         block = draw(height + 48, width + 48)
-        np.testing.assert_array_equal(
-            stepped.predict(block, CONSTANTS, 24), plain.predict(block, CONSTANTS, 24)
-        )
+        np.testing.assert_array_equal(only(stepped, block), only(plain, block))
     assert shapes == [(256 + 48, 512 + 48), (256 + 48, 256 + 48)]
 
 
 def test_memory_of_the_device_that_is_full_is_a_memory_error(random_network, monkeypatch):
-    engine = TorchEngine(random_network(channels=2), "fp32", CPU)
+    engine = TorchEngine(random_network(channels=2), "fp32", CPU, 24)
 
     def fail(*args):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(engine, "_compute", fail)
-    with pytest.raises(MemoryError, match="a block of 64 x 72 px on cpu"):
-        engine.predict(draw(64, 72), CONSTANTS, 24)
+    monkeypatch.setattr(engine, "_launch", fail)
+    with pytest.raises(MemoryError, match="a tile of 64 x 72 px on cpu"):
+        only(engine, draw(64, 72))
 
 
 @pytest.mark.parametrize(
@@ -204,29 +238,30 @@ def test_memory_of_the_device_that_is_full_is_a_memory_error(random_network, mon
 def test_the_engine_is_chosen_by_the_machine(monkeypatch, caplog, asked, gpu, installed, chosen):
     monkeypatch.setattr(engines, "best_device", lambda: torch.device("cuda" if gpu else "cpu"))
     monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: object() if installed else None)
-    assert choose_engine(asked) == chosen
+    assert engine_of_machine(asked) == chosen
     assert ("OpenVINO is not installed" in caplog.text) == (not installed)
 
 
 def test_an_engine_that_is_missing_is_named(monkeypatch):
     monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MachineError, match="openvino was asked for"):
-        choose_engine("openvino")
+        engine_of_machine("openvino")
 
 
 @pytest.mark.parametrize(("name", "kind"), [("openvino", OpenVINOEngine), ("torch", TorchEngine)])
-def test_a_model_folder_is_opened_as_what_was_saved(random_network, tmp_path, monkeypatch, name, kind):
+def test_a_model_folder_is_opened_as_what_was_saved(
+    random_network, save_network, tmp_path, monkeypatch, name, kind
+):
     monkeypatch.setattr(engines, "best_device", lambda: CPU)
     network = random_network(channels=2)
-    description = {"architecture": network.spec.as_dict(), "normalisation": "unit", "background": "dark"}
-    save_model(
-        tmp_path, network.state_dict(), description | {"threshold": 0.5, "halo": 24, "precision": "fp32"}
-    )
-    engine = open_engine(tmp_path, engine=name, precision="fp32", threads=1)
+    facts = read_model_facts(save_network(tmp_path, network))
+    engine = open_engine(tmp_path, facts, engine=name, precision="fp32", threads=1)
+    # The stored halo is the one that is used.
+    assert open_engine(tmp_path, facts | {"halo": 28}, engine=name, precision="fp32", threads=1).halo == 28
     assert isinstance(engine, kind)
     block = draw(64, 72)
-    expected = build_engine(network, name, "fp32", 1).predict(block, CONSTANTS, 24)
-    np.testing.assert_array_equal(engine.predict(block, CONSTANTS, 24), expected)
+    built = build_engine(network, name, "fp32", 1, 24)
+    np.testing.assert_array_equal(only(engine, block), only(built, block))
     assert network.encoder.first[1].running_mean is not None  # It was folded in a copy.
 
 
@@ -235,22 +270,23 @@ def test_the_precision_is_timed_with_the_engine_that_is_used(random_network, mon
     cost, clock, asked = {"fp32": 1.0, "bf16": 0.5}, [0.0], []
 
     class Fake:
-        halo = 24
-
         def __init__(self, precision):
             self.precision = precision
 
-        def predict(self, block, constants, margin):
-            assert block.shape == (2, 256 + 48, 256 + 48)
-            clock[0] += cost[self.precision]
+        def predict(self, tiles, constants):
+            for tile in tiles:
+                assert tile.shape == (2, 256 + 48, 256 + 48)
+                clock[0] += cost[self.precision]
+                yield tile
 
-    def build(network, name, precision, threads):
+    def build(network, name, precision, threads, halo):
+        assert halo == 24
         asked.append((name, precision, threads))
         return Fake(precision)
 
     monkeypatch.setattr(engines, "build_engine", build)
     monkeypatch.setattr("slideunet.network.inference.precision.time.perf_counter", lambda: clock[0])
-    chosen, seconds = fastest_precision(random_network(channels=2), "openvino", 3)
+    chosen, seconds = fastest_precision(random_network(channels=2), "openvino", 3, 24)
     assert (chosen, seconds) == ("bf16", pytest.approx(cost))
     assert asked == [("openvino", "fp32", 3), ("openvino", "bf16", 3)]
     assert "Precision bf16: a tile takes 1000 ms in fp32, 500 ms in bf16 (openvino)" in caplog.text
@@ -263,9 +299,9 @@ from slideunet.slides.normalisation import Normalisation
 from slideunet.network.inference.openvino_engine import OpenVINOEngine
 from slideunet.network.architecture.unet import UNet, UNetSpec
 
-engines = [OpenVINOEngine(UNet(UNetSpec(1, 4, 2)), "fp32", 1) for _ in range(2)]
+engines = [OpenVINOEngine(UNet(UNetSpec(1, 4, 2)), "fp32", 1, 24) for _ in range(2)]
 for engine in engines:
-    engine.predict(np.zeros((1, 80, 80), np.uint8), Normalisation((0.0,), (1.0,)), 24)
+    list(engine.predict([np.zeros((1, 80, 80), np.uint8)], Normalisation((0.0,), (1.0,))))
 while engines:
     del engines[0], engine
     engine = None

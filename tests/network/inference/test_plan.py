@@ -1,19 +1,24 @@
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import openvino
 import pytest
 import torch
 
 from slideunet.errors import DamagedDataError, InputError
-from slideunet.network.inference.plan import Plan, engine_version
+from slideunet.network.inference.plan import PredictionPlan, engine_version, plan_prediction, used_facts
 from slideunet.stores.manifests import write_manifest
 
 FACTS = {
     "architecture": {"channels": 1, "width": 4, "depth": 2}, "normalisation": "unit", "background": "dark",
     "halo": 24, "threshold": 0.5, "precision": "bf16", "sha256": "abc",
 }  # fmt: skip
-PLAN = Plan(engine="openvino", precision="fp32", tile=None, halo=None, tissue="auto", version="0.5")
-SECTION = {"threshold": "tuned", "tile": "auto", "halo": "exact", "parts": 1, "tissue": "auto"}
+PLAN = PredictionPlan(Path("model"), used_facts(FACTS), "openvino", "fp32")
+SECTION = {
+    "threshold": "tuned", "tile": "auto", "parts": 1, "tissue": "auto",
+    "engine": "torch", "precision": "bf16",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -23,42 +28,46 @@ def images(tmp_path):
     return tmp_path
 
 
-def test_the_configuration_is_read():
-    section = SECTION | {"engine": "auto", "precision": "auto"}
-    assert Plan.from_section(section, "openvino", "fp32", "0.5", ()) == PLAN
-    other = Plan.from_section(
-        section | {"tile": 512, "halo": 0, "tissue": "none"}, "torch", "bf16", "0.4", ("distance",)
+def plan_of(folder, section=SECTION, method="auto"):
+    return plan_prediction(
+        folder / "model", folder / "predictions", section, method=method, version="0.4", threads=1
     )
-    assert other == Plan("torch", "bf16", 512, 0, "none", "0.4", ("distance",))
+
+
+def test_the_model_and_the_configuration_are_read_once(tmp_path, random_network, save_network, monkeypatch):
+    save_network(tmp_path / "model", random_network(heads=["distance", "centres"]), training={"contents": []})
+    plan = plan_of(tmp_path, SECTION | {"tile": 512, "tissue": "none"}, "centres")
+    facts = json.loads((tmp_path / "model/model.json").read_text())
+    assert plan.facts == {name: facts[name] for name in FACTS if name not in ("threshold", "precision")}
+    rest = (plan.engine, plan.precision, plan.tile, plan.tissue, plan.version, plan.heads)
+    assert rest == ("torch", "bf16", 512, "none", "0.4", ("centres",))
+    monkeypatch.chdir(tmp_path)
+    assert plan_of(Path()).model == tmp_path / "model"
+    assert (plan_of(Path()).tile, plan_of(Path()).heads) == (None, ("distance",))
+
+
+def test_a_model_without_what_the_method_needs_is_the_users_mistake(tmp_path, random_network, save_network):
+    save_network(tmp_path / "model", random_network())
+    with pytest.raises(InputError, match=r"cells\.method is centres"):
+        plan_of(tmp_path, method="centres")
 
 
 def test_what_changes_a_byte_changes_the_fingerprint_and_nothing_else(images):
     def known(plan=PLAN, slide="a", **changes):
-        return plan.fingerprint(images / f"{slide}.json", FACTS | changes)
+        return replace(plan, facts=used_facts(FACTS | changes)).fingerprint(images / f"{slide}.json")
 
     assert known() == known(threshold=0.7) == known(training={"seconds": 3}) == known(replace(PLAN, tile=512))
+    assert known() == known(replace(PLAN, model=Path("elsewhere")))
     others = [
         known(slide="b"), known(sha256="abd"), known(normalisation="zscore"), known(background="auto"),
         known(halo=32), known(architecture=FACTS["architecture"] | {"width": 8}),
         known(replace(PLAN, engine="torch")), known(replace(PLAN, precision="bf16")),
-        known(replace(PLAN, halo=0)), known(replace(PLAN, halo=8)), known(replace(PLAN, halo=8, tile=512)),
         known(replace(PLAN, heads=("distance",))), known(replace(PLAN, tissue="none")),
         known(replace(PLAN, version="0.4")),
     ]  # fmt: skip
     assert len({known(), *others}) == len(others) + 1
     with pytest.raises(DamagedDataError):
         known(slide="absent")
-
-
-@pytest.mark.parametrize("halo", [None, 0, 4, 20])
-def test_a_halo_that_fits_the_model(halo):
-    replace(PLAN, halo=halo).check_halo(FACTS)
-
-
-@pytest.mark.parametrize("halo", [1, 6, 24, 4096])
-def test_a_halo_that_does_not_fit_the_model_is_refused(halo):
-    with pytest.raises(InputError, match=rf"prediction\.halo is {halo}\. .* a multiple of 4 below 24"):
-        replace(PLAN, halo=halo).check_halo(FACTS)
 
 
 def test_the_version_of_an_engine_is_that_of_its_package():

@@ -6,6 +6,7 @@ import pytest
 from slideunet.errors import DamagedDataError, InputError
 from slideunet.network.inference import choose_engine as choose_engine_module
 from slideunet.network.inference import predict_slide as predict_slide_module
+from slideunet.network.inference.plan import plan_prediction
 from slideunet.network.inference.predict_batch import predict_batch
 from slideunet.slides.statistics import survey
 from slideunet.stores import manifests
@@ -31,15 +32,19 @@ def folder(tmp_path, write_store, random_network, save_network):
 @pytest.fixture
 def run(folder, prediction_section, dask_section):
     def predict(slides="abc", part=None, dask=None, method="auto", **changes):
-        predict_batch(
-            list(slides),
-            folder / "slides",
+        plan = plan_prediction(
             folder / "model",
             folder / "predictions",
-            prediction=prediction_section | changes,
+            prediction_section | changes,
             method=method,
-            dask=dask_section | (dask or {}),
             version="0.5",
+            threads=2,
+        )
+        predict_batch(
+            {slide: folder / "slides" / f"{slide}.json" for slide in slides},
+            folder / "predictions",
+            plan,
+            dask=dask_section | (dask or {}),
             threads=2,
             memory_mb=2000,
             part=part,
@@ -98,12 +103,6 @@ def test_the_choice_of_the_first_job_is_kept_for_all(folder, run, monkeypatch):
     for slide in "abc":
         facts = manifests.read_manifest(folder / "predictions" / f"{slide}.json")
         assert (facts["engine"], facts["precision"]) == ("torch", "bf16")
-
-
-def test_a_halo_that_does_not_fit_is_the_users_mistake(folder, run):
-    with pytest.raises(InputError, match=r"prediction\.halo is 10"):
-        run(halo=10)
-    assert not (folder / "predictions").exists()
 
 
 def test_a_model_that_is_none_is_explained(folder, run):

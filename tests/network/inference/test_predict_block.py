@@ -8,9 +8,14 @@ import distributed
 import numpy as np
 import pytest
 
+from slideunet.errors import DamagedDataError
 from slideunet.geometry.blocks import BlockGrid, digest
+from slideunet.model_json import read_model_facts
+from slideunet.network.inference import device
 from slideunet.network.inference import predict_block as predict_block_module
-from slideunet.network.inference.predict_block import Task, measure_halo, predict_block
+from slideunet.network.inference.plan import PredictionPlan, used_facts
+from slideunet.network.inference.predict_block import PredictionTask, predict_block
+from slideunet.slides.normalisation import normalisation
 from slideunet.slides.statistics import survey
 from slideunet.stores import manifests, omezarr
 
@@ -24,7 +29,7 @@ def save(random_network, save_network):
     def write(folder, seed=0):
         network = random_network(seed)
         network.head.weight.data /= 20
-        return manifests.read_manifest(save_network(folder, network) / "model.json")["sha256"]
+        return used_facts(read_model_facts(save_network(folder, network)))
 
     return write
 
@@ -35,10 +40,9 @@ def task(tmp_path, write_store, save):
     image = write_store(tmp_path / "slides" / "S1.json", pixels, statistics=survey(pixels)[0])
     store = tmp_path / "S1.zarr.partial"
     omezarr.create_image(store, pixels.shape, pixels.dtype, channels=["p"], mpp=None)
-    return Task(
-        image=image, model=tmp_path / "model", sha256=save(tmp_path / "model"), store=store, engine="torch",
-        precision="fp32", threads=1, tile=64, halo=None,
-    )  # fmt: skip
+    plan = PredictionPlan(tmp_path / "model", save(tmp_path / "model"), "torch", "fp32", tile=64)
+    constants = normalisation(manifests.read_manifest(image)["statistics"], "percentile", "dark")
+    return PredictionTask(plan, image, constants, store)
 
 
 @pytest.fixture
@@ -46,11 +50,12 @@ def opened(monkeypatch):
     """The engines that are opened."""
     engines, open_engine = [], predict_block_module.open_engine
 
-    def record(model, **options):
+    def record(model, facts, **options):
         engines.append(options)
-        return open_engine(model, **options)
+        return open_engine(model, facts, **options)
 
     monkeypatch.setattr(predict_block_module, "open_engine", record)
+    monkeypatch.setattr(predict_block_module, "_held", predict_block_module._Held())
     return engines
 
 
@@ -77,10 +82,10 @@ def test_a_network_is_loaded_once_and_another_one_when_it_changes(task, opened, 
         predict_block(task, index)
     assert opened == [{"engine": "torch", "heads": (), "precision": "fp32", "threads": 1}]
     before = predict_block(task, 3)["digest"]
-    other = replace(task, sha256=save(task.model, seed=1), store=task.store)
+    other = replace(task, plan=replace(task.plan, facts=save(task.plan.model, seed=1)))
     assert predict_block(other, 3)["digest"] != before
     assert len(opened) == 2
-    predict_block(replace(other, precision="bf16"), 3)
+    predict_block(replace(other, plan=replace(other.plan, precision="bf16")), 3)
     assert len(opened) == 3
 
 
@@ -92,19 +97,10 @@ def test_threads_of_one_worker_load_it_once(task, opened):
     assert digests == [predict_block(task, index)["digest"] for index in range(4)]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("index", [0, 3])
-def test_a_short_halo_is_compared_with_the_exact_one(task, index):
-    found = measure_halo(replace(task, halo=0), 0.5, index)
-    assert 0 < found["largest"] <= 255
-    assert 0 <= found["crossing"] <= 1
-    exact = BlockGrid(SHAPE)[index]
-    parts = []
-    for halo in (None, 0):
-        predict_block(replace(task, halo=halo), index)
-        parts.append(omezarr.open_level(task.store, 0)[(0, *exact)].astype(int))
-    assert found["largest"] == np.abs(parts[0] - parts[1]).max()
-    assert found["crossing"] == ((parts[0] >= 128) != (parts[1] >= 128)).mean()
+def test_weights_that_are_not_those_of_the_plan_are_never_used(task, opened, save):
+    save(task.plan.model, seed=1)
+    with pytest.raises(DamagedDataError, match="does not match the sha256"):
+        predict_block(task, 0)
 
 
 @pytest.fixture
@@ -112,15 +108,15 @@ def worker(monkeypatch):
     """Be the worker of this name, on a machine that shows these GPUs."""
 
     def be(name, shown):
-        predict_block_module._take_own_gpu.cache_clear()
+        device.take_own_gpu.cache_clear()
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
         monkeypatch.setattr(distributed, "get_worker", lambda: type("Worker", (), {"name": name})())
-        predict_block_module._take_own_gpu()
-        predict_block_module._take_own_gpu()
+        device.take_own_gpu()
+        device.take_own_gpu()
         return os.environ["CUDA_VISIBLE_DEVICES"]
 
     yield be
-    predict_block_module._take_own_gpu.cache_clear()
+    device.take_own_gpu.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -138,7 +134,7 @@ def test_a_worker_takes_the_gpu_with_its_number_and_keeps_it(worker, name, shown
 
 
 def test_a_process_that_is_no_worker_takes_all(monkeypatch):
-    predict_block_module._take_own_gpu.cache_clear()
+    device.take_own_gpu.cache_clear()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
-    predict_block_module._take_own_gpu()
+    device.take_own_gpu()
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "2,3"

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slideunet.errors import MachineError
+from slideunet.network.architecture.receptive_field import halo
 from slideunet.network.inference.openvino_engine import OpenVINOEngine
-from slideunet.network.inference.predict_region import halo_deviation, predict_core, tiles_agree
+from slideunet.network.inference.predict_region import predict_core
 from slideunet.network.inference.torch_engine import TorchEngine, torch
 from slideunet.slides.normalisation import Normalisation
 
@@ -30,8 +31,10 @@ def engine_of(random_network):
         network = random_network(width=8, depth=depth, heads=["centres", "distance"])
         network.head.weight.data /= 20
         if name == "torch":
-            return TorchEngine(network, precision, torch.device("cpu"))
-        return OpenVINOEngine(network, precision, 1)
+            return TorchEngine(network, precision, torch.device("cpu"), halo(network.spec))
+        if name == "logits":
+            return TorchEngine(network, precision, torch.device("cpu"), halo(network.spec), logits=True)
+        return OpenVINOEngine(network, precision, 1, halo(network.spec))
 
     return build
 
@@ -46,7 +49,7 @@ def in_one_piece(engine, pixels):
     ends = [(engine.halo, engine.halo + 20 * multiple + -side % multiple) for side in pixels.shape[1:]]
     block = np.pad(pixels, [(0, 0), *ends], mode="reflect")
     height, width = pixels.shape[1:]
-    return engine.predict(block, CONSTANTS, engine.halo)[:, :height, :width]
+    return next(engine.predict([block], CONSTANTS))[:, :height, :width]
 
 
 @st.composite
@@ -64,7 +67,7 @@ def cuts(draw_from):
 @given(cuts(), st.integers(0, 5))
 @settings(max_examples=40)
 @pytest.mark.parametrize(("name", "depth", "precision"), [
-    ("torch", 2, "fp32"), ("torch", 2, "bf16"),
+    ("torch", 2, "fp32"), ("torch", 2, "bf16"), ("logits", 2, "fp32"), ("logits", 2, "bf16"),
     ("openvino", 2, "fp32"), ("openvino", 2, "bf16"), ("openvino", 4, "fp32"),
 ])  # fmt: skip
 def test_no_part_and_no_tile_changes_a_byte(engine_of, name, depth, precision, cut, seed):
@@ -74,7 +77,7 @@ def test_no_part_and_no_tile_changes_a_byte(engine_of, name, depth, precision, c
     pixels = draw(sides, seed)
     expected = in_one_piece(engine, pixels)[(slice(None), *(slice(*span) for span in part))]
     found = predict_core(engine, pixels, CONSTANTS, part, tile=tile)
-    assert (len(found), found.dtype) == (5, np.uint8)
+    assert (len(found), found.dtype) == (5, np.float32 if name == "logits" else np.uint8)
     np.testing.assert_array_equal(found, expected)
 
 
@@ -111,16 +114,19 @@ class Slow:
 
     def __init__(self, engine, most=10**9):
         self.engine, self.spec, self.halo, self.tile_limit = engine, engine.spec, engine.halo, None
-        self.precision = engine.precision
+        self.precision, self.dtype, self.memory = engine.precision, engine.dtype, engine.memory
         self.most, self.tiles, self.failures = most, [], 0
 
-    def predict(self, block, constants, margin):
-        core = tuple(side - 2 * margin for side in block.shape[1:])
+    def predict(self, tiles, constants):
+        return self.engine.predict(map(self.note, tiles), constants)
+
+    def note(self, tile):
+        core = tuple(side - 2 * self.halo for side in tile.shape[1:])
         if core[0] * core[1] > self.most:
             self.failures += 1
             raise MemoryError("4 GB asked for")
         self.tiles.append(core)
-        return self.engine.predict(block, constants, margin)
+        return tile
 
 
 def test_a_part_is_read_once_and_no_farther_than_its_context(engine_of):
@@ -192,35 +198,3 @@ def test_other_failures_are_not_taken_for_a_lack_of_memory(engine_of, monkeypatc
     monkeypatch.setattr(engine, "predict", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         predict_core(engine, draw((8, 8)), CONSTANTS, ((0, 8), (0, 8)))
-
-
-@pytest.mark.slow
-def test_a_short_halo_deviates_as_far_as_is_said(engine_of):
-    engine, pixels = engine_of("openvino", 4), draw((200, 180))
-    part = ((20, 180), (0, 170))
-    exact = predict_core(engine, pixels, CONSTANTS, part)
-    for halo in (0, 32, 96):
-        short = predict_core(engine, pixels, CONSTANTS, part, tile=48, halo=halo)
-        told = halo_deviation(engine, pixels, CONSTANTS, part, halo=halo, threshold=0.4, tile=48)
-        assert told.largest == np.abs(exact[0].astype(int) - short[0]).max()
-        assert told.crossing == ((exact[0] / 255 >= 0.4) != (short[0] / 255 >= 0.4)).mean()
-        assert (told.largest > 0) == (halo < 96)
-
-
-def test_an_engine_whose_tiles_do_not_agree_is_found_out(engine_of, monkeypatch):
-    engine = Slow(engine_of("openvino"))
-    assert tiles_agree(engine, side=80)
-    assert len(set(engine.tiles)) > 3
-    exact = engine.predict
-
-    def by_size(block, constants, margin):
-        return exact(block, constants, margin) + np.uint8(block.shape[1] < 64)
-
-    monkeypatch.setattr(engine, "predict", by_size)
-    assert not tiles_agree(engine, side=80)
-
-
-@pytest.mark.parametrize("halo", [-4, 6])
-def test_a_halo_between_pooling_cells_is_refused(engine_of, halo):
-    with pytest.raises(ValueError, match=f"halo {halo} must be multiples of 4"):
-        predict_core(engine_of("openvino"), draw((40, 40)), CONSTANTS, ((0, 40), (0, 40)), halo=halo)

@@ -13,29 +13,24 @@ import zarr
 from slideunet.clusters import ClusterSpec, open_client
 from slideunet.errors import DamagedDataError
 from slideunet.geometry.blocks import BlockGrid
+from slideunet.model_json import read_model_facts
+from slideunet.network.architecture.unet import UNetSpec
 from slideunet.network.inference import predict_slide as predict_slide_module
 from slideunet.network.inference.engines import open_engine
-from slideunet.network.inference.plan import Plan
+from slideunet.network.inference.plan import PredictionPlan, used_facts
+from slideunet.network.inference.predict_block import PredictionTask
 from slideunet.network.inference.predict_region import predict_core
 from slideunet.network.inference.predict_slide import predict_slide
 from slideunet.slides import tissue
-from slideunet.slides.normalisation import normalisation
+from slideunet.slides.normalisation import Normalisation, normalisation
 from slideunet.slides.statistics import survey
 from slideunet.stores import manifests, verified
-from slideunet.stores.resumable import Building
+from slideunet.stores.resumable import Building, read_journal
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SHAPE = (540, 1030)  # 2 x 3 blocks of 512 px
-PLAN = Plan(
-    engine="openvino",
-    precision="fp32",
-    tile=None,
-    halo=None,
-    tissue="none",
-    version="0.5",
-    heads=("centres",),
-)
+PLAN = PredictionPlan(Path(), {}, "openvino", "fp32", tissue="none", heads=("centres",))
 
 
 class Killed(BaseException):
@@ -101,9 +96,15 @@ def predicted(monkeypatch):
     return done
 
 
+def plan_for(model, plan=PLAN):
+    """The plan for the model that lies in a folder now."""
+    return replace(plan, model=model.absolute(), facts=used_facts(read_model_facts(model)))
+
+
 @functools.lru_cache
 def engine_of(model, sha256, engine, precision):
-    return open_engine(model, engine=engine, heads=PLAN.heads, precision=precision, threads=1)
+    facts = read_model_facts(model)
+    return open_engine(model, facts, engine=engine, heads=PLAN.heads, precision=precision, threads=1)
 
 
 def in_one_piece(slide, model, plan=PLAN):
@@ -158,7 +159,7 @@ def killed_after(n, monkeypatch, *arguments, **options):
 )
 def test_blocks_and_tiles_do_not_change_a_byte(slide, model, manifest, engine, precision, threads, tile):
     plan = replace(PLAN, engine=engine, precision=precision, tile=tile)
-    predict_slide(slide, model, manifest, plan, threads=threads)
+    predict_slide(slide, manifest, plan_for(model, plan), threads=threads)
     check(slide, model, manifest, plan)
 
 
@@ -166,17 +167,17 @@ def test_blocks_and_tiles_do_not_change_a_byte(slide, model, manifest, engine, p
 @pytest.mark.parametrize(("parts", "order"), [(3, (2, 0, 1)), (2, (1, 0)), (9, range(8, -1, -1))])
 def test_parts_in_any_order_do_not_change_a_byte(slide, model, manifest, predicted, parts, order):
     for part in order:
-        predict_slide(slide, model, manifest, PLAN, part=(part, parts))
+        predict_slide(slide, manifest, plan_for(model), part=(part, parts))
         assert not manifest.exists()
     assert sorted(predicted) == list(range(6))
-    predict_slide(slide, model, manifest, PLAN)
+    predict_slide(slide, manifest, plan_for(model))
     assert len(predicted) == 6
     check(slide, model, manifest)
 
 
 def test_what_parts_have_left_is_done_by_who_finishes(slide, model, manifest, predicted):
-    predict_slide(slide, model, manifest, PLAN, part=(1, 3))
-    predict_slide(slide, model, manifest, PLAN)
+    predict_slide(slide, manifest, plan_for(model), part=(1, 3))
+    predict_slide(slide, manifest, plan_for(model))
     assert predicted == [2, 3, 0, 1, 4, 5]
     check(slide, model, manifest)
 
@@ -186,14 +187,37 @@ def test_an_interrupted_prediction_does_the_missing_blocks_only(
     slide, model, manifest, predicted, monkeypatch, caplog, n
 ):
     caplog.set_level("INFO")
-    killed_after(n, monkeypatch, slide, model, manifest, PLAN)
+    killed_after(n, monkeypatch, slide, manifest, plan_for(model))
     assert not manifest.exists()
     assert predicted == list(range(n + 1))  # the last one was written and not noted
     predicted.clear()
-    predict_slide(slide, model, manifest, replace(PLAN, tile=128), threads=2)
+    predict_slide(slide, manifest, plan_for(model, replace(PLAN, tile=128)), threads=2)
     assert predicted == list(range(n, 6))
     assert (f"S1: going on, {n} of 6 blocks are done" in caplog.messages) == (n > 0)
     check(slide, model, manifest)
+
+
+@pytest.mark.parametrize("at_once", [2, 5])
+def test_blocks_that_one_process_has_in_hand_do_not_change_a_byte(slide, model, manifest, at_once):
+    plan = replace(PLAN, engine="torch", tile=100)
+    predict_slide(slide, manifest, plan_for(model, plan), at_once=at_once)
+    check(slide, model, manifest, plan)
+
+
+def test_the_first_block_that_fails_ends_the_others_and_what_was_done_is_kept(
+    slide, model, manifest, predicted, monkeypatch
+):
+    def fail(task, index):
+        predicted.append(index)
+        return {"digest": "0" * 64} if index < 2 else 1 / 0
+
+    monkeypatch.setattr(predict_slide_module, "predict_block", fail)
+    with pytest.raises(ZeroDivisionError):
+        predict_slide(slide, manifest, plan_for(model), at_once=2)
+    (store,) = manifest.parent.glob("*.partial")
+    assert sorted(read_journal(store)) == [0, 1]
+    # Two in hand, and one whose place is free when its result is asked for.
+    assert len(predicted) <= 5
 
 
 # What belongs to what
@@ -201,7 +225,6 @@ def test_an_interrupted_prediction_does_the_missing_blocks_only(
 CHANGES = {
     "engine": {"engine": "torch"},
     "precision": {"precision": "bf16"},
-    "halo": {"halo": 8},
     "tissue": {"tissue": "auto"},
     "version": {"version": "0.4"},
 }
@@ -212,7 +235,7 @@ def test_blocks_of_another_kind_are_never_taken_over(
     slide, model, own_model, manifest, predicted, monkeypatch, save, add_slide, change
 ):
     model = own_model if change == "weights" else model
-    killed_after(4, monkeypatch, slide, model, manifest, PLAN)
+    killed_after(4, monkeypatch, slide, manifest, plan_for(model))
     predicted.clear()
     plan = replace(PLAN, **CHANGES.get(change, {}))
     if change == "weights":
@@ -223,29 +246,28 @@ def test_blocks_of_another_kind_are_never_taken_over(
         monkeypatch.setattr(predict_slide_module, "__version__", "0.0.0.other")
     elif change == "version of the engine":
         monkeypatch.setattr(predict_slide_module, "engine_version", lambda engine: "0")
-    predict_slide(slide, model, manifest, plan)
+    predict_slide(slide, manifest, plan_for(model, plan))
     assert predicted == list(range(6))
-    if change != "halo":
-        check(slide, model, manifest, plan)
+    check(slide, model, manifest, plan)
     assert not list(manifest.parent.glob("*.partial"))
 
 
 def test_other_weights_in_the_same_folder_are_loaded(slide, own_model, manifest, save):
-    predict_slide(slide, own_model, manifest, PLAN)
+    predict_slide(slide, manifest, plan_for(own_model))
     check(slide, own_model, manifest)
     before = verified.open_image_store(manifest)[:]
     save(own_model, seed=1)
-    predict_slide(slide, own_model, manifest, PLAN)
+    predict_slide(slide, manifest, plan_for(own_model))
     check(slide, own_model, manifest)
     assert (verified.open_image_store(manifest)[:] != before).mean() > 0.1
 
 
 def test_a_failure_leaves_the_older_prediction(slide, own_model, manifest, monkeypatch, save):
-    predict_slide(slide, own_model, manifest, PLAN)
+    predict_slide(slide, manifest, plan_for(own_model))
     old, facts = verified.open_image_store(manifest)[:], manifests.read_manifest(manifest)
     monkeypatch.setattr(predict_slide_module, "predict_block", lambda task, index: 1 / (3 - index))
     with pytest.raises(ZeroDivisionError):
-        predict_slide(slide, save(own_model, seed=1), manifest, PLAN)
+        predict_slide(slide, manifest, plan_for(save(own_model, seed=1)))
     assert manifests.read_manifest(manifest) == facts
     np.testing.assert_array_equal(verified.open_image_store(manifest)[:], old)
 
@@ -254,38 +276,24 @@ def test_a_failure_leaves_the_older_prediction(slide, own_model, manifest, monke
 
 
 def test_a_manifest_tells_what_a_prediction_depends_on(slide, model, manifest):
-    predict_slide(slide, model, manifest, PLAN)
+    predict_slide(slide, manifest, plan_for(model))
     told, facts = manifests.read_manifest(manifest), manifests.read_manifest(model / "model.json")
-    assert told["fingerprint"] == PLAN.fingerprint(slide, facts)
+    assert told["fingerprint"] == plan_for(model).fingerprint(slide)
     assert told["seconds"] > 0 and told["pixels_per_second"] > 0
     assert set(told["versions"]) == {"slideunet", "openvino"}
     ignored = ("seconds", "pixels_per_second", "versions", "blocks", "maps", "fingerprint")
     assert {name: fact for name, fact in told.items() if name not in ignored} == {
         "slide": "S1", "shape": [1, *SHAPE], "model_sha256": facts["sha256"], "engine": "openvino",
-        "precision": "fp32", "halo": 24, "halo_deviation": None, "tissue": None, "mpp": 0.5, "scale": 1.0,
+        "precision": "fp32", "halo": 24, "tissue": None, "mpp": 0.5, "scale": 1.0,
     }  # fmt: skip
     assert ome_zarr_models.v05.image.Image.from_zarr(
         zarr.open_group(manifests.store_path(manifest), mode="r")
     )
 
 
-@pytest.mark.parametrize("halo", [0, 12])
-def test_a_short_halo_is_measured_and_told(slide, model, manifest, caplog, halo):
-    plan = replace(PLAN, halo=halo, tile=64)
-    predict_slide(slide, model, manifest, plan)
-    told = manifests.read_manifest(manifest)
-    assert told["halo"] == halo
-    exact, found = in_one_piece(slide, model)[:1], verified.open_image_store(manifest)[:]
-    rows, columns = BlockGrid(SHAPE)[3]
-    differ = np.abs(exact[:, rows, columns].astype(int) - found[:, rows, columns])
-    assert told["halo_deviation"]["largest"] == differ.max()
-    assert told["halo_deviation"]["largest"] > 0
-    assert f"S1: halo {halo} changes the probability by up to {differ.max()} of 255" in caplog.text
-
-
 def test_speed_and_time_left_are_told(slide, model, manifest, caplog):
     caplog.set_level("INFO")
-    predict_slide(slide, model, manifest, PLAN)
+    predict_slide(slide, manifest, plan_for(model))
     assert any(message.startswith("S1: 0.56 Mpx in ") for message in caplog.messages)
     assert any("px/s" in message and message.startswith("S1: ") for message in caplog.messages)
 
@@ -303,8 +311,8 @@ def test_bare_glass_is_zero_and_costs_nothing(
     slide = add_slide(pixels, mpp=4.0)
     model = save(tmp_path / "stained", channels=3, background="bright")
     plan = replace(PLAN, tissue="auto")
-    killed_after(2, monkeypatch, slide, model, manifest, plan)
-    predict_slide(slide, model, manifest, plan)
+    killed_after(2, monkeypatch, slide, manifest, plan_for(model, plan))
+    predict_slide(slide, manifest, plan_for(model, plan))
     mask = verified.open_label_store(manifest, "tissue")
     told = manifests.read_manifest(manifest)["tissue"]
     wanted = tissue.upsampled(mask[:] > 0, told["level"], *(slice(0, side) for side in SHAPE))
@@ -315,8 +323,8 @@ def test_bare_glass_is_zero_and_costs_nothing(
     bare = [index for index, region in enumerate(BlockGrid(SHAPE)) if not wanted[region].any()]
     assert len(bare) >= 3
     other = replace(plan, tile=64)
-    predict_slide(slide, model, manifest.with_name("again.json"), other, part=(1, 3))
-    predict_slide(slide, model, manifest.with_name("again.json"), other)
+    predict_slide(slide, manifest.with_name("again.json"), plan_for(model, other), part=(1, 3))
+    predict_slide(slide, manifest.with_name("again.json"), plan_for(model, other))
     again = manifests.read_manifest(manifest.with_name("again.json"))
     assert again["blocks"] == manifests.read_manifest(manifest)["blocks"]
 
@@ -353,12 +361,12 @@ def test_a_damaged_slide_is_never_predicted(slide, model, manifest, damage):
     do, message = DAMAGE[damage]
     do(slide)
     with pytest.raises(DamagedDataError, match=rf"slides/S1\.zarr/0:? {message}"):
-        predict_slide(slide, model, manifest, PLAN)
+        predict_slide(slide, manifest, plan_for(model))
     assert not manifest.exists()
 
 
 def test_a_prediction_in_the_wrong_place_is_noticed_by_who_reads_it(slide, model, manifest):
-    predict_slide(slide, model, manifest, PLAN)
+    predict_slide(slide, manifest, plan_for(model))
     swap(level_file(manifest, 0, 0), level_file(manifest, 1, 0))
     with pytest.raises(DamagedDataError, match=r"predictions/S1\.zarr/0: block 0 "):
         verified.open_image_store(manifest)[0, :600]
@@ -381,45 +389,43 @@ def wide(add_slide):
 
 @pytest.mark.parametrize("tile", [64, 1024])
 def test_workers_do_not_change_a_byte(wide, model, manifest, client, tile):
-    predict_slide(wide, model, manifest, replace(PLAN, tile=tile), client=client)
+    predict_slide(wide, manifest, plan_for(model, replace(PLAN, tile=tile)), client=client)
     assert len(manifests.read_manifest(manifest)["blocks"]) == 4
     check(wide, model, manifest)
 
 
 def test_parts_kills_and_workers_do_not_change_a_byte(wide, model, manifest, client, monkeypatch, caplog):
     caplog.set_level("INFO")
-    predict_slide(wide, model, manifest, PLAN, client=client, part=(1, 2))
-    killed_after(3, monkeypatch, wide, model, manifest, PLAN, client=client)
-    predict_slide(wide, model, manifest, replace(PLAN, tile=128), client=client, threads=2)
+    predict_slide(wide, manifest, plan_for(model), client=client, part=(1, 2))
+    killed_after(3, monkeypatch, wide, manifest, plan_for(model), client=client)
+    predict_slide(wide, manifest, plan_for(model, replace(PLAN, tile=128)), client=client, threads=2)
     assert "S1: going on, 3 of 4 blocks are done" in caplog.messages
     check(wide, model, manifest)
 
 
 def test_workers_that_run_on_load_other_weights_from_the_same_folder(wide, own_model, manifest, client, save):
-    predict_slide(wide, own_model, manifest, PLAN, client=client)
+    predict_slide(wide, manifest, plan_for(own_model), client=client)
     save(own_model, seed=1)
-    predict_slide(wide, own_model, manifest, PLAN, client=client)
+    predict_slide(wide, manifest, plan_for(own_model), client=client)
     check(wide, own_model, manifest)
 
 
 def test_relative_paths_are_those_of_the_job(wide, own_model, manifest, client, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    relative = [path.relative_to(tmp_path) for path in (wide, own_model, manifest)]
-    predict_slide(*relative, PLAN, client=client)
+    slide, folder, target = (path.relative_to(tmp_path) for path in (wide, own_model, manifest))
+    predict_slide(slide, target, plan_for(folder), client=client)
     check(wide, own_model, manifest)
 
 
 def test_damage_that_a_worker_meets_is_told(wide, model, manifest, client):
     swap(level_file(wide, 0, 0), level_file(wide, 0, 1))
     with pytest.raises(DamagedDataError, match=r"slides/S1\.zarr/0: block [01] "):
-        predict_slide(wide, model, manifest, PLAN, client=client)
+        predict_slide(wide, manifest, plan_for(model), client=client)
     assert not manifest.exists()
 
 
 def test_a_task_is_small_whatever_the_slide(tmp_path):
-    task = predict_slide_module.Task(
-        image=tmp_path, model=tmp_path, sha256="0" * 64, store=tmp_path, engine="openvino", precision="fp32",
-        threads=1, tile=None, halo=None,
-    )  # fmt: skip
+    facts = {"sha256": "0" * 64, "architecture": UNetSpec(3, 16, 4).as_dict(), "halo": 96}
+    plan = PredictionPlan(tmp_path, facts, "openvino", "fp32")
+    task = PredictionTask(plan, tmp_path, Normalisation((0.0,) * 3, (1.0,) * 3), tmp_path)
     assert len(pickle.dumps((predict_slide_module.predict_block, task, 3))) < 2000
-    assert isinstance(task.store, Path)

@@ -5,22 +5,17 @@ import torch
 
 from slideunet.errors import InputError
 from slideunet.model_json import HEADS, output_maps
-from slideunet.network.architecture.model_folder import save_model
 from slideunet.network.architecture.unet import UNet, UNetSpec
 from slideunet.network.training.fine_tuning import start_from
 
 
 @pytest.fixture
-def model(tmp_path, random_network):
+def model(tmp_path, random_network, save_network):
     """Save a network with random weights; return it with its folder."""
 
     def make(**choices):
         network = random_network(**choices)
-        save = {"architecture": network.spec.as_dict()} | dict.fromkeys(
-            ("normalisation", "background", "halo", "threshold", "precision")
-        )
-        save_model(tmp_path, network.state_dict(), save)
-        return network, tmp_path
+        return network, save_network(tmp_path, network)
 
     return make
 

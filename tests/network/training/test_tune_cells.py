@@ -5,12 +5,15 @@ import pytest
 from skimage.draw import disk
 
 from slideunet.cells.separation.decoding import Decoding, decoding_for
-from slideunet.cells.separation.separate import MERGE_RATIOS
+from slideunet.cells.separation.separate import MERGE_RATIOS, separate
 from slideunet.model_json import HEADS, OFFSET_ZERO, output_maps
 from slideunet.network.architecture.unet import UNetSpec
 from slideunet.network.patches.dataset import LabelledSlide
 from slideunet.network.patches.targets import cell_targets
-from slideunet.network.training.tune_cells import compare_methods
+from slideunet.network.training.tune_cells import WholeMaps, compare_methods, score_slide
+from slideunet.scoring.instance_metrics import count_instances
+from slideunet.scoring.matching import match_arrays
+from slideunet.scoring.overlaps import count_overlaps
 from slideunet.slides.normalisation import Normalisation
 
 NAMES = output_maps(HEADS)
@@ -20,13 +23,14 @@ class Knowing:
     """An engine whose prediction is the image itself, which holds the maps of the truth."""
 
     name, version, precision, tile_limit, halo = "knowing", "1", "fp32", None, 0
+    dtype, memory = np.dtype(np.uint8), 10**9
 
     def __init__(self, heads):
         self.spec = UNetSpec(channels=len(NAMES), width=4, depth=1, heads=heads)
 
-    def predict(self, block, constants, margin):
-        inner = block[:, margin : block.shape[1] - margin, margin : block.shape[2] - margin]
-        return inner[[NAMES.index(name) for name in self.spec.maps]]
+    def predict(self, tiles, constants):
+        planes = [NAMES.index(name) for name in self.spec.maps]
+        return (tile[planes] for tile in tiles)
 
 
 @pytest.fixture
@@ -107,6 +111,22 @@ def test_cells_that_the_network_is_not_sure_of_are_left_out_where_that_is_better
     assert (found["min_probability"], found["ap50"]) == (0.75, 1.0)
     usual = [write_truth("usual", (40, 75, 20))]
     assert compare_methods(engine, usual, 0.5)["watershed"]["min_probability"] == 0
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_slide_of_several_blocks_is_scored_as_in_one_piece():
+    """Cells that the border of a block cuts are one cell."""
+    rng, truth = np.random.default_rng(0), np.zeros((700, 1100), np.uint32)
+    for number, (y, x) in enumerate(rng.uniform((0, 0), truth.shape, (900, 2)), start=1):
+        truth[disk((y, x), rng.uniform(5, 12), shape=truth.shape)] = number
+    foreground = np.where(truth > 0, 200, 20) + rng.integers(-19, 19, truth.shape)
+    maps = {"foreground": np.where(rng.random(truth.shape) < 0.02, 20, foreground).astype(np.uint8)}
+    decoding = Decoding(0.5, "watershed", min_probability=0.6)
+    cells = separate(maps, decoding)
+    assert len(np.intersect1d(cells[511], cells[512])) > 10
+    found = score_slide(truth, WholeMaps(["foreground"], maps["foreground"][None]), decoding)
+    assert found == count_instances(match_arrays(count_overlaps(truth, cells)))
+    assert found.tp[0] > 100
 
 
 def test_a_model_brings_its_decoding():

@@ -4,9 +4,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slideunet.network.inference.torch_tiles import for_inference, predict_tiles
+from slideunet.cells.separation.decoding import Decoding
+from slideunet.cells.separation.separate import separate
+from slideunet.network.architecture.receptive_field import halo
+from slideunet.network.inference.predict_region import predict_core
+from slideunet.network.inference.torch_engine import TorchEngine
 from slideunet.network.training.validation import Validation, validate
-from slideunet.scoring.instance_metrics import InstanceCounts
+from slideunet.scoring.instance_metrics import InstanceCounts, count_instances
+from slideunet.scoring.matching import match_arrays
+from slideunet.scoring.overlaps import count_overlaps
 from slideunet.stores.verified import open_image_store, open_label_store
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -48,6 +54,12 @@ def test_of_thresholds_that_are_as_good_the_one_nearest_to_a_half_is_taken():
     assert count(empty, empty > 0).best_threshold() == pytest.approx(0.5, abs=0.01)
 
 
+def in_one_piece(network, pixels, slide, **options):
+    engine = TorchEngine(network, "fp32", torch.device("cpu"), halo(network.spec), **options)
+    core = tuple((0, side) for side in slide.shape)
+    return predict_core(engine, pixels, slide.normalisation, core, tile=max(slide.shape))
+
+
 def test_every_pixel_of_every_slide_is_counted(
     tmp_path, convert_cells, labelled_slide, random_network, to_uint8
 ):
@@ -64,7 +76,7 @@ def test_every_pixel_of_every_slide_is_counted(
     logits, truth = [], []
     for slide in slides:
         pixels = open_image_store(slide.manifest)[:]
-        ((_, output),) = predict_tiles(for_inference(network), pixels, slide.normalisation)
+        output = in_one_piece(network, pixels, slide, logits=True)
         logits.append(output[0].ravel())
         truth.append(open_label_store(slide.manifest, "truth")[:].ravel() > 0)
     expected = count(to_uint8(np.concatenate(logits)), np.concatenate(truth))
@@ -73,3 +85,22 @@ def test_every_pixel_of_every_slide_is_counted(
     everything = torch.from_numpy(np.concatenate(truth).astype(np.float32))
     whole = loss(torch.from_numpy(np.concatenate(logits)), everything)
     assert found.loss == pytest.approx(whole.item(), rel=1e-5)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_cells_are_those_that_new_slides_get_also_across_blocks(
+    tmp_path, convert_cells, labelled_slide, random_network
+):
+    """2 x 2 blocks: against the separation of the whole slide in memory."""
+    slide = labelled_slide(convert_cells(tmp_path, height=530, width=560, seed=3))
+    network = random_network(seed=2)
+    pixels, truth = open_image_store(slide.manifest)[:], open_label_store(slide.manifest, "truth")[:]
+    network.head.bias.data -= float(np.quantile(in_one_piece(network, pixels, slide, logits=True), 0.7))
+    foreground = in_one_piece(network, pixels, slide)[0]
+    cells = separate({"foreground": foreground}, Decoding(0.5, "watershed"))
+    assert np.intersect1d(cells[511], cells[512]).any() and np.intersect1d(cells[:, 511], cells[:, 512]).any()
+    found = validate(network, [slide], torch.nn.BCEWithLogitsLoss(), "fp32")
+    assert found.cells == count_instances(match_arrays(count_overlaps(truth, cells)))
+    assert found.cells.n_pred == len(np.unique(cells)) - 1
+    counts = [np.bincount(foreground[where], minlength=256) for where in (truth > 0, truth == 0)]
+    np.testing.assert_array_equal([found.foreground, found.background], counts)

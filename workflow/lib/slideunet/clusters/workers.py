@@ -22,8 +22,13 @@ class Workers:
     threads, memory_mb : int
         Resources of the job.
     gpus : int
-        With GPUs there is one worker per GPU, with several tasks at the same time: while one computes, others
-        read and write.
+        When there are several, one worker serves each. Whoever serves a GPU does several tasks at once: while
+        one computes, others read and write.
+
+    Attributes
+    ----------
+    tasks : int
+        That a process does at once.
     """
 
     def __init__(self, section: Mapping[str, Any], threads: int, memory_mb: int, gpus: int = 0) -> None:
@@ -32,9 +37,9 @@ class Workers:
         self._held = contextlib.ExitStack()
         self._client: Client | None = None
         self.threads_per_worker = min(section["threads_per_worker"], threads)
-        possible = max(1, threads // self.threads_per_worker)
-        self.count = gpus or (possible if section["workers"] == "auto" else section["workers"])
-        self._tasks = _TASKS_PER_GPU if gpus else 1
+        fitting = max(1, threads // self.threads_per_worker)
+        self.count = gpus or (fitting if section["workers"] == "auto" else section["workers"])
+        self.tasks = min(max(_LEAST_PER_GPU, threads // gpus), _MOST_PER_GPU) if gpus else 1
 
     def __enter__(self) -> Self:
         return self
@@ -45,15 +50,16 @@ class Workers:
         self._held.close()
 
     def client_for(self, shape: tuple[int, ...]) -> Client | None:
-        """Return the client for a slide (..., y, x); None when this process is as fast without workers."""
-        alone = self._spec.kind == "local" and self.count == 1 and self._tasks == 1
+        """Return the client for a slide (..., y, x); None when this process does it as well by itself."""
+        alone = self._spec.kind == "local" and self.count == 1
         if alone or len(BlockGrid(shape)) == 1:
             return None
         if self._client is None:
             self._client = self._held.enter_context(
-                open_client(self._spec, self.count, self._tasks, self._memory_mb)
+                open_client(self._spec, self.count, self.tasks, self._memory_mb)
             )
         return self._client
 
 
-_TASKS_PER_GPU = 3
+# More hold more memory, and the GPU is busy with fewer.
+_LEAST_PER_GPU, _MOST_PER_GPU = 3, 8

@@ -25,7 +25,11 @@ def read_mirrored(pixels: Pixels, read: tuple[tuple[int, int], tuple[int, int]])
     )
     top, left = rows.min(), columns.min()
     block = np.asarray(pixels[..., top : rows.max() + 1, left : columns.max() + 1])
-    return block[..., rows[:, None] - top, columns - left]
+    for axis, indices in ((-2, rows - top), (-1, columns - left)):
+        # Inside the slide there is nothing to mirror and nothing to copy.
+        if len(indices) != block.shape[axis] or np.any(np.diff(indices) != 1):
+            block = np.take(block, indices, axis)
+    return block
 
 
 def read_filled(pixels: Pixels, read: tuple[tuple[int, int], tuple[int, int]], fill: int) -> np.ndarray:

@@ -10,7 +10,6 @@ from bioimageio.spec import save_bioimageio_package
 from bioimageio.spec.model import v0_5
 
 from slideunet import __version__
-from slideunet.network.architecture.receptive_field import halo
 from slideunet.network.architecture.unet import UNet, UNetSpec
 from slideunet.sharing.onnx_graph import OPSET, Maps, write_onnx
 
@@ -35,7 +34,7 @@ def write_package(network: UNet, facts: Mapping[str, Any], card: Path, path: Pat
     parts.mkdir(parents=True, exist_ok=True)
     maps = Maps(network)
     write_onnx(maps, parts / "model.onnx")
-    pixels = _test_pixels(network.spec)
+    pixels = _test_pixels(network.spec, facts["halo"])
     np.save(parts / "test_input.npy", pixels)
     with torch.inference_mode():
         np.save(parts / "test_output.npy", maps(torch.from_numpy(_normalised(pixels, facts))).numpy())
@@ -46,7 +45,7 @@ def _description(
     name: str, spec: UNetSpec, facts: Mapping[str, Any], card: Path, parts: Path
 ) -> v0_5.ModelDescr:
     """Describe the model in version 0.5 of the format."""
-    least = v0_5.ParameterizedSize(min=2 * halo(spec) + spec.multiple, step=spec.multiple)
+    least = v0_5.ParameterizedSize(min=2 * facts["halo"] + spec.multiple, step=spec.multiple)
     image = v0_5.InputTensorDescr(
         id=v0_5.TensorId("image"),
         axes=[
@@ -62,7 +61,7 @@ def _description(
         axes=[
             v0_5.BatchAxis(),
             v0_5.ChannelAxis(channel_names=[v0_5.Identifier(map_name) for map_name in spec.maps]),
-            *(_output_axis(axis, halo(spec)) for axis in "yx"),
+            *(_output_axis(axis, facts["halo"]) for axis in "yx"),
         ],
         test_tensor=v0_5.FileDescr(source=parts / "test_output.npy"),
     )
@@ -114,10 +113,10 @@ def _linear(gain: float, offset: float) -> v0_5.ScaleLinearDescr:
     return v0_5.ScaleLinearDescr(kwargs=v0_5.ScaleLinearKwargs(gain=gain, offset=offset))
 
 
-def _test_pixels(spec: UNetSpec) -> np.ndarray:
+def _test_pixels(spec: UNetSpec, halo: int) -> np.ndarray:
     """Return an image (1, c, y, x) uint8 of discs on a dim, noisy background."""
     rng = np.random.default_rng(0)
-    side = 2 * halo(spec) + 4 * spec.multiple
+    side = 2 * halo + 4 * spec.multiple
     rows, columns = np.indices((side, side))
     near = np.full((side, side), np.inf)
     for y, x in rng.uniform(0, side, (side * side // 1500, 2)):

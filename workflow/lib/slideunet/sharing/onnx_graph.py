@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from slideunet.network.architecture.folded import for_inference
 from slideunet.network.architecture.output_maps import OFFSET_UNIT
 from slideunet.network.architecture.unet import UNet
-from slideunet.network.inference.torch_tiles import for_inference
 
 OPSET = 18
 _OFFSETS = ("dy", "dx")

@@ -12,6 +12,7 @@ import torch
 from slideunet.errors import DamagedDataError, InputError
 from slideunet.model_json import read_model_facts
 from slideunet.network.architecture.ensemble import build_network
+from slideunet.network.architecture.receptive_field import halo
 from slideunet.network.architecture.unet import UNet, UNetSpec
 from slideunet.stores.files import write_atomically
 from slideunet.stores.manifests import write_manifest
@@ -27,24 +28,50 @@ def save_model(folder: Path, weights: dict[str, torch.Tensor], facts: dict[str, 
     weights : dict
         The state of the network.
     facts : dict
-        Must hold "architecture", the fields of `UNetSpec`.
+        Must hold "architecture", the fields of `UNetSpec`, and "halo".
+
+    Raises
+    ------
+    ValueError
+        When the halo is not the one of the architecture: tiles would depend on their size.
     """
+    known = halo(UNetSpec(**facts["architecture"]))
+    if facts["halo"] != known:
+        raise ValueError(f"halo {facts['halo']} px, where the receptive field needs {known} px")
     data = safetensors.torch.save({name: tensor.contiguous().cpu() for name, tensor in weights.items()})
     write_atomically(folder / "model.safetensors", data)
     write_manifest(folder / "model.json", facts | {"sha256": hashlib.sha256(data).hexdigest()})
 
 
 def load_model(folder: Path) -> tuple[UNet, dict[str, Any]]:
-    """Build the network of a model folder with its weights, checked against their sha256.
+    """Build the network of a model folder with its weights, and return it with its `model.json`.
+
+    Raises
+    ------
+    InputError, DamagedDataError
+        See `read_model_facts` and `load_network`.
+    """
+    facts = read_model_facts(folder)
+    return load_network(folder, facts), facts
+
+
+def load_network(folder: Path, facts: Mapping[str, Any]) -> UNet:
+    """Build the network of a model folder whose `model.json` is known.
+
+    Parameters
+    ----------
+    folder : Path
+        With model.safetensors.
+    facts : mapping
+        "architecture" and "sha256" are used.
 
     Raises
     ------
     InputError
-        When there is no model, or the weights do not fit the architecture.
+        When there are no weights, or they do not fit the architecture.
     DamagedDataError
         When the weights are not those that were written.
     """
-    facts = read_model_facts(folder)
     path = folder / "model.safetensors"
     try:
         data = path.read_bytes()
@@ -61,7 +88,7 @@ def load_model(folder: Path) -> tuple[UNet, dict[str, Any]]:
         network.load_state_dict(safetensors.torch.load(data))
     except (RuntimeError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise InputError(f"{path} does not fit the architecture in model.json: {error}") from error
-    return network, facts
+    return network
 
 
 def half_precision(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -15,7 +15,7 @@ def halo(spec: UNetSpec) -> int:
 
     The gradient of one output pixel with respect to the input is probed on a network with positive weights,
     mean instead of maximum pooling and no other non-linearity, so that no path cancels or is shut. The pixels
-    at the two ends of a pooling cell see farthest.
+    at the two ends of a pooling cell see farthest. It is stored with a model, and the stored one is used.
 
     Returns
     -------

@@ -11,12 +11,13 @@ import torch
 from slideunet.cells.separation.decoding import Decoding, fitting_methods
 from slideunet.logs import with_lines
 from slideunet.model_json import Precision
+from slideunet.network.architecture.receptive_field import halo
 from slideunet.network.architecture.unet import UNet
 from slideunet.network.in_memory.archive import PackedImage
 from slideunet.network.in_memory.prepared import truth
 from slideunet.network.in_memory.recipe import Recipe
 from slideunet.network.in_memory.scores import Score, by_source, score_image
-from slideunet.network.inference.engines import Engine, build_engine, choose_engine
+from slideunet.network.inference.engines import Engine, build_engine, engine_of_machine
 from slideunet.network.inference.predict_region import predict_core
 from slideunet.network.inference.torch_engine import TorchEngine
 from slideunet.slides.normalisation import normalisation
@@ -63,11 +64,11 @@ class Judge:
         The number of torch's threads is left as it was: an engine on a CPU sets it to one.
         """
         device = next(network.parameters()).device
-        threads = torch.get_num_threads()
+        threads, reach = torch.get_num_threads(), halo(network.spec)
         engine: Engine = (
-            TorchEngine(network, precision, device)
+            TorchEngine(network, precision, device, reach)
             if device.type == "cuda"
-            else build_engine(network, choose_engine("auto"), precision, threads)
+            else build_engine(network, engine_of_machine("auto"), precision, threads, reach)
         )
         decoding = Decoding(0.5, fitting_methods(engine.spec.maps)[0])
         found: list[tuple[str, Future[Score] | Score]] = []

@@ -53,7 +53,7 @@ def choose_engine(
         return engine, precision
     path = folder / f".choice-{facts['sha256'][:16]}-{engine}-{precision}.json"
     if not path.is_file():
-        _keep(path, _time(model, engine, precision, threads))
+        _keep(path, _time(model, facts, engine, precision, threads))
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
         logging.info(f"Engine {kept['engine']}, precision {kept['precision']}, chosen on {kept['host']}")
@@ -66,17 +66,22 @@ def choose_engine(
 
 
 def _time(
-    model: Path, engine: EngineName | Auto, precision: Precision | Auto, threads: int
+    model: Path,
+    facts: Mapping[str, Any],
+    engine: EngineName | Auto,
+    precision: Precision | Auto,
+    threads: int,
 ) -> dict[str, Any]:
     # Engines load torch, which takes seconds; most jobs find the choice made.
-    from slideunet.network.architecture.model_folder import load_model
+    from slideunet.network.architecture.model_folder import load_network
     from slideunet.network.inference import engines
 
-    name = engines.choose_engine(engine)
+    name = engines.engine_of_machine(engine)
     seconds: Mapping[Any, float] = {}
     chosen = precision
     if precision == "auto":
-        chosen, seconds = engines.fastest_precision(load_model(model)[0], name, threads)
+        network = load_network(model, facts)
+        chosen, seconds = engines.fastest_precision(network, name, threads, facts["halo"])
     return {"engine": name, "precision": chosen, "seconds": dict(seconds), "host": socket.gethostname()}
 
 

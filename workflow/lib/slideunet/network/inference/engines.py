@@ -2,22 +2,24 @@
 
 import importlib.util
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from slideunet.errors import MachineError
 from slideunet.model_json import EngineName, Head, Precision
-from slideunet.network.architecture.model_folder import load_model
+from slideunet.network.architecture.model_folder import load_network
 from slideunet.network.architecture.unet import UNet, UNetSpec
+from slideunet.network.inference.device import best_device
 from slideunet.network.inference.precision import choose_precision
 from slideunet.network.inference.torch_engine import TorchEngine
-from slideunet.network.inference.torch_tiles import best_device
 from slideunet.slides.normalisation import Normalisation
 
-_TRIAL = 256  # Side of the core that is timed to choose a precision, in pixels.
+# Side of the core that is timed to choose a precision, in pixels. A GPU computes a small tile as quickly in
+# either: launching takes longer.
+_TRIAL, _GPU_TRIAL = 256, 1024
 
 
 class Engine(Protocol):
@@ -33,6 +35,10 @@ class Engine(Protocol):
         Pixels of context with which a prediction is exact; a multiple of 2^depth.
     tile_limit : int or None
         Side of the largest core that fits into memory, once a larger one did not.
+    memory : int
+        Bytes for one tile, when its side is to be chosen; see `best_tile`.
+    dtype : numpy.dtype
+        Of the result: uint8, but for engines that return logits.
     """
 
     name: str
@@ -41,35 +47,38 @@ class Engine(Protocol):
     spec: UNetSpec
     halo: int
     tile_limit: int | None
+    memory: int
+    dtype: np.dtype
 
-    def predict(self, block: np.ndarray, constants: Normalisation, margin: int) -> np.ndarray:
-        """Predict a block.
+    def predict(self, tiles: Iterable[np.ndarray], constants: Normalisation) -> Iterator[np.ndarray]:
+        """Predict tiles, in their order; a GPU has several of them in hand.
 
         Parameters
         ----------
-        block : ndarray (c, y, x)
-            Raw pixels; the sides are multiples of 2^depth, its origin lies on a multiple of 2^depth.
+        tiles : iterable of ndarray (c, y, x)
+            Raw pixels of a core and `halo` pixels around it; the sides are multiples of 2^depth, and so is
+            where they begin in the slide.
         constants : Normalisation
             Of the whole slide.
-        margin : int
-            Pixels on every side that are only context, a multiple of 2^depth.
 
-        Returns
-        -------
-        ndarray (maps, y - 2 margin, x - 2 margin) uint8
-            The maps of `spec`, as `maps.to_bytes` makes them; the first is the foreground, round(255 p).
+        Yields
+        ------
+        ndarray (maps, y - 2 halo, x - 2 halo) uint8
+            The maps of `spec`, as `output_maps.to_bytes` makes them; the first is the foreground,
+            round(255 p).
 
         Raises
         ------
         MemoryError
-            When the block is too large for this machine.
+            When a tile is too large for this machine.
         """
 
 
 def open_engine(
     model_folder: Path,
+    facts: Mapping[str, Any],
     *,
-    engine: EngineName | Literal["auto"] = "auto",
+    engine: EngineName,
     heads: Sequence[Head] = (),
     precision: Precision,
     threads: int,
@@ -79,9 +88,10 @@ def open_engine(
     Parameters
     ----------
     model_folder : Path
-        With model.safetensors and model.json.
-    engine : "auto", "openvino" or "torch"
-        See `choose_engine`.
+        With model.safetensors.
+    facts : mapping
+        "architecture", "sha256" and "halo" of its `model.json`.
+    engine : "openvino" or "torch"
     heads : sequence of "centres" and "distance"
         Those of the model that are computed; the foreground always is.
     precision : "fp32" or "bf16"
@@ -91,15 +101,13 @@ def open_engine(
     Raises
     ------
     InputError, DamagedDataError
-        See `load_model`.
-    MachineError
-        When OpenVINO is asked for and cannot be imported.
+        See `load_network`.
     """
-    network, _ = load_model(model_folder)
-    return build_engine(network.with_heads(heads), choose_engine(engine), precision, threads)
+    network = load_network(model_folder, facts)
+    return build_engine(network.with_heads(heads), engine, precision, threads, facts["halo"])
 
 
-def choose_engine(engine: EngineName | Literal["auto"]) -> EngineName:
+def engine_of_machine(engine: EngineName | Literal["auto"]) -> EngineName:
     """Return the engine to use: for "auto" torch on a GPU, OpenVINO on a CPU, torch where that is missing.
 
     Raises
@@ -122,17 +130,17 @@ def choose_engine(engine: EngineName | Literal["auto"]) -> EngineName:
     return "openvino" if installed else "torch"
 
 
-def build_engine(network: UNet, engine: EngineName, precision: Precision, threads: int) -> Engine:
+def build_engine(network: UNet, engine: EngineName, precision: Precision, threads: int, halo: int) -> Engine:
     """Make a network that is in memory ready to predict; the network itself is not changed."""
     if engine == "torch":
-        return TorchEngine(network, precision, best_device())
+        return TorchEngine(network, precision, best_device(), halo)
     from slideunet.network.inference.openvino_engine import OpenVINOEngine
 
-    return OpenVINOEngine(network, precision, threads)
+    return OpenVINOEngine(network, precision, threads, halo)
 
 
 def fastest_precision(
-    network: UNet, engine: EngineName, threads: int
+    network: UNet, engine: EngineName, threads: int, halo: int
 ) -> tuple[Precision, dict[Precision, float]]:
     """Time one tile in fp32 and in bf16 on this machine, with the engine that will be used, and choose.
 
@@ -141,13 +149,12 @@ def fastest_precision(
     "fp32" or "bf16", and the best time of each in seconds; see `choose_precision`.
     """
     precisions: tuple[Precision, ...] = ("fp32", "bf16")
-    ready = {precision: build_engine(network, engine, precision, threads) for precision in precisions}
-    side = _TRIAL + 2 * ready["fp32"].halo
-    block = np.random.default_rng(0).random((network.spec.channels, side, side), np.float32)
+    ready = {precision: build_engine(network, engine, precision, threads, halo) for precision in precisions}
+    on_gpu = engine == "torch" and best_device().type == "cuda"
+    side = (_GPU_TRIAL if on_gpu else _TRIAL) + 2 * halo
+    tile = np.random.default_rng(0).random((network.spec.channels, side, side), np.float32)
     constants = Normalisation((0.0,) * network.spec.channels, (1.0,) * network.spec.channels)
-    chosen, seconds = choose_precision(
-        lambda precision: ready[precision].predict(block, constants, ready[precision].halo)
-    )
+    chosen, seconds = choose_precision(lambda precision: list(ready[precision].predict([tile], constants)))
     logging.info(
         f"Precision {chosen}: a tile takes "
         + ", ".join(f"{s * 1000:.0f} ms in {p}" for p, s in seconds.items())

@@ -1,6 +1,7 @@
 """OpenVINO as the engine on CPUs: the network as one graph, from pixels to maps as bytes."""
 
 import threading
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,12 +11,11 @@ from openvino.frontend import FrontEndManager
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
 from slideunet.model_json import Precision
+from slideunet.network.architecture.folded import for_inference
 from slideunet.network.architecture.fused_decoder import merged
 from slideunet.network.architecture.output_maps import to_bytes
-from slideunet.network.architecture.receptive_field import halo
 from slideunet.network.architecture.unet import UNet
-from slideunet.network.inference.convolutions import Convolution, least_core
-from slideunet.network.inference.torch_tiles import for_inference
+from slideunet.network.inference.cost import MEMORY, Convolution, least_core
 from slideunet.slides.normalisation import Normalisation
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
@@ -32,37 +32,41 @@ class OpenVINOEngine:
     name = "openvino"
     version = openvino.__version__
 
-    def __init__(self, network: UNet, precision: Precision, threads: int) -> None:
+    def __init__(self, network: UNet, precision: Precision, threads: int, halo: int) -> None:
         self.precision = precision
         self.spec = network.spec
-        self.halo = halo(network.spec)
+        self.halo = halo
         self.tile_limit: int | None = None
+        self.memory = MEMORY
+        self.dtype = np.dtype(np.uint8)
         self._network = merged(for_inference(network).cpu())
         self._threads = threads
-        self._requests: dict[int, openvino.InferRequest] = {}
+        self._least = least_core(network.spec, halo, _wide_enough)
+        self._request: openvino.InferRequest | None = None
         self._lock = threading.Lock()
 
-    def predict(self, block: np.ndarray, constants: Normalisation, margin: int) -> np.ndarray:
-        """Return the maps uint8 of a block (c, y, x) without `margin` pixels on every side."""
-        height, width = (side - 2 * margin for side in block.shape[1:])
-        least = least_core(self.spec, margin, _wide_enough)
-        if min(height, width) < least:
+    def predict(self, tiles: Iterable[np.ndarray], constants: Normalisation) -> Iterator[np.ndarray]:
+        """Yield the maps uint8 of each tile (c, y, x) without its context; see `Engine.predict`."""
+        return (self._compute(tile, constants) for tile in tiles)
+
+    def _compute(self, tile: np.ndarray, constants: Normalisation) -> np.ndarray:
+        height, width = (side - 2 * self.halo for side in tile.shape[1:])
+        if min(height, width) < self._least:
             # Room at the ends, where no pixel of the result sees it.
-            ends = [(0, max(least - side, 0)) for side in (height, width)]
-            block = np.pad(block, [(0, 0), *ends], mode="edge")
-        batch = constants.apply(block)[None]
+            ends = [(0, max(self._least - side, 0)) for side in (height, width)]
+            tile = np.pad(tile, [(0, 0), *ends], mode="edge")
+        batch = constants.apply(tile)[None]
         with self._lock:
-            if margin not in self._requests:
+            if self._request is None:
                 # Compiling changes the stack for signals of its thread, and two dropped engines leave a
                 # dangling one: the next signal would be a segfault. A thread of its own takes it along.
                 with ThreadPoolExecutor(1) as thread:
-                    self._requests[margin] = thread.submit(self._compile, margin).result()
-            request = self._requests[margin]
-            request.infer([batch], share_inputs=True)
-            return request.get_output_tensor().data[0, :, :height, :width].copy()
+                    self._request = thread.submit(self._compile).result()
+            self._request.infer([batch], share_inputs=True)
+            return self._request.get_output_tensor().data[0, :, :height, :width].copy()
 
-    def _compile(self, margin: int) -> openvino.InferRequest:
-        model = _graph(self._network, margin)
+    def _compile(self) -> openvino.InferRequest:
+        model = _graph(self._network, self.halo)
         model.reshape([1, self.spec.channels, -1, -1])
         properties = {
             "INFERENCE_PRECISION_HINT": _HINTS[self.precision],

@@ -4,10 +4,11 @@ import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from slideunet.errors import InputError
-from slideunet.model_json import EngineName, Head, Precision
+from slideunet.cells.separation.decoding import Method, heads_for, method_for
+from slideunet.model_json import EngineName, Head, Precision, read_model_facts
+from slideunet.network.inference.choose_engine import choose_engine
 from slideunet.slides.tissue_store import Choice
 from slideunet.stores.fingerprint import fingerprint
 from slideunet.stores.manifests import read_manifest
@@ -16,20 +17,24 @@ from slideunet.stores.ngff_metadata import Version
 Part = tuple[int, int]  # (number, parts)
 
 FORMAT = 2  # Raise when predictions are made differently, so that old ones are made again.
+_USED = ("sha256", "architecture", "normalisation", "background", "halo")
 
 
 @dataclass(frozen=True)
-class Plan:
+class PredictionPlan:
     """What is asked of a prediction, engine and precision already chosen.
 
     Attributes
     ----------
+    model : Path
+        Its folder.
+    facts : mapping
+        What a prediction uses of its `model.json`: "sha256", "architecture", "normalisation", "background"
+        and "halo".
     engine : "openvino" or "torch"
     precision : "fp32" or "bf16"
     tile : int or None
         Side of a tile's core in pixels; None is the best for this machine. The result does not depend on it.
-    halo : int or None
-        Context of a tile in pixels; None is the halo of the model, with which the result is exact.
     tissue : "auto" or "none"
     version : str
         Of OME-Zarr.
@@ -37,68 +42,84 @@ class Plan:
         Of the model: what is kept besides the foreground, for the method that separates the cells.
     """
 
+    model: Path
+    facts: Mapping[str, Any]
     engine: EngineName
     precision: Precision
-    tile: int | None
-    halo: int | None
-    tissue: Choice
-    version: Version
+    tile: int | None = None
+    tissue: Choice = "auto"
+    version: Version = "0.5"
     heads: tuple[Head, ...] = ()
 
-    @classmethod
-    def from_section(
-        cls,
-        section: Mapping[str, Any],
-        engine: EngineName,
-        precision: Precision,
-        version: Version,
-        heads: tuple[Head, ...],
-    ) -> "Plan":
-        """Read the section `prediction` of the configuration."""
-        return cls(
-            engine=engine,
-            precision=precision,
-            tile=None if section["tile"] == "auto" else section["tile"],
-            halo=None if section["halo"] == "exact" else section["halo"],
-            tissue=section["tissue"],
-            version=version,
-            heads=heads,
-        )
-
-    def check_halo(self, facts: Mapping[str, Any]) -> None:
-        """Raise InputError when the halo does not fit the model, given by its `model.json`."""
-        multiple = 2 ** facts["architecture"]["depth"]
-        if self.halo is not None and (self.halo % multiple or self.halo >= facts["halo"]):
-            raise InputError(
-                f"prediction.halo is {self.halo}. For this model it must be a multiple of {multiple} below "
-                f"{facts['halo']}, which is the exact one. Correct it, or set exact."
-            )
-
-    def fingerprint(self, image: Path, facts: Mapping[str, Any]) -> str:
+    def fingerprint(self, image: Path) -> str:
         """Return the digest of all that the prediction of a slide depends on: no version, and not the tile.
-
-        With less than the exact halo the tile counts.
 
         Parameters
         ----------
         image : Path
             Manifest of the slide.
-        facts : mapping
-            `model.json`.
         """
-        names = ("sha256", "architecture", "normalisation", "background", "halo")
         return fingerprint(
             format=FORMAT,
             image=read_manifest(image)["fingerprint"],
-            model={name: facts[name] for name in names},
+            model=dict(self.facts),
             engine=self.engine,
             precision=self.precision,
-            halo=self.halo,
-            tile=None if self.halo is None else self.tile,
             tissue=self.tissue,
             version=self.version,
             heads=self.heads,
         )
+
+
+def used_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a prediction uses of `model.json`."""
+    return {name: facts[name] for name in _USED}
+
+
+def plan_prediction(
+    model: Path,
+    folder: Path,
+    section: Mapping[str, Any],
+    *,
+    method: Method | Literal["auto"],
+    version: Version,
+    threads: int,
+) -> PredictionPlan:
+    """Return the plan of a run: read the model, and choose what the configuration leaves open.
+
+    Parameters
+    ----------
+    model : Path
+        Its folder.
+    folder : Path
+        Of the predictions, where the choice of the engine is kept for the other jobs.
+    section : mapping
+        `prediction` of the configuration.
+    method : str
+        That will separate the cells: what it needs of the model is kept besides the foreground.
+    version : "0.5" or "0.4"
+        Of OME-Zarr.
+    threads : int
+        To time engines with.
+
+    Raises
+    ------
+    InputError
+        When the folder holds no model, or one without what the method needs.
+    """
+    facts = read_model_facts(model)
+    asked = {"engine": section["engine"], "precision": section["precision"]}
+    engine, precision = choose_engine(folder, model, facts, **asked, threads=threads)
+    return PredictionPlan(
+        model=model.absolute(),  # Workers of another cluster have a working directory of their own.
+        facts=used_facts(facts),
+        engine=engine,
+        precision=precision,
+        tile=None if section["tile"] == "auto" else section["tile"],
+        tissue=section["tissue"],
+        version=version,
+        heads=heads_for(method_for(method, facts)),
+    )
 
 
 def engine_version(engine: str) -> str:

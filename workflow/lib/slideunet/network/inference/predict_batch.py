@@ -1,75 +1,48 @@
-"""Predicting a batch: choose engine and precision, pass over what is up to date, share out the rest."""
+"""Predicting a batch: skip what is up to date, share out the rest."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from slideunet.batch import each_slide
-from slideunet.cells.separation.decoding import Method, heads_for, method_for
 from slideunet.clusters import Workers
-from slideunet.model_json import read_model_facts
-from slideunet.network.inference.choose_engine import choose_engine
-from slideunet.network.inference.plan import Part, Plan
+from slideunet.network.inference.plan import Part, PredictionPlan
 from slideunet.stores.manifests import is_current, read_manifest
-from slideunet.stores.ngff_metadata import Version
-
-Section = Mapping[str, Any]
 
 
 def predict_batch(
-    slides: Sequence[str],
-    slides_folder: Path,
-    model: Path,
-    predictions_folder: Path,
+    images: Mapping[str, Path],
+    folder: Path,
+    plan: PredictionPlan,
     *,
-    prediction: Section,
-    method: Method | Literal["auto"],
-    dask: Section,
-    version: Version,
+    dask: Mapping[str, Any],
     threads: int,
     memory_mb: int,
     part: Part | None = None,
 ) -> None:
-    """Write `predictions_folder/{slide}.zarr` + `.json` of every slide that is not up to date.
+    """Write `folder/{slide}.zarr` + `.json` of every slide that is not up to date.
 
     Parameters
     ----------
-    slides : sequence of str
-    slides_folder, predictions_folder : Path
-        Where the manifests `{slide}.json` lie, beside their stores.
-    model : Path
-        Folder of the model.
-    prediction, dask : mappings
-        These sections of the configuration.
-    method : str
-        That will separate the cells: what it needs of the model is kept besides the foreground.
-    version : "0.5" or "0.4"
-        Of OME-Zarr.
+    images : mapping
+        Slide id to its manifest, beside which its store lies.
+    folder : Path
+        Of the predictions.
+    plan : PredictionPlan
+    dask : mapping
+        This section of the configuration.
     threads, memory_mb : int
         What this job may use.
     part : (number, parts), optional
         Predict this share of the blocks only; the job without a part finishes the stores.
     """
-    facts = read_model_facts(model)
-    engine, precision = choose_engine(
-        predictions_folder,
-        model,
-        facts,
-        engine=prediction["engine"],
-        precision=prediction["precision"],
-        threads=threads,
-    )
-    heads = heads_for(method_for(method, facts))
-    plan = Plan.from_section(prediction, engine, precision, version, heads)
-    plan.check_halo(facts)
-    images = {slide: slides_folder / f"{slide}.json" for slide in slides}
     stale = {
         slide: image
         for slide, image in images.items()
-        if not is_current(predictions_folder / f"{slide}.json", plan.fingerprint(image, facts))
+        if not is_current(folder / f"{slide}.json", plan.fingerprint(image))
     }
-    logging.info(f"{len(stale)} of {len(slides)} slides to predict, the others are up to date")
+    logging.info(f"{len(stale)} of {len(images)} slides to predict, the others are up to date")
     if not stale:
         return
     # torch takes seconds to load, so only when there is something to predict.
@@ -84,11 +57,11 @@ def predict_batch(
             client = workers.client_for(read_manifest(image)["shape"])
             predict_slide(
                 image,
-                model,
-                predictions_folder / f"{slide}.json",
+                folder / f"{slide}.json",
                 plan,
                 client=client,
                 threads=threads if client is None else workers.threads_per_worker,
+                at_once=workers.tasks,
                 part=part,
             )
             return True

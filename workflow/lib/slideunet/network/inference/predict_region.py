@@ -2,16 +2,16 @@
 
 import itertools
 import logging
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
 
 from slideunet.errors import MachineError
 from slideunet.geometry.pixels import Pixels
-from slideunet.geometry.tiles import Interval, tile_spans
+from slideunet.geometry.tiles import Interval, even_cores
 from slideunet.geometry.windows import read_mirrored
+from slideunet.network.inference.cost import best_tile
 from slideunet.network.inference.engines import Engine
-from slideunet.network.inference.tile_size import MEMORY, best_tile
 from slideunet.slides.normalisation import Normalisation
 
 Core = tuple[Interval, Interval]
@@ -26,10 +26,8 @@ def predict_core(
     *,
     tile: int | None = None,
     wanted: np.ndarray | None = None,
-    halo: int | None = None,
-    memory: int = MEMORY,
 ) -> np.ndarray:
-    """Predict the maps of a part of a slide.
+    """Predict the maps of a part of a slide: the one tiled predictor, of validation and of new slides.
 
     The part and its context are read once; tiles are cut from that in memory. Every tile starts on a multiple
     of 2^depth of the slide, as its pooling cells do, so the result depends on neither the tiles nor the part.
@@ -48,142 +46,65 @@ def predict_core(
         Side of a tile without its context, in pixels; rounded up to a multiple of 2^depth. None: `best_tile`.
     wanted : ndarray (y1 - y0, x1 - x0) of bool, optional
         The other pixels become 0. A tile is left out when none of its pixels is wanted.
-    halo : int, optional
-        Context in pixels, a multiple of 2^depth. Less than `engine.halo` is faster and not exact:
-        see `halo_deviation`.
-    memory : int
-        Bytes for one tile at a time, when `tile` is to be chosen; see `best_tile`.
 
     Returns
     -------
     ndarray (maps, y1 - y0, x1 - x0) uint8
-        See `maps.to_bytes`; the first is the foreground, round(255 p).
+        See `output_maps.to_bytes`; the first is the foreground, round(255 p).
 
     Raises
     ------
-    ValueError
-        When `halo` is negative or not a multiple of 2^depth.
     MachineError
         When not even the smallest tile fits into memory.
     """
-    mask = np.ones([stop - start for start, stop in core], bool) if wanted is None else wanted
-    if not mask.any():
-        return np.zeros((len(engine.spec.maps), *mask.shape), np.uint8)
-    margin = engine.halo if halo is None else halo
-    multiple = engine.spec.multiple
+    if wanted is not None and not wanted.any():
+        return np.zeros((len(engine.spec.maps), *wanted.shape), engine.dtype)
+    halo, multiple = engine.halo, engine.spec.multiple
     grown = [(start - start % multiple, stop + -stop % multiple) for start, stop in core]
-    reads = [(start - margin, stop + margin) for start, stop in grown]
+    reads = [(start - halo, stop + halo) for start, stop in grown]
     block = read_mirrored(pixels, (reads[0], reads[1]))
     room = [(start - first, last - stop) for (start, stop), (first, last) in zip(core, grown, strict=True)]
-    side = tile or best_tile(engine.spec, margin, engine.precision, memory)
-    found = _predict_block(engine, block, constants, np.pad(mask, room), side, margin)
-    rows, columns = (slice(first, first + side) for (first, _), side in zip(room, mask.shape, strict=True))
-    return np.where(mask, found[:, rows, columns], np.uint8(0))
-
-
-def tiles_agree(engine: Engine, side: int = 512) -> bool:
-    """Tell whether this engine gives every byte again in other tiles on this machine, on a random image.
-
-    What adds up in which order is up to the engine's kernels, which it chooses by the machine.
-
-    Parameters
-    ----------
-    engine : Engine
-    side : int
-        Of the image, in pixels.
-    """
-    pixels = np.random.default_rng(0).integers(0, 256, (engine.spec.channels, side, side), np.uint8)
-    constants = Normalisation((128.0,) * engine.spec.channels, (64.0,) * engine.spec.channels)
-    whole, *others = (
-        predict_core(engine, pixels, constants, ((0, side), (0, side)), tile=tile)
-        for tile in (side, side // 2, side // 5, side // 8)
-    )
-    return all(np.array_equal(whole, other) for other in others)
-
-
-@dataclass(frozen=True)
-class HaloDeviation:
-    """How far a prediction with a short halo is from the exact one.
-
-    Attributes
-    ----------
-    largest : int
-        Largest difference of a probability, in 255ths.
-    crossing : float
-        Share of the pixels that change sides of the threshold.
-    """
-
-    largest: int
-    crossing: float
-
-
-def halo_deviation(
-    engine: Engine,
-    pixels: Pixels,
-    constants: Normalisation,
-    core: Core,
-    *,
-    halo: int,
-    threshold: float,
-    tile: int | None = None,
-) -> HaloDeviation:
-    """Measure on a part of a slide what a short halo changes; see `predict_core` for the parameters.
-
-    Parameters
-    ----------
-    threshold : float
-        Foreground is probability >= threshold (0 to 1).
-    """
-    exact, short = (
-        predict_core(engine, pixels, constants, core, tile=tile, halo=reach)[0] for reach in (None, halo)
-    )
-    limit = np.ceil(threshold * 255)
-    largest = np.abs(exact.astype(np.int16) - short).max()
-    return HaloDeviation(int(largest), float(((exact >= limit) != (short >= limit)).mean()))
+    needed = None if wanted is None else np.pad(wanted, room)
+    side = tile or best_tile(engine.spec, halo, engine.precision, engine.memory)
+    found = _predict_block(engine, block, constants, needed, side)
+    (top, bottom), (left, right) = room
+    found = found[:, top : found.shape[1] - bottom, left : found.shape[2] - right]
+    return found if wanted is None else np.where(wanted, found, engine.dtype.type(0))
 
 
 def _predict_block(
-    engine: Engine,
-    block: np.ndarray,
-    constants: Normalisation,
-    needed: np.ndarray,
-    tile: int,
-    margin: int,
+    engine: Engine, block: np.ndarray, constants: Normalisation, needed: np.ndarray | None, tile: int
 ) -> np.ndarray:
-    """Predict the core of a block (c, y, x) with `margin` around it, in tiles that fit into memory."""
+    """Predict the core of a block (c, y, x) with the halo around it, in tiles that fit into memory."""
+    context = 2 * engine.halo
+    shape = tuple(length - context for length in block.shape[1:])
     while True:
-        side = min(tile, max(needed.shape), engine.tile_limit or tile)
+        side = min(tile, max(shape), engine.tile_limit or tile)
+        found = np.zeros((len(engine.spec.maps), *shape), engine.dtype)
+        places = list(_places(shape, side, needed, engine.spec.multiple))
+        tiles = (block[:, y0 : y1 + context, x0 : x1 + context] for (y0, y1), (x0, x1) in places)
         try:
-            return _predict_tiles(engine, block, constants, needed, side, margin)
+            for (rows, columns), maps in zip(places, engine.predict(tiles, constants), strict=True):
+                found[:, slice(*rows), slice(*columns)] = maps
+            return found
         except MemoryError as error:
-            engine.tile_limit = _smaller(side, engine.spec.multiple, error)
+            # Another thread may have met a smaller limit already.
+            engine.tile_limit = min(_smaller(side, engine.spec.multiple, error), engine.tile_limit or side)
 
 
-def _predict_tiles(
-    engine: Engine, block: np.ndarray, constants: Normalisation, needed: np.ndarray, side: int, margin: int
-) -> np.ndarray:
-    """Predict of every tile the rectangle that holds all that is needed of it; the rest is 0."""
-    found = np.zeros((len(engine.spec.maps), *needed.shape), np.uint8)
-    multiple = engine.spec.multiple
-    cuts = (tile_spans(length, _even(length, side, multiple), margin, multiple) for length in needed.shape)
-    for (rows, _), (columns, _) in itertools.product(*cuts):
+def _places(shape: tuple[int, ...], side: int, needed: np.ndarray | None, multiple: int) -> Iterator[Core]:
+    """Yield of every tile the rectangle that holds all that is needed of it."""
+    for rows, columns in itertools.product(*(even_cores(length, side, multiple) for length in shape)):
+        if needed is None:
+            yield rows, columns
+            continue
         inside = needed[slice(*rows), slice(*columns)]
         if inside.any():
-            y0, y1 = _shrunk(rows, np.flatnonzero(inside.any(axis=1)), max(_STEP, multiple))
-            x0, x1 = _shrunk(columns, np.flatnonzero(inside.any(axis=0)), max(_STEP, multiple))
-            part = block[:, y0 : y1 + 2 * margin, x0 : x1 + 2 * margin]
-            found[:, y0:y1, x0:x1] = engine.predict(part, constants, margin)
-    return found
-
-
-def _even(length: int, side: int, multiple: int) -> int:
-    """Return the side of as few tiles as possible that are as equal as possible.
-
-    A large and a narrow tile would need as much context, and more memory.
-    """
-    tiles = -(-length // (side + -side % multiple))
-    even = -(-length // tiles)
-    return even + -even % multiple
+            step = max(_STEP, multiple)
+            yield (
+                _shrunk(rows, np.flatnonzero(inside.any(axis=1)), step),
+                _shrunk(columns, np.flatnonzero(inside.any(axis=0)), step),
+            )
 
 
 def _shrunk(span: Interval, places: np.ndarray, step: int) -> Interval:

@@ -3,35 +3,41 @@
 import functools
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import distributed
 import numpy as np
 
 from slideunet import __version__
-from slideunet.clusters import work_through
 from slideunet.geometry.blocks import BlockGrid
 from slideunet.logs import progress_line
-from slideunet.model_json import output_maps, read_model_facts
-from slideunet.network.inference.plan import Part, Plan, engine_version
-from slideunet.network.inference.predict_block import Task, measure_halo, predict_block
+from slideunet.model_json import output_maps
+from slideunet.network.inference.plan import Part, PredictionPlan, engine_version
+from slideunet.network.inference.predict_block import PredictionTask, predict_block
+from slideunet.slides.normalisation import normalisation
 from slideunet.slides.tissue_store import StoredMask, make_mask
 from slideunet.stores import manifests, omezarr
 from slideunet.stores.fingerprint import fingerprint
 from slideunet.stores.ngff_metadata import Version
 from slideunet.stores.resumable import Building, building, digests
 
+if TYPE_CHECKING:  # Without a cluster there is no need of dask.
+    import distributed
+
+Result = tuple[int, dict[str, Any]]
+
 
 def predict_slide(
     image: Path,
-    model: Path,
     manifest: Path,
-    plan: Plan,
+    plan: PredictionPlan,
     *,
-    client: distributed.Client | None = None,
+    client: "distributed.Client | None" = None,
     threads: int = 1,
+    at_once: int = 1,
     part: Part | None = None,
 ) -> None:
     """Predict one slide, or one part of it, and write its store and manifest.
@@ -43,49 +49,41 @@ def predict_slide(
     ----------
     image, manifest : Path
         Manifest of the slide, and of the prediction to write.
-    model : Path
-        Its folder.
-    plan : Plan
+    plan : PredictionPlan
     client : distributed.Client, optional
         Of the cluster that works; without it this process does.
     threads : int
         Of the engine in each process.
+    at_once : int
+        Blocks that this process has in hand: while a GPU computes one, others are read and written.
     part : (number, parts), optional
         Do this share of the blocks only and leave the store unfinished; who has no part finishes it.
     """
     start = time.perf_counter()
-    slide, facts = manifests.read_manifest(image), read_model_facts(model)
-    known = plan.fingerprint(image, facts)
+    slide, known = manifests.read_manifest(image), plan.fingerprint(image)
     # Blocks of two versions are never mixed, but a finished slide stays when a version changes.
     versioned = fingerprint(known=known, code=__version__, engine=engine_version(plan.engine))
     number = None if part is None else part[0]
     maps = output_maps(plan.heads)[1:]
     with building(manifest, versioned, _creator(slide, maps, plan.version), part=number) as store:
-        mask = make_mask(store.path, image, plan.tissue, facts["background"], plan.version)
-        task = Task(
-            # Workers of another cluster have a working directory of their own.
-            image=image.absolute(),
-            model=model.absolute(),
-            sha256=facts["sha256"],
-            store=store.path.absolute(),
-            engine=plan.engine,
-            precision=plan.precision,
-            threads=threads,
-            tile=plan.tile,
-            halo=plan.halo,
-            heads=plan.heads,
-        )
-        _work(store, task, slide, client, part or (0, 1))
+        mask = make_mask(store.path, image, plan.tissue, plan.facts["background"], plan.version)
+        constants = normalisation(slide["statistics"], plan.facts["normalisation"], plan.facts["background"])
+        task = PredictionTask(plan, image.absolute(), constants, store.path.absolute(), threads)
+        _work(store, task, slide, client, at_once, part or (0, 1))
         if part is None:
-            told = _describe(slide, facts, plan, mask) | {"fingerprint": known}
+            told = _describe(slide, plan, mask) | {"fingerprint": known}
             if maps:
                 told["maps"] = {"names": maps, "blocks": digests(store.done, "maps")}
-            told["halo_deviation"] = _judge_halo(task, slide, facts["threshold"], client)
             store.finish(told | _speed(slide, time.perf_counter() - start))
 
 
 def _work(
-    store: Building, task: Task, slide: Mapping[str, Any], client: distributed.Client | None, part: Part
+    store: Building,
+    task: PredictionTask,
+    slide: Mapping[str, Any],
+    client: "distributed.Client | None",
+    at_once: int,
+    part: Part,
 ) -> None:
     """Do the blocks of a part that are not done, and tell speed and time left."""
     number, parts = part
@@ -96,29 +94,40 @@ def _work(
         logging.info(f"{slide['slide']}: going on, {len(share) - len(todo)} of {len(share)} blocks are done")
     sizes = {index: _pixels(slide["shape"], index) for index in todo}
     do = functools.partial(predict_block, task)
+    if client is None:
+        done = _in_threads(do, todo, at_once)
+    else:
+        from slideunet.clusters import work_through
+
+        done = work_through(client, todo, do, name=functools.partial(_name, slide["slide"]))
     with progress_line(sum(sizes.values()), unit="px", label=slide["slide"]) as bar:
-        for index, facts in work_through(client, todo, do, name=functools.partial(_name, slide["slide"])):
+        for index, facts in done:
             store.record(index, facts)
             bar.update(sizes[index])
 
 
+def _in_threads(do: Callable[[int], dict[str, Any]], todo: Sequence[int], at_once: int) -> Iterator[Result]:
+    """Yield every block with what it gave, in order; the first failure ends the others."""
+    if at_once == 1:
+        yield from ((index, do(index)) for index in todo)
+        return
+    with ThreadPoolExecutor(at_once) as pool:
+        flying: deque[tuple[int, Future[dict[str, Any]]]] = deque()
+        try:
+            for index in todo:
+                flying.append((index, pool.submit(do, index)))
+                if len(flying) > at_once:
+                    done, future = flying.popleft()
+                    yield done, future.result()
+            while flying:
+                done, future = flying.popleft()
+                yield done, future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
 def _name(slide: str, index: int) -> str:
     return f"slide {slide}, block {index}"
-
-
-def _judge_halo(
-    task: Task, slide: Mapping[str, Any], threshold: float, client: distributed.Client | None
-) -> dict[str, Any] | None:
-    """Tell what a halo that is not exact has changed, in the middle block; None for the exact one."""
-    if task.halo is None:
-        return None
-    middle = [len(BlockGrid(slide["shape"])) // 2]
-    ((_, found),) = work_through(client, middle, functools.partial(measure_halo, task, threshold))
-    logging.warning(
-        f"{slide['slide']}: halo {task.halo} changes the probability by up to {found['largest']} of 255, "
-        f"and {found['crossing']:.5%} of the pixels change sides at the threshold (measured in one block)"
-    )
-    return found
 
 
 def _pixels(shape: tuple[int, ...], index: int) -> int:
@@ -141,16 +150,14 @@ def _creator(slide: Mapping[str, Any], maps: Sequence[str], version: Version) ->
     return make
 
 
-def _describe(
-    slide: Mapping[str, Any], facts: Mapping[str, Any], plan: Plan, mask: StoredMask | None
-) -> dict[str, Any]:
+def _describe(slide: Mapping[str, Any], plan: PredictionPlan, mask: StoredMask | None) -> dict[str, Any]:
     return {
         "slide": slide["slide"],
         "shape": [1, *slide["shape"][1:]],
-        "model_sha256": facts["sha256"],
+        "model_sha256": plan.facts["sha256"],
         "engine": plan.engine,
         "precision": plan.precision,
-        "halo": facts["halo"] if plan.halo is None else plan.halo,
+        "halo": plan.facts["halo"],
         "tissue": None if mask is None else mask.facts(tuple(slide["shape"])),
         "mpp": slide["mpp"],
         "scale": slide["scale"],

@@ -1,82 +1,162 @@
 """torch as the engine: on GPUs, and on CPUs that OpenVINO does not know."""
 
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
 import numpy as np
 import torch
+from torch import nn
 
 from slideunet.model_json import Precision
+from slideunet.network.architecture.folded import for_inference
 from slideunet.network.architecture.output_maps import to_bytes
-from slideunet.network.architecture.receptive_field import halo
 from slideunet.network.architecture.unet import UNet
-from slideunet.network.inference.convolutions import least_core
+from slideunet.network.inference.cost import MEMORY, Convolution, least_core
+from slideunet.network.inference.device import exact_kernels
 from slideunet.network.inference.precision import reduced_precision
-from slideunet.network.inference.torch_tiles import for_inference, large_enough
 from slideunet.slides.normalisation import Normalisation
 
 # On a GPU the sides of tiles are rounded up to this: few shapes are seen, and each has its own kernels.
 _GPU_STEP = 256
+# Bytes for one tile on a GPU; where there are fewer, tiles are halved.
+_GPU_MEMORY = 6_000_000_000
+# torch leaves a float32 convolution of one image with so few inputs to another kernel: other last bits.
+_SMALL = 20480
+# Tiles of one thread that wait for the device while the next is cut. A tile takes longer than its launch.
+_AHEAD = 2
+_STORED = (np.uint8, np.uint16)  # What travels as it is; all else travels as float32.
+
+
+@dataclass(frozen=True)
+class _Flight:
+    """A tile on its way: the memory that its result arrives in, when that is so, and its size (y, x)."""
+
+    result: torch.Tensor
+    arrival: torch.cuda.Event | None
+    size: tuple[int, int]
+
+    def land(self) -> np.ndarray:
+        """Wait for the result (maps, y, x)."""
+        if self.arrival is not None:
+            self.arrival.synchronize()
+        return self.result[:, : self.size[0], : self.size[1]].numpy()
 
 
 class TorchEngine:
     """Pixels go to the device as they are stored, bytes come back; all between happens there.
 
-    On a CPU one thread computes, because their number changes the last bits; processes are what runs in
-    parallel. See `slideunet.network.inference.engines.Engine` for the attributes.
+    While the device computes one tile, the next is on its way: uploads, kernels and downloads wait for their
+    turn in the device's stream, and nobody waits for them but who takes a result. On a CPU one thread
+    computes, because their number changes the last bits; processes are what runs in parallel. See
+    `slideunet.network.inference.engines.Engine` for the attributes.
+
+    Parameters
+    ----------
+    network : UNet
+        Not changed.
+    precision : "fp32" or "bf16"
+    device : torch.device
+    halo : int
+        See `Engine`.
+    threads : int, optional
+        On a CPU. With another number than 1 the last bits may depend on the tiles.
+    logits : bool, optional
+        Return the output of the network, float32, instead of bytes.
     """
 
     name = "torch"
     version = str(torch.__version__)
 
-    def __init__(self, network: UNet, precision: Precision, device: torch.device) -> None:
+    def __init__(
+        self,
+        network: UNet,
+        precision: Precision,
+        device: torch.device,
+        halo: int,
+        *,
+        threads: int = 1,
+        logits: bool = False,
+    ) -> None:
         self.precision = precision
         self.spec = network.spec
-        self.halo = halo(network.spec)
+        self.halo = halo
         self.tile_limit: int | None = None
+        self.memory = _GPU_MEMORY if device.type == "cuda" else MEMORY
+        self.dtype = np.dtype(np.float32 if logits else np.uint8)
         self.device = device
         self.step = max(network.spec.multiple, _GPU_STEP) if device.type == "cuda" else network.spec.multiple
+        self._least = least_core(network.spec, halo, _large_enough)
+        self._threads = threads
         self._network = for_inference(network).to(device)
+        if precision == "bf16":
+            _round_weights(self._network)
 
-    def predict(self, block: np.ndarray, constants: Normalisation, margin: int) -> np.ndarray:
-        """Return the maps uint8 of a block (c, y, x) without `margin` pixels on every side.
+    def predict(self, tiles: Iterable[np.ndarray], constants: Normalisation) -> Iterator[np.ndarray]:
+        """Yield the maps of each tile (c, y, x) without its context; see `Engine.predict`."""
+        offset, scale = (self._upload(np.asarray(v, np.float32)) for v in (constants.offset, constants.scale))
+        flights: deque[_Flight] = deque()
+        for tile in tiles:
+            flights.append(self._start(tile, offset[:, None, None], scale[:, None, None]))
+            if len(flights) > _AHEAD:
+                yield flights.popleft().land()
+        while flights:
+            yield flights.popleft().land()
 
-        Raises
-        ------
-        MemoryError
-            When the block does not fit into the memory of the device.
-        """
-        if self.device.type == "cpu":
-            torch.set_num_threads(1)
-        height, width = (side - 2 * margin for side in block.shape[1:])
+    def _start(self, tile: np.ndarray, offset: torch.Tensor, scale: torch.Tensor) -> _Flight:
+        """Send a tile on its way."""
         try:
-            found = self._compute(self._with_room(block, margin), constants, margin)
+            return self._launch(tile, offset, scale)
         except torch.OutOfMemoryError:
-            found = None
+            pass
         # Not inside `except`, where the traceback still holds the tensors.
-        if found is None:
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
-            raise MemoryError(f"a block of {block.shape[1]} x {block.shape[2]} px on {self.device}")
-        return found[:, :height, :width]
-
-    def _with_room(self, block: np.ndarray, margin: int) -> np.ndarray:
-        """Lengthen a block at its ends, where no pixel of the result sees it."""
-        least = least_core(self.spec, margin, large_enough)
-        sides = [max(side - 2 * margin, least) for side in block.shape[1:]]
-        goal = [side + -side % self.step + 2 * margin for side in sides]
-        ends = [(0, more - side) for more, side in zip(goal, block.shape[1:], strict=True)]
-        return np.pad(block, [(0, 0), *ends], mode="edge")
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        raise MemoryError(f"a tile of {tile.shape[1]} x {tile.shape[2]} px on {self.device}")
 
     @torch.inference_mode()
-    def _compute(self, block: np.ndarray, constants: Normalisation, margin: int) -> np.ndarray:
-        stored = torch.from_numpy(block if block.dtype == np.uint8 else block.astype(np.float32))
-        if self.device.type == "cuda":
-            stored = stored.pin_memory()
-        pixels = stored.to(self.device, non_blocking=True).float()
-        offset, scale = (
-            torch.tensor(values, dtype=torch.float32, device=self.device)[:, None, None]
-            for values in (constants.offset, constants.scale)
-        )
+    def _launch(self, tile: np.ndarray, offset: torch.Tensor, scale: torch.Tensor) -> _Flight:
+        if self.device.type == "cpu":
+            torch.set_num_threads(self._threads)
+        pixels = self._upload(self._with_room(tile)).float()
         batch = ((pixels - offset) / scale)[None].contiguous(memory_format=torch.channels_last)
-        exact = torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False)
-        with exact, reduced_precision(self.device, self.precision):
-            output = self._network(batch, margin)
-        return to_bytes(output.double(), self.spec.maps)[0].cpu().numpy()
+        with exact_kernels(self.device), reduced_precision(self.device, self.precision):
+            output = self._network(batch, self.halo)
+        made = output.float() if self.dtype == np.float32 else to_bytes(output.double(), self.spec.maps)
+        result, arrival = self._download(made[0].contiguous())
+        return _Flight(result, arrival, (tile.shape[1] - 2 * self.halo, tile.shape[2] - 2 * self.halo))
+
+    def _with_room(self, tile: np.ndarray) -> np.ndarray:
+        """Lengthen a tile at its ends, where no pixel of the result sees it."""
+        cores = [max(side - 2 * self.halo, self._least) for side in tile.shape[1:]]
+        goal = [core + -core % self.step + 2 * self.halo for core in cores]
+        ends = [(0, more - side) for more, side in zip(goal, tile.shape[1:], strict=True)]
+        return np.pad(tile, [(0, 0), *ends], mode="edge") if any(more for _, more in ends) else tile
+
+    def _upload(self, values: np.ndarray) -> torch.Tensor:
+        dtype = values.dtype if values.dtype in _STORED else np.float32
+        tensor = torch.from_numpy(np.require(values, dtype, "W"))  # torch warns of what it may not write.
+        if self.device.type == "cuda":
+            tensor = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor)
+        return tensor.to(self.device, non_blocking=True)
+
+    def _download(self, made: torch.Tensor) -> tuple[torch.Tensor, torch.cuda.Event | None]:
+        if self.device.type == "cpu":
+            return made, None
+        result = torch.empty(made.shape, dtype=made.dtype, pin_memory=True)
+        result.copy_(made, non_blocking=True)
+        arrival = torch.cuda.Event()
+        arrival.record(torch.cuda.current_stream(self.device))
+        return result, arrival
+
+
+def _large_enough(convolution: Convolution) -> bool:
+    """Tell whether torch uses the kernel for it that it uses for all larger ones."""
+    return convolution.inputs * convolution.side**2 > _SMALL
+
+
+def _round_weights(network: nn.Module) -> None:
+    """Round the weights of all convolutions to bf16 once, instead of in every pass."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            module.to(torch.bfloat16)

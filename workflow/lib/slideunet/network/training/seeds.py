@@ -13,8 +13,8 @@ from slideunet.cells.separation.separate import foreground_cut
 from slideunet.figures.curves import learning_curves_png
 from slideunet.network.architecture.ensemble import Ensemble
 from slideunet.network.architecture.model_folder import load_model, save_model
+from slideunet.network.inference.device import best_device
 from slideunet.network.inference.torch_engine import TorchEngine
-from slideunet.network.inference.torch_tiles import best_device
 from slideunet.network.patches.dataset import LabelledSlide
 from slideunet.network.training.losses import build_loss
 from slideunet.network.training.train import labelled_slides
@@ -48,7 +48,7 @@ def join_models(seeds: Sequence[Path], slides: Sequence[str], images: Path, fold
     val = open_slides(slides, images, facts[0])
     validation = validate(network, val, build_loss("bce"), facts[0]["precision"])
     threshold = validation.best_threshold()
-    engine = TorchEngine(network, facts[0]["precision"], best_device())
+    engine = TorchEngine(network, facts[0]["precision"], best_device(), facts[0]["halo"])
     _join_records(seeds, facts, folder)
     own = {
         "architecture": network.spec.as_dict(),
@@ -110,7 +110,7 @@ def score_model(folder: Path, slides: Sequence[str], images: Path) -> dict[str, 
         "dice", "ap50" and "map" of all slides together; of a slide of several blocks, of its middle one.
     """
     network, facts = load_model(folder)
-    engine = TorchEngine(network, facts["precision"], best_device())
+    engine = TorchEngine(network, facts["precision"], best_device(), facts["halo"])
     decoding = decoding_for(facts)
     cells, pixels = InstanceCounts(), np.zeros(3, np.int64)
     for slide in open_slides(slides, images, facts):

@@ -8,8 +8,8 @@ import torch
 from slideunet.errors import MachineError
 from slideunet.model_json import Precision
 from slideunet.network.architecture.unet import UNet, UNetSpec, channels_last
+from slideunet.network.inference.device import best_device
 from slideunet.network.inference.precision import choose_precision, reduced_precision
-from slideunet.network.inference.torch_tiles import best_device
 from slideunet.network.training.losses import build_loss
 from slideunet.network.training.several_gpus import ALONE, Ranks
 

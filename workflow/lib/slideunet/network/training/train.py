@@ -19,8 +19,8 @@ from slideunet.network.architecture.encoder_weights import load_encoder_weights
 from slideunet.network.architecture.model_folder import save_model
 from slideunet.network.architecture.receptive_field import halo
 from slideunet.network.architecture.unet import PRESETS, UNet, UNetSpec
+from slideunet.network.inference.device import best_device
 from slideunet.network.inference.torch_engine import TorchEngine
-from slideunet.network.inference.torch_tiles import best_device
 from slideunet.network.patches.dataset import LabelledSlide
 from slideunet.network.training.checkpoint import Progress
 from slideunet.network.training.diameters import diameters
@@ -91,7 +91,7 @@ def train_model(
         "diameter": diameter,
     }
     network.load_state_dict(progress.best)
-    engine = TorchEngine(network, progress.precision, best_device())
+    engine = TorchEngine(network, progress.precision, best_device(), facts["halo"])
     facts["decodings"] = compare_methods(engine, labelled["val"], progress.best_threshold)
     facts["training"] = _description(manifests, plan, progress, threads)
     if initial is not None:

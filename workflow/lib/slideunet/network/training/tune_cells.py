@@ -2,19 +2,21 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 
 from slideunet.cells.separation.decoding import Decoding, Method, fitting_methods
-from slideunet.cells.separation.separate import MERGE_RATIOS, kept_cells, separate
-from slideunet.geometry.blocks import BlockGrid
+from slideunet.cells.separation.label_block import SlideMaps, label_block
+from slideunet.cells.separation.separate import MERGE_RATIOS, Maps, kept_cells, separate
+from slideunet.geometry.blocks import BlockGrid, Region
+from slideunet.geometry.pixels import Pixels
 from slideunet.network.inference.engines import Engine
 from slideunet.network.inference.predict_region import predict_core
 from slideunet.network.patches.dataset import LabelledSlide
 from slideunet.scoring.instance_metrics import InstanceCounts, count_instances
-from slideunet.scoring.matching import match_arrays
+from slideunet.scoring.matching import match, match_arrays
 from slideunet.scoring.overlaps import count_overlaps
 from slideunet.stores.verified import open_image_store, open_label_store
 
@@ -147,6 +149,38 @@ def _ap50(sources: Sequence[InstanceCounts]) -> float:
 def score(truth: np.ndarray, maps: Mapping[str, np.ndarray], decoding: Decoding) -> InstanceCounts:
     """Separate the cells of maps (y, x) uint8 and count them against true labels (y, x)."""
     return count_instances(match_arrays(count_overlaps(truth, separate(maps, decoding))))
+
+
+@dataclass(frozen=True)
+class WholeMaps:
+    """The maps of a slide as one array (maps, y, x) uint8, with their names; see `SlideMaps`."""
+
+    names: Sequence[str]
+    planes: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the slide."""
+        return self.planes.shape[1], self.planes.shape[2]
+
+    def __getitem__(self, window: Region) -> Maps:
+        """Read a window of every map, by its name."""
+        return dict(zip(self.names, np.asarray(self.planes[:, *window]), strict=True))
+
+
+def score_slide(truth: Pixels, maps: SlideMaps, decoding: Decoding) -> InstanceCounts:
+    """Separate the cells of a slide as `label_cells` does, and count them against true labels (y, x)."""
+    tables, keys = [], []
+    for index, region in enumerate(BlockGrid(maps.shape)):
+        cells = label_block(maps, index, decoding)
+        origin = (region[0].start, region[1].start)
+        tables.append(count_overlaps(truth[region], cells.labels, origin, maps.shape[1]))
+        keys.append(cells.keys)
+    # A cell that several blocks see has the same key in all of them.
+    ids = np.unique(np.concatenate(keys), axis=0, return_inverse=True)[1].ravel() + 1
+    for table, own in zip(tables, np.split(ids, np.cumsum([len(seen) for seen in keys])[:-1]), strict=True):
+        table["cell"] = np.concatenate([[0], own])[table["cell"]]
+    return sum((count_instances(rows) for rows in match(tables)), InstanceCounts())
 
 
 def _told(found: Mapping[Method, Mapping[str, float]]) -> str:
