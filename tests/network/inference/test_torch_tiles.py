@@ -39,6 +39,7 @@ def whole(network, pixels, precision="fp32"):
     return logits[reach : reach + pixels.shape[1], reach : reach + pixels.shape[2]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decoder", ["transposed", "upsample"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("shape", SHAPES)
@@ -59,6 +60,7 @@ def test_any_size_of_slide_and_tile_gives_the_same(random_network, height, width
     np.testing.assert_array_equal(stitch(network, pixels, tile), whole(network, pixels))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", [None, "efficientnet_lite0", "resnet18"])
 @pytest.mark.parametrize("decoder", ["transposed", "upsample"])
 def test_the_network_as_deep_as_the_default_is_exact(random_network, decoder, encoder):
@@ -67,6 +69,7 @@ def test_the_network_as_deep_as_the_default_is_exact(random_network, decoder, en
     np.testing.assert_array_equal(stitch(network, pixels, 64), whole(network, pixels))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decoder", ["transposed", "upsample"])
 @pytest.mark.parametrize("depth", [2, 3])
 def test_a_shorter_halo_is_not_exact(random_network, decoder, depth):
