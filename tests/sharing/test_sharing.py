@@ -12,6 +12,7 @@ HEADS = ("distance", "centres")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
+@pytest.mark.slow
 def test_onnxruntime_agrees_for_any_number_and_size(tmp_path, random_network):
     network = random_network(channels=2, heads=HEADS)
     write_onnx(Maps(network), tmp_path / "model.onnx")
@@ -27,6 +28,7 @@ def test_onnxruntime_agrees_for_any_number_and_size(tmp_path, random_network):
         np.testing.assert_allclose(maps[:, 3:], expected[:, 3:], atol=1e-5 * float(expected.abs().max()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "background"),
     [("percentile", "dark"), ("percentile", "bright"), ("symmetric", "bright"), ("zscore", "bright")],

@@ -86,7 +86,7 @@ class Spy:
 def test_pickled_weights_are_refused_and_not_run(model, tmp_path):
     pickled = pickle.dumps(Spy(tmp_path / "ran"))
     (tmp_path / "weights.pt").write_bytes(pickled)
-    with pytest.raises(InputError, match=r"is a file.*can run code and are not read"):
+    with pytest.raises(InputError, match=r"is a file.*can run code and are not loaded"):
         load_model(tmp_path / "weights.pt")
     (model / "model.safetensors").write_bytes(pickled)
     rewrite(model, sha256=hashlib.sha256(pickled).hexdigest())

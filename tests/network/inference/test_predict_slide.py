@@ -182,6 +182,7 @@ def test_what_parts_have_left_is_done_by_who_finishes(slide, model, manifest, pr
     check(slide, model, manifest)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [0, 1, 5])
 def test_an_interrupted_prediction_does_the_missing_blocks_only(
     slide, model, manifest, predicted, monkeypatch, caplog, n
@@ -230,6 +231,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [*CHANGES, "weights", "pixels", "code", "version of the engine"])
 def test_blocks_of_another_kind_are_never_taken_over(
     slide, model, own_model, manifest, predicted, monkeypatch, save, add_slide, change
@@ -252,6 +254,7 @@ def test_blocks_of_another_kind_are_never_taken_over(
     assert not list(manifest.parent.glob("*.partial"))
 
 
+@pytest.mark.slow
 def test_other_weights_in_the_same_folder_are_loaded(slide, own_model, manifest, save):
     predict_slide(slide, manifest, plan_for(own_model))
     check(slide, own_model, manifest)
@@ -301,6 +304,7 @@ def test_speed_and_time_left_are_told(slide, model, manifest, caplog):
 # Bare glass
 
 
+@pytest.mark.slow
 def test_bare_glass_is_zero_and_costs_nothing(
     small_blocks, add_slide, tmp_path, save, manifest, monkeypatch, predicted
 ):
@@ -387,6 +391,7 @@ def wide(add_slide):
     return add_slide(draw((70, 12400)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tile", [64, 1024])
 def test_workers_do_not_change_a_byte(wide, model, manifest, client, tile):
     predict_slide(wide, manifest, plan_for(model, replace(PLAN, tile=tile)), client=client)
@@ -394,6 +399,7 @@ def test_workers_do_not_change_a_byte(wide, model, manifest, client, tile):
     check(wide, model, manifest)
 
 
+@pytest.mark.slow
 def test_parts_kills_and_workers_do_not_change_a_byte(wide, model, manifest, client, monkeypatch, caplog):
     caplog.set_level("INFO")
     predict_slide(wide, manifest, plan_for(model), client=client, part=(1, 2))
@@ -403,6 +409,7 @@ def test_parts_kills_and_workers_do_not_change_a_byte(wide, model, manifest, cli
     check(wide, model, manifest)
 
 
+@pytest.mark.slow
 def test_workers_that_run_on_load_other_weights_from_the_same_folder(wide, own_model, manifest, client, save):
     predict_slide(wide, manifest, plan_for(own_model), client=client)
     save(own_model, seed=1)
@@ -410,6 +417,7 @@ def test_workers_that_run_on_load_other_weights_from_the_same_folder(wide, own_m
     check(wide, own_model, manifest)
 
 
+@pytest.mark.slow
 def test_relative_paths_are_those_of_the_job(wide, own_model, manifest, client, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     slide, folder, target = (path.relative_to(tmp_path) for path in (wide, own_model, manifest))
@@ -424,6 +432,7 @@ def test_damage_that_a_worker_meets_is_told(wide, model, manifest, client):
     assert not manifest.exists()
 
 
+@pytest.mark.slow
 def test_a_task_is_small_whatever_the_slide(tmp_path):
     facts = {"sha256": "0" * 64, "architecture": UNetSpec(3, 16, 4).as_dict(), "halo": 96}
     plan = PredictionPlan(tmp_path, facts, "openvino", "fp32")

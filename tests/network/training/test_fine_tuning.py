@@ -26,6 +26,7 @@ def begun(folder, **choices):
     return network.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [(1, 1), (1, 3), (3, 1), (3, 3), (2, 5)])
 def test_an_image_of_equal_channels_gives_what_it_gave(model, before, after):
     source, folder = model(channels=before)
@@ -40,6 +41,7 @@ def test_with_the_same_channels_every_weight_is_the_same(model):
         assert torch.equal(values, source.state_dict()[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [(), ("centres",), ("distance", "centres")])
 @pytest.mark.parametrize("after", [(), ("distance",), ("distance", "centres")])
 def test_heads_keep_what_they_learned_and_new_ones_begin_at_random(model, before, after):

@@ -73,6 +73,7 @@ def kill_in_step(monkeypatch, nth):
     monkeypatch.setattr(loop, "training_step", step)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"optimiser": "sgd"}, {"freeze_batch_norm": 1 / 3}], ids=str)
 def test_a_training_that_was_killed_goes_on_to_the_identical_result(
     slides, plan, tmp_path, monkeypatch, changes
@@ -115,6 +116,7 @@ def test_a_finished_training_is_not_repeated(slides, plan, tmp_path, monkeypatch
     assert again.history == first.history
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", [None, "efficientnet_lite0"])
 def test_a_frozen_encoder_keeps_weights_and_statistics_and_the_rest_learns(slides, plan, tmp_path, encoder):
     network = new_network(encoder=encoder)
@@ -134,6 +136,7 @@ def test_batch_statistics_are_fixed_in_the_last_epochs_and_the_weights_learn_on(
         assert torch.equal(values, averaged) == ("running" in name or "tracked" in name), name
 
 
+@pytest.mark.slow
 def test_what_is_easy_is_learned(slides, plan, tmp_path, no_augmentation):
     plan = replace(
         plan, epochs=20, patch_size=64, augmentation=no_augmentation, schedule="constant", batch_size=1

@@ -42,6 +42,7 @@ def test_without_a_gpu_a_training_is_one_process(monkeypatch):
         check_gpus(2)
 
 
+@pytest.mark.slow
 def test_another_process_that_fails_is_told_with_its_traceback():
     with (
         pytest.raises(MachineError, match=r"(?s)Process 1 .*unsupported operand"),

@@ -79,11 +79,13 @@ def test_a_model_folder_tells_all_that_is_needed_to_use_it(train, tmp_path):
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(train, tmp_path):
     digests = [train(tmp_path / str(i), seeds=[seed])["sha256"] for i, seed in enumerate((3, 3, 4))]
     assert digests[0] == digests[1] != digests[2]
 
 
+@pytest.mark.slow
 def test_training_with_an_encoder_starts_from_the_published_weights(
     images, training_section, model, tmp_path
 ):
@@ -99,6 +101,7 @@ def test_training_with_an_encoder_starts_from_the_published_weights(
         torch.testing.assert_close(network.encoder.stages.get_parameter(name), values, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_training_killed_in_the_middle_gives_the_same_model(train, tmp_path, monkeypatch):
     expected = train(tmp_path / "straight")
     original, calls = loop.training_step, []
@@ -122,6 +125,7 @@ def test_a_training_killed_in_the_middle_gives_the_same_model(train, tmp_path, m
     assert (found["sha256"], found["threshold"]) == (expected["sha256"], expected["threshold"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "second"), [("bf16", "fp32"), ("fp32", "bf16")])
 def test_the_precision_that_the_clock_chose_stays(train, tmp_path, monkeypatch, first, second):
     choices = iter([first, second])
@@ -151,6 +155,7 @@ def processes(monkeypatch):
     monkeypatch.setattr(train_module, "check_gpus", lambda wanted: None)
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_learns_patch_by_patch(train, tmp_path, processes):
     plain = {"optimiser": "sgd", "best_by": "last", "batch_size": 2}
     facts = train(tmp_path / "two", gpus=2, **plain)
@@ -164,6 +169,7 @@ def test_two_processes_learn_what_one_learns_patch_by_patch(train, tmp_path, pro
     assert rows[0]["train_loss"].tolist() == pytest.approx(rows[1]["train_loss"].tolist(), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_two_processes_go_on_to_the_identical_result(train, tmp_path, processes, monkeypatch):
     known = {"gpus": 2, "schedule": "constant", "warmup": 0, "best_by": "last"}
     expected = train(tmp_path / "straight", epochs=2, **known)
