@@ -35,14 +35,14 @@ def test_slides_of_one_block_start_nothing(section, started):
     assert started == []
 
 
-def test_one_gpu_is_served_by_this_process(started):
+def test_one_gpu_is_served_by_this_process(section, started):
     with Workers(section(), threads=6, memory_mb=1, gpus=1) as workers:
         assert workers.client_for(LARGE) is None
         assert workers.tasks == 6
     assert started == []
 
 
-def test_a_cluster_is_started_once_and_ends_with_the_job(started):
+def test_a_cluster_is_started_once_and_ends_with_the_job(section, started):
     with Workers(section(), threads=3, memory_mb=1) as workers:
         found = [workers.client_for(shape) for shape in (LARGE, SMALL, LARGE)]
         assert found == ["client 1", None, "client 1"]
