@@ -4,29 +4,9 @@ import ast
 from collections import defaultdict
 from pathlib import Path
 
-import pytest
-
 import slideunet
 
 LIBRARY = Path(slideunet.__file__).parent
-
-# Names with several definitions that still await a new name: remove an entry with its second definition.
-TO_BE_RENAMED = (
-    "Channels",  # inputs/check_slides.py, slides/convert.py: the same alias, declared twice
-    "Division",  # cells/separation: centres.py, separate.py
-    "Facts",  # network/training/seeds.py, stores/resumable.py: aliases
-    "Interval",  # alias in geometry/tiles.py, class in scoring/intervals.py
-    "Kind",  # clusters/spec.py, scoring/error_examples.py: aliases
-    "Maps",  # alias in cells/separation/separate.py, class in sharing/onnx_graph.py
-    "Region",  # geometry/blocks.py, truth/lazy_labels.py: aliases
-    "Run",  # inputs/load_run.py, report/page.py
-    "Section",  # network: inference/predict_batch.py, training/train.py: the same alias, declared twice
-    "Task",  # cells/export, cells/separation, network/inference, and a type variable of clusters
-    "choose_engine",  # network/inference: choose_engine.py, engines.py
-    "data_uri",  # figures/style.py, report/pictures.py
-    "divide",  # cells/separation: centres.py, separate.py, watershed.py
-    "draw",  # demo/drawing.py, scoring/error_examples.py
-)
 
 
 def public_names(tree):
@@ -59,11 +39,4 @@ def test_the_definitions_are_found():
 
 
 def test_public_names_have_one_definition():
-    repeated = {name: modules for name, modules in DEFINITIONS.items() if len(modules) > 1}
-    assert {name: modules for name, modules in repeated.items() if name not in TO_BE_RENAMED} == {}
-
-
-@pytest.mark.xfail(strict=True, reason="has several definitions; remove the entry when it has one")
-@pytest.mark.parametrize("name", TO_BE_RENAMED)
-def test_a_name_that_awaits_another_has_one_definition(name):
-    assert len(DEFINITIONS[name]) == 1
+    assert {name: modules for name, modules in DEFINITIONS.items() if len(modules) > 1} == {}

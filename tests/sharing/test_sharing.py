@@ -6,7 +6,7 @@ from bioimageio.core import test_model as check_package
 from bioimageio.spec import InvalidDescr, load_description
 
 from slideunet.sharing.bioimage import write_package
-from slideunet.sharing.onnx_graph import Maps, write_onnx
+from slideunet.sharing.onnx_graph import MapsGraph, write_onnx
 
 HEADS = ("distance", "centres")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 @pytest.mark.slow
 def test_onnxruntime_agrees_for_any_number_and_size(tmp_path, random_network):
     network = random_network(channels=2, heads=HEADS)
-    write_onnx(Maps(network), tmp_path / "model.onnx")
+    write_onnx(MapsGraph(network), tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     for shape in ((1, 2, 16, 16), (3, 2, 40, 24), (2, 2, 64, 100)):
         image = torch.randn(shape)

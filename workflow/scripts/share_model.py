@@ -31,9 +31,9 @@ def main(*, model: Path, format: Format, out: Path) -> None:  # noqa: A002 (name
         save_model(out, half_precision(network.state_dict()), facts)
     elif format == "onnx":
         _require("onnxscript")
-        from slideunet.sharing.onnx_graph import Maps, write_onnx
+        from slideunet.sharing.onnx_graph import MapsGraph, write_onnx
 
-        write_onnx(Maps(network), out)
+        write_onnx(MapsGraph(network), out)
     else:
         _require("onnxscript", "bioimageio.spec")
         from slideunet.sharing.bioimage import write_package

@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy import stats
 
-from slideunet.network.in_memory.draws import draw, image_weights
+from slideunet.network.in_memory.draws import draw_patches, image_weights
 from slideunet.network.in_memory.pool import build_pool, drawn_negatives
 from slideunet.network.in_memory.prepared import prepare
 
@@ -15,7 +15,7 @@ def index_of(images, negatives=0):
 
 def many(index, recipe, batches=40):
     weights = image_weights(index, recipe.stratum_balance, recipe.negatives)
-    return [draw(index, weights, recipe, np.random.default_rng((1, step))) for step in range(batches)]
+    return [draw_patches(index, weights, recipe, np.random.default_rng((1, step))) for step in range(batches)]
 
 
 def joined(draws, name):

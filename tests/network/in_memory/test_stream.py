@@ -8,7 +8,7 @@ from slideunet.network.architecture.unet import UNetSpec
 from slideunet.network.in_memory.pool import build_pool, drawn_negatives
 from slideunet.network.in_memory.prepared import prepare
 from slideunet.network.in_memory.recipe import AUGMENTATIONS
-from slideunet.network.in_memory.stream import BatchMaker, batches
+from slideunet.network.in_memory.stream import BatchMaker, batch_stream
 
 CPU = torch.device("cpu")
 MAPS = UNetSpec(3, 4, 2, heads=("distance", "centres")).maps
@@ -25,7 +25,7 @@ def maker(draw_image, make_recipe):
 
 def test_a_batch_depends_on_its_number_alone(maker):
     make = maker()
-    later = list(itertools.islice(batches(make, 2), 2))
+    later = list(itertools.islice(batch_stream(make, 2), 2))
     for step, (image, target) in zip((2, 3), later, strict=True):
         again, wanted = make(step)
         assert torch.equal(image, again)

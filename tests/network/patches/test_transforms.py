@@ -121,4 +121,4 @@ def test_smooth_fields_are_bicubic_between_their_points(points, side):
     whole = torch.nn.functional.interpolate(
         torch.from_numpy(drawn)[None], size=(side, side), mode="bicubic", align_corners=True
     )
-    np.testing.assert_allclose(transforms.stretched(drawn, side), whole[0], atol=1e-5)
+    np.testing.assert_allclose(transforms.interpolated(drawn, side), whole[0], atol=1e-5)

@@ -10,7 +10,7 @@ from slideunet.model_json import HEADS, OFFSET_ZERO, output_maps
 from slideunet.network.architecture.unet import UNetSpec
 from slideunet.network.patches.dataset import LabelledSlide
 from slideunet.network.patches.targets import cell_targets
-from slideunet.network.training.tune_cells import WholeMaps, compare_methods, score_slide
+from slideunet.network.training.tune_cells import WholeMaps, compare_methods, match_cells
 from slideunet.scoring.instance_metrics import count_instances
 from slideunet.scoring.matching import match_arrays
 from slideunet.scoring.overlaps import count_overlaps
@@ -124,7 +124,7 @@ def test_a_slide_of_several_blocks_is_scored_as_in_one_piece():
     decoding = Decoding(0.5, "watershed", min_probability=0.6)
     cells = separate(maps, decoding)
     assert len(np.intersect1d(cells[511], cells[512])) > 10
-    found = score_slide(truth, WholeMaps(["foreground"], maps["foreground"][None]), decoding)
+    found = match_cells(truth, WholeMaps(["foreground"], maps["foreground"][None]), decoding)
     assert found == count_instances(match_arrays(count_overlaps(truth, cells)))
     assert found.tp[0] > 100
 

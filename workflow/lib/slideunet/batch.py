@@ -10,10 +10,10 @@ from slideunet.stores.manifests import read_manifest, write_manifest
 
 _LOG_INTERVAL = 16  # slides
 
-Work = TypeVar("Work")
+_Work = TypeVar("_Work")
 
 
-def each_slide(slides: Mapping[str, Work], do: Callable[[str, Work], bool]) -> dict[str, bool]:
+def each_slide(slides: Mapping[str, _Work], do: Callable[[str, _Work], bool]) -> dict[str, bool]:
     """Process every slide and collect failures.
 
     Parameters

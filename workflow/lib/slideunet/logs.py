@@ -17,7 +17,7 @@ from slideunet.errors import MachineError, SlideunetError
 
 EXIT_CODE_BUG = 5
 LINE_SECONDS = 10.0
-Item = TypeVar("Item")
+_Item = TypeVar("_Item")
 
 
 @contextlib.contextmanager
@@ -118,7 +118,7 @@ def _exit(code_file: Path, code: int) -> None:
     sys.exit(code)
 
 
-def with_lines(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
+def with_lines(items: Iterable[_Item], what: str, total: int) -> Iterator[_Item]:
     """Yield items, and log their number every ten seconds."""
     last = time.perf_counter()
     for number, item in enumerate(items, start=1):

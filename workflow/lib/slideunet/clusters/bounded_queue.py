@@ -14,10 +14,10 @@ from distributed.scheduler import NoValidWorkerError
 
 from slideunet.errors import MachineError
 from slideunet.logs import progress_line
-from slideunet.stores.resumable import Facts, Work
+from slideunet.stores.resumable import BlockFacts, Work
 
-Task = TypeVar("Task")
-Result = TypeVar("Result")
+_Task = TypeVar("_Task")
+_Result = TypeVar("_Result")
 
 _PER_THREAD = 3
 _ASK_EVERY_S = 5.0
@@ -27,12 +27,12 @@ _MOST_BYTES = 64 * 1024
 
 def work_through(
     client: Client | None,
-    tasks: Iterable[Task],
-    do: Callable[[Task], Result],
+    tasks: Iterable[_Task],
+    do: Callable[[_Task], _Result],
     *,
     window: int | None = None,
-    name: Callable[[Task], str] = str,
-) -> Iterator[tuple[Task, Result]]:
+    name: Callable[[_Task], str] = str,
+) -> Iterator[tuple[_Task, _Result]]:
     """Run a function on every task and yield each task with its result as soon as it is done.
 
     Parameters
@@ -52,7 +52,7 @@ def work_through(
     Yields
     ------
     tuple
-        Task and result, in the order of completion.
+        _Task and result, in the order of completion.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def work_through(
             yield task, do(task)
         return
     run, waiting, room = uuid.uuid4().hex, enumerate(tasks), _room(client, window)
-    flying: dict[object, tuple[Task, Future]] = {}
+    flying: dict[object, tuple[_Task, Future]] = {}
     done = as_completed(loop=client.loop)
 
     def fill() -> None:
@@ -94,7 +94,7 @@ def work_through(
 
 
 def record_blocks(
-    work: Work, client: Client | None, todo: Collection[int], do: Callable[[int], Facts], *, slide: str
+    work: Work, client: Client | None, todo: Collection[int], do: Callable[[int], BlockFacts], *, slide: str
 ) -> None:
     """Do something with every block of a slide that is to do, and record the facts that it returns."""
 
@@ -120,13 +120,13 @@ def _room(client: Client, window: int | None) -> Callable[[], int]:
     return room if window is None else lambda: window
 
 
-def _failed(flying: Mapping[Any, tuple[Task, Future]]) -> list[Task]:
+def _failed(flying: Mapping[Any, tuple[_Task, Future]]) -> list[_Task]:
     """Tasks that waited at a worker when another task ended it: dask counts them as failed too."""
     return [task for task, future in flying.values() if future.status == "error"]
 
 
 @contextmanager
-def _explained(tasks: Sequence[Task], name: Callable[[Task], str]) -> Iterator[None]:
+def _explained(tasks: Sequence[_Task], name: Callable[[_Task], str]) -> Iterator[None]:
     """Explain failures of dask itself to the user; those of a task pass unchanged."""
     names = " or ".join(map(name, tasks))
     try:
@@ -150,7 +150,7 @@ def _explained(tasks: Sequence[Task], name: Callable[[Task], str]) -> Iterator[N
         ) from error
 
 
-def _pack(do: Callable[[Task], object], task: Task) -> bytes:
+def _pack(do: Callable[[_Task], object], task: _Task) -> bytes:
     packed = dumps((do, task))
     if len(packed) > _MOST_BYTES:
         raise ValueError(

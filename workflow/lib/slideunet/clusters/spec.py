@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["local", "slurm", "address", "scheduler_file"]
+ClusterKind = Literal["local", "slurm", "address", "scheduler_file"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class ClusterSpec:
         A task fails when it ends more workers than this.
     """
 
-    kind: Kind = "local"
+    kind: ClusterKind = "local"
     place: str | None = None
     slurm: Mapping[str, Any] = field(default_factory=dict)
     wait_s: float = 600.0

@@ -14,7 +14,7 @@ from slideunet.report.results import SlideResult
 from slideunet.report.shown_region import middle, square_around
 from slideunet.report.side_by_side import Panel
 from slideunet.report.tables import metrics_table, scored
-from slideunet.scoring.error_examples import Example, Kind
+from slideunet.scoring.error_examples import ErrorKind, Example
 from slideunet.stores.verified import open_image_store, open_label_store
 from slideunet.truth.ignore_label import cells_alone
 
@@ -28,7 +28,7 @@ SEARCHED = 256
 """Pixels around an example's position that are searched for the extent of its object."""
 CROP_BYTES = 24_000
 
-ERRORS: tuple[tuple[Kind, str, str], ...] = (
+ERRORS: tuple[tuple[ErrorKind, str, str], ...] = (
     ("missed", "fn_50", "True objects without a cell of IoU 0.5 or more"),
     ("false", "fp_50", "Cells without a true object of IoU 0.5 or more"),
     ("split", "splits", "True objects that contain more than half of each of two or more cells"),
@@ -41,7 +41,7 @@ ERRORS: tuple[tuple[Kind, str, str], ...] = (
 class Errors:
     """All errors of one kind on the test slides: their number, and some of them as crops."""
 
-    kind: Kind
+    kind: ErrorKind
     meaning: str
     count: int
     crops: Sequence[tuple[SlideResult, Panel]]
@@ -58,7 +58,7 @@ def errors_of(results: Iterable[SlideResult]) -> list[Errors]:
     ]
 
 
-def draw_crops(results: Iterable[SlideResult], kind: Kind) -> list[tuple[SlideResult, Panel]]:
+def draw_crops(results: Iterable[SlideResult], kind: ErrorKind) -> list[tuple[SlideResult, Panel]]:
     """Draw up to `SHOWN` errors of one kind, from as many slides as possible.
 
     Captions have the centre of the object, or of the shown part of a large object, in full-resolution pixels
@@ -68,7 +68,7 @@ def draw_crops(results: Iterable[SlideResult], kind: Kind) -> list[tuple[SlideRe
 
 
 def choose(
-    results: Iterable[SlideResult], kind: Kind, shown: int = SHOWN
+    results: Iterable[SlideResult], kind: ErrorKind, shown: int = SHOWN
 ) -> Sequence[tuple[SlideResult, Example]]:
     """Choose the first error of every slide before the second of any, in an order of slides for each kind."""
     candidates = []

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from slideunet.scoring.matching import first_of_each, ious, is_pair, total_of
 from slideunet.scoring.overlaps import Rows
 
-Kind = Literal["missed", "false", "split", "merged"]
-KINDS: tuple[Kind, ...] = ("missed", "false", "split", "merged")
+ErrorKind = Literal["missed", "false", "split", "merged"]
+KINDS: tuple[ErrorKind, ...] = ("missed", "false", "split", "merged")
 PER_KIND = 8
 """Examples of each kind and slide."""
 
@@ -36,7 +36,7 @@ class Example:
         Number of cells or objects inside; 0 or 1 if missed or false.
     """
 
-    kind: Kind
+    kind: ErrorKind
     id: int
     y: int
     x: int
@@ -69,7 +69,7 @@ def find_examples(rows: Rows, width: int, count: int = PER_KIND) -> Iterator[Exa
     best_of_cell = np.zeros(len(rows), bool)
     best_of_cell[first_of_each(rows["cell"], rows["truth"], -iou)] = True
     best_of_cell &= rows["cell"] > 0
-    errors: dict[Kind, tuple[str, NDArray[np.bool_], NDArray]] = {
+    errors: dict[ErrorKind, tuple[str, NDArray[np.bool_], NDArray]] = {
         "missed": ("truth", rows["best"] & ~rows["matched"] & ~split & ~(inside & merged), rows["pieces"]),
         "false": ("cell", best_of_cell & ~matched & ~merged & ~in_split, objects),
         "split": ("truth", rows["best"] & split, rows["pieces"]),

@@ -11,7 +11,7 @@ from bioimageio.spec.model import v0_5
 
 from slideunet import __version__
 from slideunet.network.architecture.unet import UNet, UNetSpec
-from slideunet.sharing.onnx_graph import OPSET, Maps, write_onnx
+from slideunet.sharing.onnx_graph import OPSET, MapsGraph, write_onnx
 
 _PERCENTILES = {"percentile": (1.0, 99.8), "unit": (0.0, 100.0), "symmetric": (0.0, 100.0)}
 _UNET_PAPER = "10.1007/978-3-319-24574-4_28"
@@ -32,7 +32,7 @@ def write_package(network: UNet, facts: Mapping[str, Any], card: Path, path: Pat
     """
     parts = path.with_suffix("")
     parts.mkdir(parents=True, exist_ok=True)
-    maps = Maps(network)
+    maps = MapsGraph(network)
     write_onnx(maps, parts / "model.onnx")
     pixels = _test_pixels(network.spec, facts["halo"])
     np.save(parts / "test_input.npy", pixels)

@@ -13,7 +13,7 @@ OPSET = 18
 _OFFSETS = ("dy", "dx")
 
 
-class Maps(nn.Module):
+class MapsGraph(nn.Module):
     """The network with output maps in physical units.
 
     Input (n, c, y, x) float32, normalised; y and x are multiples of 2^depth. Output (n, maps, y, x) float32:
@@ -34,7 +34,7 @@ class Maps(nn.Module):
         return torch.where(self.offsets, OFFSET_UNIT * output, output.sigmoid())
 
 
-def write_onnx(maps: Maps, path: Path) -> None:
+def write_onnx(maps: MapsGraph, path: Path) -> None:
     """Write a model as one ONNX file: input "image", output "maps", any batch and image size."""
     spec = maps.network.spec
     side = 4 * spec.multiple

@@ -32,7 +32,7 @@ from slideunet.stores.verified import check_complete
 _JOURNAL = ".journal"
 _SAMPLE = 8  # Blocks that are read back before a store counts as complete.
 
-Facts = dict[str, Any]
+BlockFacts = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ class Work:
     """
 
     path: Path
-    done: dict[int, Facts]
+    done: dict[int, BlockFacts]
     part: int
 
-    def record(self, index: int, facts: Facts) -> None:
+    def record(self, index: int, facts: BlockFacts) -> None:
         """Note a finished block."""
         line = json.dumps([index, facts])
         with (self.path / _JOURNAL / f"{self.part}.jsonl").open("a", encoding="utf-8") as journal:
@@ -77,7 +77,7 @@ class Building(Work):
         # A part of few blocks may have none: an empty range is not None.
         return super().todo(range(len(self._grid())) if wanted is None else wanted)
 
-    def finish(self, facts: Facts) -> None:
+    def finish(self, facts: BlockFacts) -> None:
         """Check the store, move it to its final name and write its manifest with these facts.
 
         Raises
@@ -120,7 +120,7 @@ class Building(Work):
                 )
 
 
-def digests(done: dict[int, Facts], name: str = "digest") -> list[str]:
+def digests(done: dict[int, BlockFacts], name: str = "digest") -> list[str]:
     """Return the digests of all blocks in their order, by their name among the facts."""
     return [done[index][name] for index in sorted(done)]
 
@@ -186,12 +186,12 @@ def working(
         yield Work(path, read_journal(path), part or 0)
 
 
-def read_journal(path: Path) -> dict[int, Facts]:
+def read_journal(path: Path) -> dict[int, BlockFacts]:
     """Return the finished blocks of a store in the making, from the journals of all parts.
 
     A last line that a kill cut off does not count.
     """
-    done: dict[int, Facts] = {}
+    done: dict[int, BlockFacts] = {}
     for journal in sorted((path / _JOURNAL).glob("*.jsonl")):
         for line in journal.read_text(encoding="utf-8", errors="replace").splitlines():
             with contextlib.suppress(ValueError):

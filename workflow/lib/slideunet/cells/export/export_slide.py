@@ -94,7 +94,7 @@ def export_cells(
 
 def measure_block(task: ExportTask, index: int) -> dict[str, bool]:
     """Measure and outline the cells whose centre lies in one block."""
-    slide = LabelledSlide.of(task)
+    slide = SlideOfCells.of(task)
     facts = slide.facts
     shape = tuple(facts["shape"][1:])
     window = grown(BlockGrid(shape)[index], shape, slide.cells["reach"])
@@ -118,7 +118,7 @@ def measure_block(task: ExportTask, index: int) -> dict[str, bool]:
 
 def finish_block(task: ExportTask, index: int) -> dict[str, bool]:
     """Count the neighbours of the cells of one block, and keep the block's parts of table and GeoJSON."""
-    facts = LabelledSlide.of(task).facts
+    facts = SlideOfCells.of(task).facts
     reach = radius(facts["mpp"])
     near = BlockGrid(facts["shape"]).neighbours(index, reach)
     around = [
@@ -137,7 +137,7 @@ def finish_block(task: ExportTask, index: int) -> dict[str, bool]:
 
 
 @dataclass(frozen=True)
-class LabelledSlide:
+class SlideOfCells:
     """A slide with its prediction and its cells, open for reading."""
 
     facts: Mapping[str, Any]
@@ -148,7 +148,7 @@ class LabelledSlide:
 
     @classmethod
     @lru_cache(maxsize=1)
-    def of(cls, task: ExportTask) -> "LabelledSlide":
+    def of(cls, task: ExportTask) -> "SlideOfCells":
         """Open what a task needs, once per process and slide: opening looks for every chunk."""
         return cls(
             manifests.read_manifest(task.image),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slideunet.network.in_memory.pool import NEGATIVE, Index
+from slideunet.network.in_memory.pool import NEGATIVE, PoolIndex
 from slideunet.network.in_memory.prepared import LEVELS
 from slideunet.network.in_memory.recipe import Recipe
 
@@ -40,7 +40,7 @@ class Draws:
     bends: np.ndarray
 
 
-def image_weights(index: Index, stratum_balance: float, negatives: float) -> np.ndarray:
+def image_weights(index: PoolIndex, stratum_balance: float, negatives: float) -> np.ndarray:
     """Return the probability of each image: all sources alike, negatives apart.
 
     Within a source an image counts by the root of its area, as in `patches`, divided by what its stratum
@@ -65,12 +65,12 @@ def _sums(weights: np.ndarray, names: Sequence[object]) -> np.ndarray:
     return np.array([totals[name] for name in names])
 
 
-def draw(index: Index, weights: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> Draws:
+def draw_patches(index: PoolIndex, weights: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> Draws:
     """Draw the patches of a batch.
 
     Parameters
     ----------
-    index : Index
+    index : PoolIndex
     weights : ndarray (images,)
         From `image_weights`.
     recipe : Recipe
@@ -95,7 +95,7 @@ def draw(index: Index, weights: np.ndarray, recipe: Recipe, rng: np.random.Gener
     )
 
 
-def _zooms(index: Index, images: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> np.ndarray:
+def _zooms(index: PoolIndex, images: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> np.ndarray:
     """Draw zooms that spread the diameters evenly in the logarithm; an image fills half a patch at least."""
     low, high = np.log(recipe.diameters)
     wanted = np.exp(rng.uniform(low, high, len(images)))
@@ -117,7 +117,7 @@ def _turns(angles: np.ndarray, flip: float, rng: np.random.Generator) -> np.ndar
     return quarter @ turn * mirrors[:, None, :]
 
 
-def _middles(index: Index, images: np.ndarray, sides: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _middles(index: PoolIndex, images: np.ndarray, sides: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draw the middles (n, 2) so that patches of these sides, in px of the image, lie inside if they can.
 
     They lie on whole pixels of the image where the side is a whole number.

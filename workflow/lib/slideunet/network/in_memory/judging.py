@@ -16,7 +16,7 @@ from slideunet.network.architecture.unet import UNet
 from slideunet.network.in_memory.archive import PackedImage
 from slideunet.network.in_memory.prepared import truth
 from slideunet.network.in_memory.recipe import Recipe
-from slideunet.network.in_memory.scores import Score, by_source, score_image
+from slideunet.network.in_memory.scores import ImageScore, by_source, score_image
 from slideunet.network.inference.engines import Engine, build_engine, engine_of_machine
 from slideunet.network.inference.predict_region import predict_core
 from slideunet.network.inference.torch_engine import TorchEngine
@@ -71,7 +71,7 @@ class Judge:
             else build_engine(network, engine_of_machine("auto"), precision, threads, reach)
         )
         decoding = Decoding(0.5, fitting_methods(engine.spec.maps)[0])
-        found: list[tuple[str, Future[Score] | Score]] = []
+        found: list[tuple[str, Future[ImageScore] | ImageScore]] = []
         for packed in with_lines(self.images, "images validated", len(self.images)):
             task = (truth(packed.labels), predict_image(engine, packed, self.recipe), decoding)
             score = self.helpers.submit(score_image, *task) if self.helpers else score_image(*task)
@@ -84,14 +84,14 @@ class Judge:
 class Pending:
     """Scores of some images that may be still to come."""
 
-    scores: Sequence[tuple[str, Future[Score] | Score]]
+    scores: Sequence[tuple[str, Future[ImageScore] | ImageScore]]
 
     @property
     def ready(self) -> bool:
         """Whether `result` would answer at once."""
         return all(score.done() for _, score in self.scores if isinstance(score, Future))
 
-    def result(self) -> dict[str, Score]:
+    def result(self) -> dict[str, ImageScore]:
         """Return the score of each source."""
         return by_source(
             (source, score.result() if isinstance(score, Future) else score) for source, score in self.scores

@@ -18,7 +18,7 @@ _FIELD = 384  # px, side of such a field.
 
 
 @dataclass(frozen=True)
-class Index:
+class PoolIndex:
     """What must be known of the images to draw patches of them; arrays with one entry for each image.
 
     Attributes
@@ -56,7 +56,7 @@ class Pool:
     label_origins : (images,) int64
     cells : (1 + cells of all images, 4) float32
         See `Prepared.cells`; the first is none.
-    index : Index
+    index : PoolIndex
     """
 
     planes: torch.Tensor
@@ -65,7 +65,7 @@ class Pool:
     sizes: torch.Tensor
     label_origins: torch.Tensor
     cells: torch.Tensor
-    index: Index
+    index: PoolIndex
 
     @property
     def channels(self) -> int:
@@ -128,10 +128,10 @@ def _starts(lengths: np.ndarray) -> np.ndarray:
     return np.array([0, *itertools.accumulate(lengths.tolist())][:-1], np.int64)
 
 
-def _index(images: Sequence[Prepared]) -> Index:
+def _index(images: Sequence[Prepared]) -> PoolIndex:
     known = [image.diameter for image in images if image.diameter is not None]
     usual = float(np.median(known)) if known else 1.0
-    return Index(
+    return PoolIndex(
         sources=tuple(image.entry.source for image in images),
         strata=tuple(image.entry.stratum for image in images),
         sizes=np.array([image.labels.shape for image in images]),

@@ -14,7 +14,7 @@ from slideunet.truth.ignore_label import foreground_and_valid
 
 
 @dataclass(frozen=True)
-class Score:
+class ImageScore:
     """Counts of some images together; they add up.
 
     Attributes
@@ -29,8 +29,8 @@ class Score:
     both: int = 0
     cells: InstanceCounts = field(default_factory=InstanceCounts)
 
-    def __add__(self, other: "Score") -> "Score":
-        return Score(
+    def __add__(self, other: "ImageScore") -> "ImageScore":
+        return ImageScore(
             self.found + other.found,
             self.true + other.true,
             self.both + other.both,
@@ -57,23 +57,23 @@ class Score:
         }
 
 
-def score_image(truth: np.ndarray, maps: Mapping[str, np.ndarray], decoding: Decoding) -> Score:
-    """Score the maps (y, x) uint8 of an image against its truth (y, x) uint32."""
+def score_image(truth: np.ndarray, maps: Mapping[str, np.ndarray], decoding: Decoding) -> ImageScore:
+    """ImageScore the maps (y, x) uint8 of an image against its truth (y, x) uint32."""
     true, judged = foreground_and_valid(truth)
     found = (maps["foreground"] >= foreground_cut(decoding.threshold)) & judged
     cells = count_instances(match_arrays(count_overlaps(truth, separate(maps, decoding))))
-    return Score(int(found.sum()), int(true.sum()), int((found & true).sum()), cells)
+    return ImageScore(int(found.sum()), int(true.sum()), int((found & true).sum()), cells)
 
 
-def by_source(scores: Iterable[tuple[str, Score]]) -> dict[str, Score]:
+def by_source(scores: Iterable[tuple[str, ImageScore]]) -> dict[str, ImageScore]:
     """Add up the scores of each source."""
-    sums: dict[str, Score] = {}
+    sums: dict[str, ImageScore] = {}
     for source, score in scores:
-        sums[source] = sums.get(source, Score()) + score
+        sums[source] = sums.get(source, ImageScore()) + score
     return sums
 
 
-def means(sums: Mapping[str, Score]) -> dict[str, float]:
+def means(sums: Mapping[str, ImageScore]) -> dict[str, float]:
     """Return the means over sources of Dice, AP@0.5 and mean AP."""
     rows = [score.row() for score in sums.values()]
     return {name: float(np.mean([row[name] for row in rows])) for name in ("dice", "ap50", "mean_ap")}

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from slideunet.network.in_memory.batch_targets import batch_targets
-from slideunet.network.in_memory.draws import draw, image_weights
+from slideunet.network.in_memory.draws import draw_patches, image_weights
 from slideunet.network.in_memory.intensities import Chance, change_intensities
 from slideunet.network.in_memory.pool import Pool
 from slideunet.network.in_memory.recipe import Recipe
@@ -37,7 +37,7 @@ class BatchMaker:
         rng = np.random.default_rng((recipe.seed, step))
         noise = torch.Generator(self.pool.planes.device)
         noise.manual_seed(int(rng.integers(2**62)))
-        draws = draw(self.pool.index, self.weights, recipe, rng)
+        draws = draw_patches(self.pool.index, self.weights, recipe, rng)
         warped = warp(self.pool, draws, recipe.patch_size)
         images = change_intensities(
             warped.planes[:, : self.pool.channels], recipe.augmentation, Chance(rng, noise)
@@ -46,7 +46,7 @@ class BatchMaker:
         return images.contiguous(memory_format=torch.channels_last), targets
 
 
-def batches(make: BatchMaker, first: int) -> Iterator[Batch]:
+def batch_stream(make: BatchMaker, first: int) -> Iterator[Batch]:
     """Yield the batches from step `first` on.
 
     On a GPU the next one is made, in a stream of its own, while the network learns from the one before.

@@ -20,7 +20,7 @@ from slideunet.network.in_memory.learner import Average, State
 from slideunet.network.in_memory.pool import Pool
 from slideunet.network.in_memory.recipe import Recipe
 from slideunet.network.in_memory.scores import means
-from slideunet.network.in_memory.stream import BatchMaker, batches
+from slideunet.network.in_memory.stream import BatchMaker, batch_stream
 from slideunet.network.training.losses import CellsLoss, build_loss
 from slideunet.network.training.schedule import learning_rate
 from slideunet.network.training.step import MicroBatch, training_step
@@ -136,7 +136,7 @@ class Training:
         compiled: Any = torch.compile(self.network) if recipe.compile else self.network
         report = _Report(self.budget, recipe)
         saved = self.budget.elapsed
-        stream = batches(BatchMaker(self.pool, recipe, maps), state.step)
+        stream = batch_stream(BatchMaker(self.pool, recipe, maps), state.step)
         # On a busy machine all of a short time may be over before the first step; one is made in any case.
         while not (stopped := self.stop()) and ((share := self.budget.share) < 1 or not state.step):
             self._prepare(share)

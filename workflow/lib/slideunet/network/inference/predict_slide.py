@@ -27,7 +27,7 @@ from slideunet.stores.resumable import Building, building, digests
 if TYPE_CHECKING:  # Without a cluster there is no need of dask.
     import distributed
 
-Result = tuple[int, dict[str, Any]]
+BlockResult = tuple[int, dict[str, Any]]
 
 
 def predict_slide(
@@ -106,7 +106,9 @@ def _work(
             bar.update(sizes[index])
 
 
-def _in_threads(do: Callable[[int], dict[str, Any]], todo: Sequence[int], at_once: int) -> Iterator[Result]:
+def _in_threads(
+    do: Callable[[int], dict[str, Any]], todo: Sequence[int], at_once: int
+) -> Iterator[BlockResult]:
     """Yield every block with what it gave, in order; the first failure ends the others."""
     if at_once == 1:
         yield from ((index, do(index)) for index in todo)

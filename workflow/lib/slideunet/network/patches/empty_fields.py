@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage as ndi
 
-from slideunet.network.patches.transforms import SMOOTH, stretched
+from slideunet.network.patches.transforms import SMOOTH, interpolated
 from slideunet.slides.normalisation import normalisation
 from slideunet.slides.statistics import pooled, survey_block
 
@@ -30,7 +30,7 @@ def empty_field(shape: tuple[int, int, int], rng: np.random.Generator) -> np.nda
     if shape[0] == 3 and rng.random() < 1 / 3:
         return _glass(shape, rng)
     noise = _smooth_noise(shape, rng)
-    light = stretched(rng.standard_normal((shape[0], SMOOTH, SMOOTH)), max(shape[1:])).numpy()
+    light = interpolated(rng.standard_normal((shape[0], SMOOTH, SMOOTH)), max(shape[1:])).numpy()
     field = noise + rng.choice([0.0, 1.0, 3.0]) * light[:, : shape[1], : shape[2]]
     if rng.random() < 0.4:
         field = np.round(field * rng.uniform(0.5, 4))

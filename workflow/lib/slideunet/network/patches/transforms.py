@@ -69,7 +69,7 @@ class RandDeformd(RandomizableTransform):
         if self.elastic:
             points = self.patch_size // _SPACING + 2
             drawn = self.R.uniform(-self.elastic, self.elastic, (2, points, points))
-            places = places + stretched(drawn, self.patch_size).permute(1, 2, 0)
+            places = places + interpolated(drawn, self.patch_size).permute(1, 2, 0)
         return places
 
 
@@ -102,8 +102,8 @@ class RandIlluminationd(RandImaged):
     """
 
     def _changed(self, image: torch.Tensor) -> torch.Tensor:
-        factor = stretched(self.R.uniform(-1, 1, (1, SMOOTH, SMOOTH)), image.shape[-1])
-        haze = stretched(self.R.uniform(0, 1, (1, SMOOTH, SMOOTH)), image.shape[-1])
+        factor = interpolated(self.R.uniform(-1, 1, (1, SMOOTH, SMOOTH)), image.shape[-1])
+        haze = interpolated(self.R.uniform(0, 1, (1, SMOOTH, SMOOTH)), image.shape[-1])
         return image * torch.exp(self.strength * factor) + self.strength * self.R.uniform() * haze
 
 
@@ -145,7 +145,7 @@ def _resampled(values: torch.Tensor, places: torch.Tensor, mode: str, beyond: st
     )[0]
 
 
-def stretched(points: np.ndarray, side: int) -> torch.Tensor:
+def interpolated(points: np.ndarray, side: int) -> torch.Tensor:
     """Interpolate random points (n, y, x) to (n, side, side), smoothly."""
     down, across = (_bicubic(count, side) for count in points.shape[1:])
     return torch.from_numpy((down @ points @ across.T).astype(np.float32))

@@ -25,8 +25,6 @@ from slideunet.stores.files import write_atomically
 from slideunet.stores.manifests import read_manifest
 from slideunet.truth.ignore_label import foreground_and_valid
 
-Facts = Mapping[str, Any]
-
 
 def join_models(seeds: Sequence[Path], slides: Sequence[str], images: Path, folder: Path) -> None:
     """Write the ensemble of several models: their mean, with a threshold and a decoding of its own.
@@ -59,7 +57,7 @@ def join_models(seeds: Sequence[Path], slides: Sequence[str], images: Path, fold
     save_model(folder, network.state_dict(), facts[0] | own)
 
 
-def _join_records(seeds: Sequence[Path], facts: Sequence[Facts], folder: Path) -> None:
+def _join_records(seeds: Sequence[Path], facts: Sequence[Mapping[str, Any]], folder: Path) -> None:
     """Write what the trainings left behind besides their weights."""
     histories = [
         pd.read_csv(seed / "history.csv").assign(seed=one["training"]["seed"])
@@ -71,7 +69,7 @@ def _join_records(seeds: Sequence[Path], facts: Sequence[Facts], folder: Path) -
     shutil.copyfile(seeds[0] / "patches.png", folder / "patches.png")
 
 
-def _training(facts: Sequence[Facts]) -> dict[str, Any]:
+def _training(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Sum up the trainings of several seeds."""
     trainings = [one["training"] for one in facts]
     members = [
@@ -87,7 +85,7 @@ def _training(facts: Sequence[Facts]) -> dict[str, Any]:
     return same | {"members": members, "seconds": round(sum(one["seconds"] for one in members), 1)}
 
 
-def open_slides(slides: Sequence[str], images: Path, facts: Facts) -> list[LabelledSlide]:
+def open_slides(slides: Sequence[str], images: Path, facts: Mapping[str, Any]) -> list[LabelledSlide]:
     """Return labelled slides as a model sees them, given its `model.json`."""
     manifests = [read_manifest(images / f"{slide}.json") for slide in slides]
     return labelled_slides(manifests, images, facts)

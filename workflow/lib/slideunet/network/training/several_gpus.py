@@ -18,7 +18,7 @@ from torch.multiprocessing.spawn import ProcessContext, ProcessException, start_
 
 from slideunet.errors import MachineError, SlideunetError
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 _LONGEST_VALIDATION = timedelta(days=1)
 _SECONDS_TO_FAIL = 10
 
@@ -54,7 +54,7 @@ class Ranks:
         for tensor, total in zip(tensors, sums, strict=True):
             tensor.copy_(total.view(tensor.shape))
 
-    def from_first(self, compute: Callable[[], Result]) -> Result:
+    def from_first(self, compute: Callable[[], _Result]) -> _Result:
         """Compute a value in the first process and return it in all of them."""
         if self.count == 1:
             return compute()

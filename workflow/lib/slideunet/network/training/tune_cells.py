@@ -168,7 +168,7 @@ class WholeMaps:
         return dict(zip(self.names, np.asarray(self.planes[:, *window]), strict=True))
 
 
-def score_slide(truth: Pixels, maps: SlideMaps, decoding: Decoding) -> InstanceCounts:
+def match_cells(truth: Pixels, maps: SlideMaps, decoding: Decoding) -> InstanceCounts:
     """Separate the cells of a slide as `label_cells` does, and count them against true labels (y, x)."""
     tables, keys = [], []
     for index, region in enumerate(BlockGrid(maps.shape)):

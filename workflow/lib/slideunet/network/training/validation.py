@@ -20,7 +20,7 @@ from slideunet.network.inference.predict_region import predict_core
 from slideunet.network.inference.torch_engine import TorchEngine
 from slideunet.network.patches.dataset import LabelledSlide
 from slideunet.network.training.losses import CERTAINLY_NOT
-from slideunet.network.training.tune_cells import WholeMaps, score_slide
+from slideunet.network.training.tune_cells import WholeMaps, match_cells
 from slideunet.scoring.instance_metrics import InstanceCounts
 from slideunet.stores.verified import open_image_store, open_label_store
 from slideunet.truth.ignore_label import foreground_and_valid
@@ -99,7 +99,7 @@ def validate(
                 planes[:, *region] = _as_bytes(output, names)
                 counts += _by_probability(planes[0, *region], labels)
                 total += _summed(loss, output[0], labels)
-            cells += score_slide(truth, WholeMaps(names, planes), Decoding(0.5, fitting_methods(names)[0]))
+            cells += match_cells(truth, WholeMaps(names, planes), Decoding(0.5, fitting_methods(names)[0]))
     pixels = sum(math.prod(slide.shape) for slide in slides)
     return Validation(total / pixels, counts[0], counts[1], cells)
 
