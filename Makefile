@@ -7,7 +7,7 @@ CORES ?= all
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo histology sheet predict test quick test-slurm test-gpu lint format hooks docs share wheels bench clean
+.PHONY: help demo histology sheet predict test quick test-slurm test-gpu lint format hooks docs docs-site share wheels bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -75,8 +75,19 @@ format: $(BIN)/.dev ## ruff and snakefmt, in place
 hooks: $(BIN)/.dev ## let git check style and title at every commit
 	pre-commit install
 
-docs: $(BIN)/.run ## write the configuration table into the README
+docs: $(BIN)/.run ## write the tables of configuration and sheet into the docs
 	$(BIN)/python docs/write_tables.py
+
+DOCS := .venv-docs/bin
+$(DOCS)/zensical: envs/requirements-docs.txt
+	test -x $(DOCS)/python || $(PYTHON) -m venv .venv-docs
+	$(DOCS)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements-docs.txt
+	touch $@
+
+docs-site: $(DOCS)/zensical ## the documentation as a web site, in site/html
+	rm -rf site && mkdir -p site/source
+	git ls-files '*.md' docs/pictures resources/benchmarks LICENSE CITATION.cff tests/slurm/cluster.sh | tar -cT - | tar -xC site/source
+	$(DOCS)/zensical build --strict
 
 bench: $(BIN)/.run ## the benchmarks: prints ratios, writes bench/results/*.json
 	for script in bench/bench_*.py; do $(BIN)/python $$script || exit 1; done

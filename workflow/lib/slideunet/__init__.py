@@ -1,3 +1,3 @@
 """Separated, measured cells and an honest accuracy report from microscopy images and whole slides."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
