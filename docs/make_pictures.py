@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from slideunet.report.pictures import Colour, draw_outlines, enlarge_labels, enlarge_picture, picture
+from slideunet.report.pictures import Colour, draw_outlines, enlarge_labels, enlarge_picture, stretched
 from slideunet.stores.manifests import read_manifest
 from slideunet.stores.verified import open_image_store, open_label_store
 
@@ -105,7 +105,7 @@ def draw(panel: Panel, results: Path) -> NDArray[np.uint8]:
     rows, columns = (slice(start, start + SIDE) for start in panel.corner)
     pixels = open_image_store(manifest)[:, rows, columns]
     labels = open_label_store(results / "predictions" / manifest.name, "cells")[rows, columns]
-    canvas = enlarge_picture(picture(pixels, read_manifest(manifest)["statistics"]), ZOOM).copy()
+    canvas = enlarge_picture(stretched(pixels, read_manifest(manifest)["statistics"]), ZOOM).copy()
     line = round(BARE * SIDE * ZOOM)
     found = enlarge_labels(labels, ZOOM)[:, line:]
     draw_outlines(canvas[:, line:], found, {int(cell): panel.colour for cell in np.unique(found) if cell})

@@ -34,7 +34,7 @@ def test_only_single_dots_of_the_brush_are_ignored(module):
     found = module.without_dots(labels)
     assert [np.count_nonzero(labels == number) for number in (2, 3)] == [21, 22]
     assert 0 < np.count_nonzero(labels == 4) < 21
-    np.testing.assert_array_equal(found, np.where(labels == 2, module.IGNORE_LABEL, labels))
+    np.testing.assert_array_equal(found, np.where(labels == 2, 65535, labels))
 
 
 def test_masks_of_the_test_side_stay_as_they_are(module, tmp_path):

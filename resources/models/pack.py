@@ -17,9 +17,9 @@ sys.path[:0] = [str(ROOT / "workflow/lib"), str(ROOT / "resources/benchmarks/dsb
 
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
+from brush_dots import without_dots  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from make_sheet import without_dots  # noqa: E402
 from slideunet.errors import InputError, SlideunetError  # noqa: E402
 from slideunet.inputs.split import split_groups  # noqa: E402
 from slideunet.network.in_memory.archive import Entry, PackedImage, write_archive  # noqa: E402

@@ -4,16 +4,15 @@ The images that are also in BBBC039 are left out, so that BBBC039 stays an exter
 """
 
 import argparse
+import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from scipy import ndimage as ndi
 from skimage.io import imread, imsave
 
-IGNORE_LABEL = 65535  # What `data.ignore_label` of the recipes says.
-# The brush of the annotators, set down once. 276 of 18,116 nuclei in fluorescence images are this.
-_DOT = np.array([[0, 1, 1, 1, 0], [1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [0, 1, 1, 1, 0]], bool)
+sys.path.append(str(Path(__file__).parent))
+
+from brush_dots import without_dots
 
 
 def make_sheet(metadata: Path, modality: str | None) -> pd.DataFrame:
@@ -51,16 +50,6 @@ def with_split(sheet: pd.DataFrame, split: Path) -> pd.DataFrame:
     """Return the sheet with the column `split` of an earlier run's `results/split.tsv`."""
     known = pd.read_csv(split, sep="\t", dtype=str, keep_default_na=False)
     return sheet.merge(known[["slide", "split"]], on="slide", validate="one_to_one")
-
-
-def without_dots(labels: np.ndarray) -> np.ndarray:
-    """Return labels (y, x) in which the single dots of a brush are `IGNORE_LABEL`, as uint16."""
-    kept = labels.astype(np.uint16)
-    for number, box in enumerate(ndi.find_objects(labels.astype(np.int32)), start=1):
-        own = labels[box] == number if box is not None else None
-        if own is not None and np.array_equal(own, _DOT):
-            kept[box][own] = IGNORE_LABEL
-    return kept
 
 
 def with_undotted_training(sheet: pd.DataFrame, folder: Path) -> pd.DataFrame:
