@@ -18,6 +18,7 @@ from PIL import Image
 from slideunet.model_json import learned_contents, read_model_facts
 from slideunet.network.in_memory.archive import read_archive, read_index
 from slideunet.network.inference.engines import open_engine
+from slideunet.network.inference.predict_region import predict_core
 from slideunet.slides.normalisation import Normalisation
 
 ROOT = Path(__file__).parents[1]
@@ -186,7 +187,7 @@ def test_a_training_leaves_a_model_that_predicts_and_is_tuned(packed, small, tmp
     assert after["sha256"] == facts["sha256"]
     engine = open_engine(out, after, engine="torch", heads=("distance",), precision="fp32", threads=1)
     image = read_archive(packed, "fluorescence")[0].image
-    found = engine.predict(image[:, :64, :64], Normalisation((30.0,), (130.0,)), 0)
+    found = predict_core(engine, image[:, :64, :64], Normalisation((30.0,), (130.0,)), ((0, 64), (0, 64)))
     assert found.shape == (2, 64, 64)
     assert found[0].max() > found[0].min()
 
