@@ -53,12 +53,13 @@ class Panel:
 PANELS = (
     Panel(
         data="tnbc",
-        title="nuclei-brightfield on TNBC",
+        title="nuclei-brightfield on the test patients of TNBC",
         model="nuclei-brightfield",
         channels="rgb",
-        images=("",),
-        shown="tnbc_10_1",
-        corner=(256, 60),
+        # The patients of the test part (resources/models/pack.py).
+        images=("tnbc_02_", "tnbc_09_"),
+        shown="tnbc_09_1",
+        corner=(136, 136),
         colour=(70, 255, 90),
     ),
     # An image of the test part: neither trained nor tuned on.
