@@ -4,8 +4,11 @@
 
 A slide of drawn nuclei (ellipses with rough edges that touch here and there), with what a network gives of
 them; and the same nuclei grown until they touch everywhere ("confluent"): one component across the slide.
-Cost is compared per pixel of foreground, too, because a confluent block has more of it. "whole step" is `label_slide`: reading and checking the maps, separating, numbering, writing the labels
-with their pyramid. "plainly" is what one does with scikit-image on the whole image in memory: smooth, peaks,
+The share
+of foreground is kept beside the speeds, because a confluent block has more of it to divide.
+
+"whole step" is `label_slide`: reading and checking the maps, separating, numbering, writing the labels with
+their pyramid. "plainly" is what one does with scikit-image on the whole image in memory: smooth, peaks,
 watershed, without stores. Writes bench/results/decoding.json.
 """
 
