@@ -3,8 +3,12 @@
     python bench/bench_decoding.py [--blocks 2] [--density 300 1000 2000]
 
 A slide of drawn nuclei (ellipses with rough edges that touch here and there), with what a network gives of
-them. "whole step" is `label_slide`: reading and checking the maps, separating, numbering, writing the labels
-with their pyramid. "plainly" is what one does with scikit-image on the whole image in memory: smooth, peaks,
+them; and the same nuclei grown until they touch everywhere ("confluent"): one component across the slide.
+The share
+of foreground is kept beside the speeds, because a confluent block has more of it to divide.
+
+"whole step" is `label_slide`: reading and checking the maps, separating, numbering, writing the labels with
+their pyramid. "plainly" is what one does with scikit-image on the whole image in memory: smooth, peaks,
 watershed, without stores. Writes bench/results/decoding.json.
 """
 
@@ -30,16 +34,23 @@ from slideunet.geometry.blocks import BLOCK, BlockGrid, digest  # noqa: E402
 from slideunet.model_json import HEADS, OFFSET_ZERO, output_maps  # noqa: E402
 from slideunet.network.patches.targets import cell_targets  # noqa: E402
 from slideunet.stores import omezarr  # noqa: E402
-from slideunet.stores.manifests import store_path, write_manifest  # noqa: E402
+from slideunet.stores.manifests import read_manifest, store_path, write_manifest  # noqa: E402
 
 GOAL = 8.0
 NAMES = output_maps(HEADS)
 METHODS: tuple[Method, ...] = ("distance", "centres", "watershed", "components")
 
 
-def drawn_maps(density: int) -> np.ndarray:
+def confluent(labels: np.ndarray) -> np.ndarray:
+    """Grow nuclei until they touch everywhere."""
+    nearest = ndi.distance_transform_edt(labels == 0, return_distances=False, return_indices=True)
+    return labels[tuple(nearest)]
+
+
+def drawn_maps(density: int, *, everywhere: bool) -> np.ndarray:
     """Return what a network tells of one block of nuclei: (maps, y, x) of uint8, in the order of `NAMES`."""
     labels = nuclei(BLOCK, density)
+    labels = confluent(labels) if everywhere else labels
     targets = dict(zip(NAMES, cell_targets(labels.astype(np.int32), NAMES)[:-1], strict=True))
     random = np.random.default_rng(2)
     maps = []
@@ -82,10 +93,10 @@ def plainly(maps: np.ndarray) -> None:
     watershed(-height, seeds, mask=foreground)
 
 
-def measure(density: int, across: int) -> dict[str, float]:
-    """Return Mpx/s of processor time of every method, and of the plain way."""
-    maps = drawn_maps(density)
-    area, found = BLOCK**2 / 1e6, {}
+def measure(density: int, across: int, *, everywhere: bool) -> dict[str, float]:
+    """Return Mpx/s of processor time of every method and of the plain way, and the share of foreground."""
+    maps = drawn_maps(density, everywhere=everywhere)
+    area, found = BLOCK**2 / 1e6, {"foreground": round(float((maps[0] > 127).mean()), 2)}
     with tempfile.TemporaryDirectory() as name:
         manifest = store(Path(name), maps, across)
         for method in METHODS:
@@ -95,6 +106,8 @@ def measure(density: int, across: int) -> dict[str, float]:
                 )
             )
             found[method] = round(across**2 * area / spent, 2)
+            cells = read_manifest(manifest)["cells"]
+            found[f"{method} unfinished"] = cells["unfinished"]
     return found | {"plainly": round(area / seconds(lambda: plainly(maps)), 2)}
 
 
@@ -102,8 +115,9 @@ def main(across: int, densities: list[int]) -> None:
     """Measure every density; print and keep the numbers."""
     found = {}
     for density in densities:
-        found[str(density)] = measure(density, across)
-        print(f"{density:5} cells/Mpx, Mpx/s:", found[str(density)], flush=True)
+        for everywhere, name in ((False, "islands"), (True, "confluent")):
+            found[f"{density} {name}"] = measure(density, across, everywhere=everywhere)
+            print(f"{density:5} cells/Mpx, {name}, Mpx/s:", found[f"{density} {name}"], flush=True)
     print(f"goal: {GOAL} Mpx/s per core at 300 cells/Mpx")
     results = ROOT / "bench/results"
     results.mkdir(exist_ok=True)

@@ -8,6 +8,7 @@ from skimage.draw import disk
 from slideunet.cells.separation import centres
 from slideunet.cells.separation.decoding import Decoding
 from slideunet.cells.separation.separate import separate
+from slideunet.cells.separation.window_edge import EdgeDepth
 from slideunet.model_json import HEADS, output_maps
 
 NAMES = output_maps(HEADS)
@@ -63,12 +64,11 @@ def test_a_window_with_context_has_the_cells_of_the_slide(true_maps, touching_ce
     whole = centres.group_by_centre(foreground, *learned, (7, 9))
     window = (slice(40, 330), slice(30, 300))
     inner = (slice(130, 170), slice(120, 160))
-    part = centres.group_by_centre(foreground[window], *(plane[window] for plane in learned), (47, 39))
-    strips = [
-        (slice(0, centres.ZONE), slice(None)), (slice(-centres.ZONE, None), slice(None)),
-        (slice(None), slice(0, centres.ZONE)), (slice(None), slice(-centres.ZONE, None)),
-    ]  # fmt: skip
-    if part.count_uncertain(inner, strips):
+    doubtful = EdgeDepth.of_window(window, foreground.shape).below(centres.ZONE)
+    part = centres.group_by_centre(
+        foreground[window], *(plane[window] for plane in learned), (47, 39), doubtful
+    )
+    if part.count_uncertain(inner):
         return
     for cell in np.unique(part.labels[inner]):
         pixels = part.labels == cell
@@ -77,16 +77,20 @@ def test_a_window_with_context_has_the_cells_of_the_slide(true_maps, touching_ce
             assert np.count_nonzero(whole.labels == in_slide) == np.count_nonzero(pixels)
 
 
-def test_cells_that_reach_a_strip_are_uncertain(true_maps):
+def test_cells_that_reach_doubtful_pixels_are_uncertain(true_maps):
     labels = np.zeros((300, 300), np.int32)
     labels[disk((150, 150), 20, shape=labels.shape)] = 1
     maps = true_maps(labels)
-    cells = centres.group_by_centre(labels > 0, maps["centre"], maps["dy"], maps["dx"], (0, 0))
     inner = (slice(140, 160), slice(140, 160))
-    assert cells.count_uncertain(inner, [(slice(0, 100), slice(None))]) == 0
-    assert cells.count_uncertain(inner, [(slice(0, 132), slice(None))]) == 1
-    assert cells.count_uncertain((slice(0, 10), slice(0, 10)), [(slice(0, 132), slice(None))]) == 0
-    assert cells.count_uncertain(inner, []) == 0
+
+    def uncertain(width, part=inner):
+        doubtful = np.arange(300)[:, None] < np.full(300, width)
+        learned = maps["centre"], maps["dy"], maps["dx"]
+        return centres.group_by_centre(labels > 0, *learned, (0, 0), doubtful).count_uncertain(part)
+
+    assert uncertain(0) == uncertain(100) == 0
+    assert uncertain(132) == 1
+    assert uncertain(132, (slice(0, 10), slice(0, 10))) == 0
 
 
 def test_a_foreground_without_centres_is_one_cell_per_component():

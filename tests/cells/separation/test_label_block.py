@@ -82,6 +82,48 @@ def test_blocks_give_the_ids_of_the_whole_slide(shape, seed, sigma, method, leas
     assert labels.dtype == np.uint32
 
 
+def confluent(shape, seed, spacing=13):
+    """A foreground of one piece, and rough heights that fall from the middles of cells to their borders."""
+    rng = np.random.default_rng(seed)
+    grid = np.stack(np.meshgrid(*(np.arange(0, side, spacing) for side in shape), indexing="ij"), axis=-1)
+    places = np.minimum(grid.reshape(-1, 2) + rng.integers(0, 6, (grid.size // 2, 2)), np.array(shape) - 1)
+    outside = np.ones(shape, bool)
+    outside[tuple(places.T)] = False
+    height = 250 - 20 * ndi.distance_transform_edt(outside) + 4 * rng.standard_normal(shape)
+    return {
+        "foreground": np.where(rng.random(shape) < 0.001, 0, 255).astype(np.uint8),
+        "distance": np.clip(height, 1, 255).astype(np.uint8),
+    }
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.tuples(st.integers(150, 230), st.integers(150, 230)),
+    st.integers(0, 10**6),
+    st.sampled_from([0.8, 0.95]),
+    st.sampled_from([1, 10]),
+)
+def test_cells_that_touch_everywhere_are_those_of_the_whole_slide(shape, seed, ratio, min_area):
+    """One component across all blocks, far larger than the largest margin."""
+    maps, options = confluent(shape, seed), {"merge_ratio": ratio, "min_area": min_area}
+    labels, found = label_all(maps, method="distance", **options)
+    np.testing.assert_array_equal(labels, whole(maps, method="distance", **options))
+    assert not any(block.unfinished for block in found.values())
+    assert ndi.label(labels > 0)[1] == 1
+    assert labels.max() > 50
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10**6), st.floats(0.2, 0.35), st.sampled_from([1, 10]))
+def test_confluent_foregrounds_with_gaps_are_divided_as_in_the_whole_slide(seed, gaps, min_area):
+    """By the Euclidean distance; small gaps are filled, also where the edge of a window cuts them."""
+    draws = draw((230, 201), seed, 2.0)
+    probability = np.where(draws < np.quantile(draws, gaps), 0, 255).astype(np.uint8)
+    labels, found = label_all(probability, min_area=min_area)
+    same = labels == whole(probability, min_area=min_area)
+    assert same.all() or any(block.unfinished for block in found.values())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("noise", [0.0, 3.0])

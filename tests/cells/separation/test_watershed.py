@@ -11,10 +11,14 @@ from slideunet.cells.separation.tie_break import position_hash
 SIDES = ndi.generate_binary_structure(2, 1)
 
 
+def rough_heights(shape, seed, sigma):
+    noise = ndi.gaussian_filter(np.random.default_rng(seed).normal(size=shape), sigma, mode="wrap")
+    return np.interp(noise, (noise.min(), noise.max()), (0, 255)).astype(np.uint8)
+
+
 def rough(shape, seed, sigma=2.0):
     """A foreground and heights with many ties."""
-    noise = ndi.gaussian_filter(np.random.default_rng(seed).normal(size=shape), sigma, mode="wrap")
-    values = np.interp(noise, (noise.min(), noise.max()), (0, 255)).astype(np.uint8)
+    values = rough_heights(shape, seed, sigma)
     return values > 110, watershed_module.smoothed(values)
 
 
@@ -51,34 +55,78 @@ def test_merging_everything_returns_the_components(shape, seed):
     foreground, height = rough(shape, seed)
     cells = watershed_module.split_at_valleys(foreground, height, 0.0, (0, 0))
     assert partition(cells.labels) == partition(ndi.label(foreground)[0])
-    assert len(set(cells.components)) == len(cells.components)
+    assert not cells.uncertain.any()
+
+
+def passes_between(basins, order):
+    """The highest pass of each pair of basins that touch, found pixel by pixel."""
+    found = {}
+    for down, right in ((1, 0), (0, 1)):
+        for y, x in np.ndindex(basins.shape[0] - down, basins.shape[1] - right):
+            a, b = basins[y, x], basins[y + down, x + right]
+            if a and b and a != b:
+                height = min(order[y, x], order[y + down, x + right])
+                pair = frozenset((int(a), int(b)))
+                found[pair] = max(found.get(pair, 0), int(height))
+    return found
+
+
+def joined(top, passes, ratio):
+    """The cell of each basin, by the two steps of the module's description, in plain Python."""
+    summit = {}
+    for basin in sorted(top, key=top.__getitem__, reverse=True):
+        higher = [(height, b) for pair, height in passes.items() if basin in pair
+                  for b in pair if top[b] > top[basin]]  # fmt: skip
+        height, behind = max(higher, default=(0, basin))
+        is_shoulder = higher and (height >> 32) >= ratio * (top[basin] >> 32)
+        summit[basin] = summit[behind] if is_shoulder else basin
+    cell = dict(summit)
+    for (a, b), height in ((tuple(pair), height) for pair, height in passes.items()):
+        lower = min(top[summit[a]], top[summit[b]])
+        if (height >> 32) >= ratio * (lower >> 32):
+            cell = {basin: cell[b] if of == cell[a] else of for basin, of in cell.items()}
+    return cell
 
 
 @settings(max_examples=30)
-@given(st.integers(0, 10**6), st.floats(0.5, 1.0))
-def test_merging_equals_a_basin_by_basin_oracle(seed, ratio):
-    """Oracle: basins of the scikit-image flood, merged one by one in plain Python."""
-    foreground, height = rough((40, 50), seed)
-    basins = flooded(foreground, height)
-    order = ranked(height)
+@given(st.integers(0, 10**6), st.sampled_from([1.0, 2.0]), st.floats(0.5, 1.0))
+def test_joining_equals_a_basin_by_basin_oracle(seed, sigma, ratio):
+    foreground, height = rough((40, 50), seed, sigma)
+    basins, order = flooded(foreground, height), ranked(height)
     top = {int(b): int(order[basins == b].max()) for b in np.unique(basins[basins > 0])}
-    contacts = {}
-    for down, right in ((1, 0), (0, 1)):
-        for y in range(40 - down):
-            for x in range(50 - right):
-                a, b = basins[y, x], basins[y + down, x + right]
-                if a and b and a != b:
-                    saddle = min(order[y, x], order[y + down, x + right])
-                    pair = frozenset((int(a), int(b)))
-                    contacts[pair] = max(contacts.get(pair, 0), int(saddle))
-    cell = {b: b for b in top}
-    for pair, saddle in sorted(contacts.items(), key=lambda item: -item[1]):
-        lower, higher = sorted((cell[b] for b in pair), key=top.__getitem__)
-        if lower != higher and (saddle >> 32) >= ratio * (top[lower] >> 32):
-            cell = {b: higher if c == lower else c for b, c in cell.items()}
-    merged = np.vectorize({0: 0, **cell}.__getitem__)(basins)
+    cell = joined(top, passes_between(basins, order), ratio)
     labels = watershed_module.split_at_valleys(foreground, height, ratio, (0, 0)).labels
-    assert partition(labels) == partition(merged)
+    assert partition(labels) == partition(np.vectorize({0: 0, **cell}.__getitem__)(basins))
+
+
+def test_a_speck_in_a_valley_does_not_join_the_cells_beside_it():
+    profile = np.array([9, 50, 90, 50, 21, 22, 21, 50, 90, 50, 9], np.uint16)
+    height = np.repeat(profile[None] * 100, 3, axis=0)
+    labels = watershed_module.split_at_valleys(height > 0, height, 0.9, (0, 0)).labels
+    assert len(np.unique(labels[:, 1:10])) == 2
+    assert labels[0, 2] != labels[0, 8]
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 10**6), st.floats(0.5, 1.0), st.sampled_from([0.8, 1.5]))
+def test_cells_without_doubtful_pixels_are_those_of_the_whole(seed, ratio, sigma):
+    """Whatever lies at the doubtful pixels: here all of them are foreground, one component."""
+    height = watershed_module.smoothed(rough_heights((60, 70), seed, sigma))
+    other = watershed_module.smoothed(rough_heights((60, 70), seed + 1, sigma))
+    foreground, doubtful = np.ones((60, 70), bool), np.zeros((60, 70), bool)
+    doubtful[:, :9] = doubtful[-9:] = True
+    changed = np.zeros_like(doubtful)
+    changed[:, :8] = changed[-8:] = True
+    first, second = (
+        watershed_module.split_at_valleys(foreground, values, ratio, (0, 0), doubtful)
+        for values in (height, np.where(changed, other, height))
+    )
+    whole = watershed_module.split_at_valleys(foreground, height, ratio, (0, 0))
+    for cells in (first, second):
+        certain = ~cells.uncertain[cells.labels]
+        assert partition(cells.labels * certain) <= partition(whole.labels)
+    assert first.count_uncertain((slice(20), slice(30, 60))) <= len(np.unique(first.labels[:20, 30:60]))
+    assert first.count_uncertain((slice(-9, None), slice(None))) > 0
 
 
 @given(st.integers(0, 10**6), st.tuples(st.integers(0, 2**31), st.integers(0, 2**31)))

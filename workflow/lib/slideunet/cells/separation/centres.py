@@ -11,14 +11,13 @@ After Panoptic-DeepLab (Cheng et al. 2020, arXiv:1911.10194).
 """
 
 import itertools
-from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage as ndi
 from skimage.measure import label as connected
 
 from slideunet.cells.separation.tie_break import position_hash
+from slideunet.cells.separation.window_edge import SeparatedCells
 from slideunet.model_json import OFFSET_ZERO
 
 # Chosen on the validation part of DSB2018; see docs/accuracy.md. Lengths are in pixels.
@@ -45,56 +44,14 @@ _DISC = sorted(
 _ADJACENT = ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1]))
 
 
-@dataclass(frozen=True)
-class CentreCells:
-    """Cells, and the pieces that they consist of.
-
-    Attributes
-    ----------
-    labels : ndarray (y, x)
-        Cells 1..n, 0 is background.
-    pieces : ndarray (y, x)
-        Pieces 1..p, 0 is background.
-    sources : ndarray (p + 1,)
-        Peak of each piece, 1 to n; pieces without a peak have numbers of their own above n.
-    contacts : ndarray (m, 2)
-        Pairs of pieces that touch.
-    peaks : ndarray (n, 2)
-        Row and column of each peak; peak 1 is the first.
-    zone : int
-        See `watershed.ComponentCells`, for the arguments of `count_uncertain`, too.
-    """
-
-    labels: np.ndarray
-    pieces: np.ndarray
-    sources: np.ndarray
-    contacts: np.ndarray
-    peaks: np.ndarray
-    zone: int = ZONE
-
-    def count_uncertain(self, inner: tuple[slice, slice], strips: Iterable[tuple[slice, slice]]) -> int:
-        """Count the sources on which cells in a part depend, and which may differ in a larger window."""
-        uncertain = np.zeros(int(self.sources.max(initial=0)) + len(self.peaks) + 1, bool)
-        at_edge = np.zeros(self.labels.shape, bool)
-        for strip in strips:
-            at_edge[strip] = True
-            uncertain[self.sources[np.unique(self.pieces[strip])]] = True
-        if not uncertain.any():
-            return 0
-        uncertain[1 + np.flatnonzero(at_edge[tuple(self.peaks.T)])] = True
-        relevant = np.zeros_like(uncertain)
-        relevant[self.sources[np.unique(self.pieces[inner])]] = True
-        first, second = self.sources[self.contacts].T
-        for _ in range(_CONTACTS):
-            touched = relevant[first] | relevant[second]
-            relevant[first[touched]] = relevant[second[touched]] = True
-        uncertain[0] = False
-        return int(np.count_nonzero(uncertain & relevant))
-
-
 def group_by_centre(
-    foreground: np.ndarray, centre: np.ndarray, dy: np.ndarray, dx: np.ndarray, origin: tuple[int, int]
-) -> CentreCells:
+    foreground: np.ndarray,
+    centre: np.ndarray,
+    dy: np.ndarray,
+    dx: np.ndarray,
+    origin: tuple[int, int],
+    doubtful: np.ndarray | None = None,
+) -> SeparatedCells:
     """Split a foreground into cells.
 
     Parameters
@@ -104,6 +61,8 @@ def group_by_centre(
         See `network.architecture.output_maps`.
     origin : tuple of int
         Position (y, x) of the first pixel in the whole slide.
+    doubtful : ndarray (y, x) of bool, optional
+        Pixels at most `ZONE` from others that are unknown.
     """
     peaks = find_peaks(foreground, centre, origin)
     owners = _peak_of_pixels(foreground, dy, dx, peaks)
@@ -111,7 +70,25 @@ def group_by_centre(
     sources = _sources(pieces, owners, len(peaks))
     contacts, borders = _contacts(pieces)
     cells = _cells_of_pieces(np.bincount(pieces.ravel()), sources, len(peaks), contacts, borders)
-    return CentreCells(cells[pieces], pieces, sources, contacts, peaks)
+    uncertain = np.zeros(int(cells.max(initial=0)) + 1, bool)
+    if doubtful is not None:
+        uncertain[cells[_uncertain_sources(pieces, sources, contacts, peaks, doubtful)[sources]]] = True
+    return SeparatedCells(cells[pieces], uncertain)
+
+
+def _uncertain_sources(
+    pieces: np.ndarray, sources: np.ndarray, contacts: np.ndarray, peaks: np.ndarray, doubtful: np.ndarray
+) -> np.ndarray:
+    """Return whether the cells of each source may depend on doubtful pixels, by `_CONTACTS` at most."""
+    uncertain = np.zeros(int(sources.max(initial=0)) + len(peaks) + 1, bool)
+    uncertain[sources[np.unique(pieces[doubtful])]] = True
+    uncertain[1 + np.flatnonzero(doubtful[tuple(peaks.T)])] = True
+    uncertain[0] = False
+    first, second = sources[contacts].T
+    for _ in range(_CONTACTS):
+        touched = uncertain[first] | uncertain[second]
+        uncertain[first[touched]] = uncertain[second[touched]] = True
+    return uncertain
 
 
 def find_peaks(foreground: np.ndarray, centre: np.ndarray, origin: tuple[int, int]) -> np.ndarray:

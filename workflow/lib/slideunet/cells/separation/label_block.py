@@ -1,12 +1,13 @@
 """Separating the cells of a slide block by block, with the result of doing it on the whole slide at once.
 
-A block is separated together with a margin around it. What decides over a cell lies within a component of
-the foreground (watersheds) or within some distance (centres); where that reaches the edge of such a window,
-the margin is doubled, else the cell is what it would be in the whole slide. Cells are then known by their
+A block is separated together with a margin around it. What decides over a cell are itself and its neighbours
+(watersheds), its component of the foreground (components) or what lies within some distance (centres); where
+that reaches the edge of such a window, the margin is doubled, else the cell is what it would be in the whole
+slide. Cells are then known by their
 centre and their first pixel, which every block that sees them computes alike: they get the same id from all.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from slideunet.cells.separation.decoding import Decoding
 from slideunet.cells.separation.separate import Maps, numbered, separate_window
+from slideunet.cells.separation.window_edge import EdgeDepth
 from slideunet.geometry.blocks import BlockGrid, Region, grown, within
 
 MARGIN = 256
@@ -42,8 +44,8 @@ class BlockCells:
     reach : int
         How far those of its cells whose centre it holds extend beyond it, in pixels.
     unfinished : int
-        Components (of centres: cells) that reach farther than the largest margin: these alone may be
-        separated otherwise than in the whole slide.
+        Cells that depend on pixels beyond the largest margin: these alone may be others than in the whole
+        slide.
     """
 
     labels: np.ndarray
@@ -79,26 +81,13 @@ def label_block(maps: SlideMaps, index: int, decoding: Decoding) -> BlockCells:
     while True:
         window = grown(core, maps.shape, margin)
         inner, seen = within(core, window), maps[window]
-        separation = separate_window(seen, decoding, (window[0].start, window[1].start))
-        unfinished = separation.count_uncertain(inner, _open_sides(window, maps.shape, separation.zone))
+        depth = EdgeDepth.of_window(window, maps.shape)
+        separation = separate_window(seen, decoding, (window[0].start, window[1].start), depth)
+        unfinished = separation.count_uncertain(inner)
         if not unfinished or margin >= LARGEST_MARGIN:
             labels = numbered(separation.labels, seen["foreground"], decoding, inner)
             return BlockCells(labels[inner], *_keys_and_reach(labels, window, grid, index), unfinished)
         margin *= 2
-
-
-def _open_sides(window: Region, shape: tuple[int, ...], width: int) -> Iterator[Region]:
-    """Yield the frame of a window, so many pixels wide, along each side behind which the slide goes on."""
-    everything = slice(None)
-    rows, columns = window
-    if rows.start > 0:
-        yield slice(0, width), everything
-    if rows.stop < shape[0]:
-        yield slice(-width, None), everything
-    if columns.start > 0:
-        yield everything, slice(0, width)
-    if columns.stop < shape[1]:
-        yield everything, slice(-width, None)
 
 
 def _keys_and_reach(

@@ -18,13 +18,12 @@ from scipy import ndimage as ndi
 
 from slideunet.cells.separation import centres, watershed
 from slideunet.cells.separation.decoding import NEEDED, Decoding, Method
+from slideunet.cells.separation.window_edge import EdgeDepth, SeparatedCells
 from slideunet.geometry.blocks import Region
 
 Maps = Mapping[str, np.ndarray]
-SeparatedCells = watershed.ComponentCells | centres.CentreCells
-"""The cells in a window of a slide, some of which may be cut by the window."""
 
-SEPARATION_VERSION = "3"
+SEPARATION_VERSION = "4"
 """Part of the fingerprint of every labelling: raise it when the same maps would give other cells."""
 
 MERGE_RATIOS: dict[Method, float] = {
@@ -39,6 +38,7 @@ MERGE_RATIOS: dict[Method, float] = {
 """Default merge ratio of the methods that merge basins, for models without a tuned one."""
 
 _DISTANCE_UNIT = 64  # steps of the Euclidean distance per pixel
+_FARTHEST = np.iinfo(np.uint16).max
 _EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
 
 
@@ -85,19 +85,35 @@ def numbered(
     return result
 
 
-def separate_window(maps: Maps, decoding: Decoding, origin: tuple[int, int]) -> SeparatedCells:
-    """Do the same as `separate`, without removing small and improbable cells."""
+def separate_window(
+    maps: Maps, decoding: Decoding, origin: tuple[int, int], depth: EdgeDepth | None = None
+) -> SeparatedCells:
+    """Do the same as `separate`, without removing small and improbable cells, and find the uncertain ones.
+
+    Without a depth the maps are the whole slide, and all cells are certain.
+    """
     method = decoding.method
     _check(maps, method)
-    foreground = fill_holes(maps["foreground"] >= foreground_cut(decoding.threshold), decoding.min_area)
+    depth = depth or EdgeDepth.of_whole(maps["foreground"].shape)
+    raw = maps["foreground"] >= foreground_cut(decoding.threshold)
+    foreground, unknown = fill_holes(raw, decoding.min_area, depth)
     if method == "centres":
-        return centres.group_by_centre(foreground, maps["centre"], maps["dy"], maps["dx"], origin)
+        doubtful = depth.below(centres.ZONE + unknown)
+        learned = maps["centre"], maps["dy"], maps["dx"]
+        return centres.group_by_centre(foreground, *learned, origin, doubtful)
     if method == "components":
         labels, count = ndi.label(foreground)
-        return watershed.ComponentCells(labels, np.arange(count + 1))
-    distance = _distance(foreground) if method == "watershed" else maps["distance"] * foreground
+        uncertain = np.zeros(count + 1, bool)
+        uncertain[labels[depth.below(unknown + 1)]] = True
+        return SeparatedCells(labels, uncertain)
+    doubtful = depth.below(watershed.ZONE + unknown)
+    if method == "watershed":
+        distance = _distance(foreground)
+        doubtful |= _near_unknown(distance, depth, unknown)
+    else:
+        distance = maps["distance"] * foreground
     ratio = MERGE_RATIOS[method] if decoding.merge_ratio is None else decoding.merge_ratio
-    return watershed.split_at_valleys(foreground, watershed.smoothed(distance), ratio, origin)
+    return watershed.split_at_valleys(foreground, watershed.smoothed(distance), ratio, origin, doubtful)
 
 
 def _check(maps: Maps, method: Method) -> None:
@@ -121,14 +137,28 @@ def foreground_cut(threshold: float) -> int:
     return math.ceil(Fraction(repr(float(threshold))) * 255)
 
 
-def fill_holes(foreground: np.ndarray, min_area: int) -> np.ndarray:
-    """Fill holes of fewer than `min_area` pixels; a gap at the edge of the image is not a hole."""
+def fill_holes(foreground: np.ndarray, min_area: int, depth: EdgeDepth) -> tuple[np.ndarray, int]:
+    """Fill holes of fewer than `min_area` pixels; a gap at the edge of the image is not a hole.
+
+    Returns
+    -------
+    ndarray (y, x) of bool
+        The foreground.
+    int
+        How far gaps that may be small holes in a larger window extend from its open edges, in pixels.
+    """
     gaps, count = ndi.label(~foreground, _EIGHT_CONNECTED)
     small = np.bincount(gaps.ravel(), minlength=count + 1) < min_area
-    for edge in (gaps[0], gaps[-1], gaps[:, 0], gaps[:, -1]):
-        small[edge] = False
     small[0] = False
-    return foreground | small[gaps] if small.any() else foreground
+    at_edge = np.zeros_like(small)
+    for edge in (gaps[0], gaps[-1], gaps[:, 0], gaps[:, -1]):
+        at_edge[edge] = True
+    cut = np.zeros_like(small)
+    cut[gaps[depth.below(1)]] = True
+    cut &= small
+    small &= ~at_edge
+    filled = foreground | small[gaps] if small.any() else foreground
+    return filled, depth.deepest(cut[gaps]) + 1 if cut.any() else 0
 
 
 def kept_cells(cells: np.ndarray, probability: np.ndarray, count: int, decoding: Decoding) -> np.ndarray:
@@ -159,6 +189,17 @@ def kept_cells(cells: np.ndarray, probability: np.ndarray, count: int, decoding:
 
 def _distance(foreground: np.ndarray) -> np.ndarray:
     if foreground.all():  # without background SciPy's distance is arbitrary
-        return np.ones(foreground.shape, np.uint16)
+        return np.full(foreground.shape, _FARTHEST, np.uint16)
     distance = _DISTANCE_UNIT * ndi.distance_transform_edt(foreground)
-    return np.minimum(np.rint(distance), np.iinfo(np.uint16).max).astype(np.uint16)
+    return np.minimum(np.rint(distance), _FARTHEST).astype(np.uint16)
+
+
+def _near_unknown(distance: np.ndarray, depth: EdgeDepth, unknown: int) -> np.ndarray:
+    """Return a mask of the pixels whose way depends on a distance that may be less in a larger window."""
+    if depth.closed:
+        return np.zeros(distance.shape, bool)
+    rows, columns = (
+        np.minimum((axis + 1 - unknown) * _DISTANCE_UNIT, _FARTHEST + 1)
+        for axis in (depth.rows, depth.columns)
+    )
+    return ndi.maximum_filter((distance >= rows[:, None]) | (distance >= columns), 2 * watershed.ZONE + 1)

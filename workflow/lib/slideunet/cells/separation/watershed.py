@@ -1,73 +1,40 @@
 """Watershed by steepest ascent: every pixel climbs to its highest neighbour, and so on to a peak.
 
 If all heights differ, this is the flooding watershed with all maxima as markers
-(skimage.segmentation.watershed), computed for all foreground pixels at once and without a queue. Neighbouring
-basins are merged if the saddle between them is nearly as high as the lower of their two peaks. The test is
-relative to the peak, so one setting fits small and large nuclei (the dynamics of Grimaud 1992, made
-scale-free).
+(skimage.segmentation.watershed), computed for all foreground pixels at once and without a queue. Basins are
+joined if the pass between them is nearly as high as the lower peak. The test is relative to the peak, so one
+setting fits small and large nuclei (the dynamics of Grimaud 1992, made scale-free). Two steps, both local:
+
+1. A basin is a shoulder of the higher basin behind its highest pass if that pass is at least `merge_ratio` of
+   the basin's own peak; and so on, up to a summit.
+2. The basins of two summits are one cell if a pass between them is at least `merge_ratio` of the lower one.
+
+Hence a cell depends on its own pixels, and on how high its neighbours are, but on no cell farther away:
+however many cells touch, a window that holds it and its neighbours suffices.
 
 Heights are integers and ties are broken by a hash of the pixel's position: the result is the same on every
 machine and does not depend on how the slide is cut into windows.
 """
-
-from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from slideunet.cells.separation.tie_break import position_hash
+from slideunet.cells.separation.window_edge import SeparatedCells
 
-ZONE = 5
-"""A component depends on pixels at most this far outside of it, by smoothing and the distance measured
-there."""
-
-
-@dataclass(frozen=True)
-class ComponentCells:
-    """Cells that depend only on their own component of the foreground.
-
-    Attributes
-    ----------
-    labels : ndarray (y, x) of integers
-        Cells 1..n, 0 is background.
-    components : ndarray (n + 1,) of integers
-        Component of each cell.
-    zone : int
-        Width of the strip inside the window's edges in which pixels may depend on pixels outside.
-    """
-
-    labels: np.ndarray
-    components: np.ndarray
-    zone: int = ZONE
-
-    def count_uncertain(self, inner: tuple[slice, slice], strips: Iterable[tuple[slice, slice]]) -> int:
-        """Count the components in a part of the window that might be different in a larger window.
-
-        Parameters
-        ----------
-        inner : (rows, columns)
-            The part.
-        strips : iterable of (rows, columns)
-            Strips, `zone` pixels wide, along the edges of the window that are not edges of the slide.
-        """
-        cut = np.zeros(int(self.components.max(initial=0)) + 1, bool)
-        for strip in strips:
-            cut[self.components[np.unique(self.labels[strip])]] = True
-        if not cut.any():
-            return 0
-        present = np.zeros(len(self.components), bool)
-        present[self.labels[inner]] = True
-        inside = np.zeros_like(cut)
-        inside[self.components[present]] = True
-        inside[0] = False
-        return int(np.count_nonzero(inside & cut))
+ZONE = 3
+"""Pixels at least so far inside of where the distance is known climb as in the whole slide: 2 for smoothing,
+1 for their neighbours."""
 
 
 def split_at_valleys(
-    foreground: np.ndarray, height: np.ndarray, merge_ratio: float, origin: tuple[int, int]
-) -> ComponentCells:
+    foreground: np.ndarray,
+    height: np.ndarray,
+    merge_ratio: float,
+    origin: tuple[int, int],
+    doubtful: np.ndarray | None = None,
+) -> SeparatedCells:
     """Split a foreground along the valleys of a height map.
 
     Parameters
@@ -76,9 +43,11 @@ def split_at_valleys(
     height : ndarray (y, x) of uint16
         See `smoothed`.
     merge_ratio : float
-        Two basins are one cell if the saddle between them is at least this fraction of the lower peak.
+        Two basins are one cell if the pass between them is at least this fraction of the lower peak.
     origin : tuple of int
         Position (y, x) of the first pixel in the whole slide.
+    doubtful : ndarray (y, x) of bool, optional
+        Pixels that may climb elsewhere in a larger window, because they or their neighbours may differ.
     """
     rows, columns = np.divmod(np.flatnonzero(foreground), foreground.shape[1])
     width = foreground.shape[1] + 2  # padded with zeros, so that every pixel has neighbours
@@ -90,15 +59,17 @@ def split_at_valleys(
     numbers = np.zeros(len(keys), np.int32)
     numbers[places] = np.arange(1, len(places) + 1)
     peaks, basins = _climb(keys, numbers, places, width)
-    pairs, saddles = _saddles(keys, numbers, places, width, basins)
-    cells = _merge(keys[places[peaks]], pairs, saddles, merge_ratio)
-    _, components = connected_components(
-        coo_array((np.ones(len(pairs), bool), tuple(pairs.T)), shape=(len(peaks), len(peaks)))
-    )
-    _, first, cells = np.unique(cells, return_index=True, return_inverse=True)
+    pairs, passes = _passes(keys, numbers, places, width, basins)
+    unsure = np.zeros(len(peaks), bool)
+    if doubtful is not None:
+        unsure[basins[doubtful[rows, columns]]] = True
+        unsure[pairs[unsure[pairs].any(axis=1)]] = True  # the peaks of their neighbours are unsure
+    cells = _join(keys[places[peaks]], pairs, passes, merge_ratio, unsure)
     labels = np.zeros(foreground.shape, np.int32)
-    labels[rows, columns] = cells[basins] + 1
-    return ComponentCells(labels, np.concatenate([[0], components[first] + 1]))
+    labels[rows, columns] = (cells + 1)[basins]
+    uncertain = np.zeros(int(cells.max(initial=-1)) + 2, bool)
+    uncertain[cells[unsure] + 1] = True
+    return SeparatedCells(labels, uncertain)
 
 
 def smoothed(distance: np.ndarray) -> np.ndarray:
@@ -132,10 +103,10 @@ def _climb(
     return np.flatnonzero(is_peak), (np.cumsum(is_peak) - 1)[target]
 
 
-def _saddles(
+def _passes(
     keys: np.ndarray, numbers: np.ndarray, places: np.ndarray, width: int, basins: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pairs of basins that touch (m, 2) and the saddle of each pair (m,), highest first."""
+    """Return the pairs of basins that touch (m, 2) and the pass of each pair (m,), highest first."""
     contacts = []
     for step in (1, width):
         a = np.flatnonzero(keys[places + step])
@@ -143,30 +114,33 @@ def _saddles(
         touching = basins[a] != basins[b]
         a, b = a[touching], b[touching]
         contacts.append([basins[a], basins[b], np.minimum(keys[places[a]], keys[places[b]])])
-    first, second, saddle = (np.concatenate(parts) for parts in zip(*contacts, strict=True))
+    first, second, height = (np.concatenate(parts) for parts in zip(*contacts, strict=True))
     pair = np.minimum(first, second).astype(np.int64) << 32 | np.maximum(first, second)
-    order = np.lexsort((pair, -saddle.astype(np.int64)))
+    order = np.lexsort((pair, -height.astype(np.int64)))
     # np.unique returns the first contact of each pair, which is the highest.
     order = order[np.sort(np.unique(pair[order], return_index=True)[1])]
-    return np.stack([pair[order] >> 32, pair[order] & 0xFFFFFFFF], axis=1), saddle[order]
+    return np.stack([pair[order] >> 32, pair[order] & 0xFFFFFFFF], axis=1), height[order]
 
 
-def _merge(peaks: np.ndarray, pairs: np.ndarray, saddles: np.ndarray, merge_ratio: float) -> np.ndarray:
-    """Merge basins without a clear valley between them, the highest saddle first; return their cells."""
-    heights, least = saddles >> 16, merge_ratio * (peaks >> 16)
-    # Merging only raises peaks, so pairs whose saddle is too low now are never merged.
-    candidates = np.flatnonzero(heights >= least[pairs].min(axis=1, initial=np.inf))
-    parent, top, limit = list(range(len(peaks))), peaks.tolist(), least.tolist()
+def _join(
+    peaks: np.ndarray, pairs: np.ndarray, passes: np.ndarray, merge_ratio: float, unsure: np.ndarray
+) -> np.ndarray:
+    """Return the cell (0 to n - 1) of each basin.
 
-    def root(basin: int) -> int:
-        while parent[basin] != basin:
-            parent[basin] = parent[parent[basin]]
-            basin = parent[basin]
-        return basin
-
-    for (first, second), height in zip(pairs[candidates].tolist(), heights[candidates].tolist(), strict=True):
-        a, b = root(first), root(second)
-        lower, higher = (a, b) if top[a] < top[b] else (b, a)
-        if lower != higher and height >= limit[lower]:
-            parent[lower] = higher
-    return np.array([root(basin) for basin in range(len(peaks))], np.int64)
+    An unsure basin is nobody's shoulder. Its summit is never taken for higher than it is, so that it is
+    rather joined than divided: a cell without unsure basins is the cell of every larger window.
+    """
+    heights, every = passes >> 16, np.arange(len(peaks))
+    is_lower = peaks[pairs[:, 0]] < peaks[pairs[:, 1]]
+    lower, higher = np.where(is_lower, pairs.T, pairs.T[::-1])
+    basin, best = np.unique(lower, return_index=True)  # the first is the highest pass
+    shoulder = (heights[best] >= merge_ratio * (peaks[basin] >> 16)) & ~unsure[basin]
+    parent = every.copy()
+    parent[basin[shoulder]] = higher[best[shoulder]]
+    while not np.array_equal(further := parent[parent], parent):
+        parent = further
+    least = merge_ratio * (peaks[parent] >> 16)
+    joined = pairs[heights >= least[pairs].min(axis=1)]
+    ends = np.concatenate([joined, np.stack([every, parent], axis=1)]).T
+    graph = coo_array((np.ones(ends.shape[1], bool), tuple(ends)), shape=(len(peaks), len(peaks)))
+    return connected_components(graph, directed=False)[1]
