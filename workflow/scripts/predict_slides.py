@@ -1,5 +1,6 @@
 """Predict the slides of a batch, or a share of their blocks; what is up to date is left alone."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -9,7 +10,7 @@ from slideunet.cells.separation.decoding import Method
 from slideunet.logs import log_to
 from slideunet.network.inference.plan import plan_prediction
 from slideunet.network.inference.predict_batch import predict_batch
-from slideunet.stores.manifests import write_manifest
+from slideunet.stores.manifests import read_manifest, write_manifest
 from slideunet.stores.ngff_metadata import Version
 
 
@@ -34,11 +35,18 @@ def main(
     part writes; the job without one finishes the slides.
     """
     parts = prediction["parts"]
+    images = {slide: slides_folder / f"{slide}.json" for slide in slides}
     plan = plan_prediction(
-        model, predictions_folder, prediction, method=method, version=ome_zarr, threads=threads
+        model,
+        predictions_folder,
+        prediction,
+        method=method,
+        version=ome_zarr,
+        threads=threads,
+        pixels=sum(math.prod(read_manifest(image)["shape"][-2:]) for image in images.values()),
     )
     predict_batch(
-        {slide: slides_folder / f"{slide}.json" for slide in slides},
+        images,
         predictions_folder,
         plan,
         dask=dask,

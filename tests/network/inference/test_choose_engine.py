@@ -4,6 +4,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import openvino
 import pytest
 
 import slideunet
@@ -23,9 +24,9 @@ def folder(tmp_path):
     return tmp_path / "predictions"
 
 
-def choose(folder, model, engine="auto", precision="auto"):
+def choose(folder, model, engine="auto", precision="auto", pixels=10**9):
     facts = json.loads((model / "model.json").read_text())
-    return choose_engine(folder, model, facts, engine=engine, precision=precision, threads=1)
+    return choose_engine(folder, model, facts, engine=engine, precision=precision, threads=1, pixels=pixels)
 
 
 def choices(folder):
@@ -41,7 +42,19 @@ def fixed(monkeypatch, *precisions):
         return next(results), {"fp32": 2.0, "bf16": 1.0}
 
     monkeypatch.setattr(engines, "fastest_precision", fastest)
+    monkeypatch.setattr(openvino, "Core", lambda: Processor("FP32", "BF16"))
     return asked
+
+
+class Processor:
+    """What OpenVINO says of a processor."""
+
+    def __init__(self, *capabilities):
+        self.capabilities = list(capabilities)
+
+    def get_property(self, device, name):
+        assert (device, name) == ("CPU", "OPTIMIZATION_CAPABILITIES")
+        return self.capabilities
 
 
 @pytest.mark.parametrize("engine", ["openvino", "torch"])
@@ -72,6 +85,28 @@ def test_another_question_or_model_has_its_own_choice(
     save_network(model, random_network(seed=1))
     assert choose(folder, model, engine="torch") == ("torch", "fp32")
     assert len(asked) == len(choices(folder)) == 3
+
+
+def test_a_processor_without_bf16_computes_in_fp32_and_is_not_asked_by_the_clock(folder, model, monkeypatch):
+    asked = fixed(monkeypatch)
+    monkeypatch.setattr(openvino, "Core", lambda: Processor("FP32", "INT8"))
+    assert choose(folder, model, engine="openvino") == ("openvino", "fp32")
+    assert asked == []
+
+
+def test_little_work_takes_the_word_of_the_processor_and_later_work_keeps_to_it(folder, model, monkeypatch):
+    asked = fixed(monkeypatch, "fp32")
+    assert choose(folder, model, engine="openvino", pixels=2 * 320**2) == ("openvino", "bf16")
+    assert choose(folder, model, engine="openvino", pixels=10**9) == ("openvino", "bf16")
+    assert asked == []
+
+
+@pytest.mark.parametrize(("engine", "pixels"), [("openvino", 10**9), ("torch", 1), ("torch", 10**9)])
+def test_much_work_and_torch_are_timed(folder, model, monkeypatch, engine, pixels):
+    """The processor has bf16, and is slow in it."""
+    asked = fixed(monkeypatch, "fp32")
+    assert choose(folder, model, engine=engine, pixels=pixels) == (engine, "fp32")
+    assert asked == [engine]
 
 
 def test_the_engine_alone_may_be_chosen(folder, model, monkeypatch):
@@ -126,7 +161,7 @@ def test_a_job_that_finds_the_choice_made_does_not_load_torch(folder, model, mon
         "from slideunet.network.inference.choose_engine import choose_engine\n"
         f"model, folder = Path({str(model)!r}), Path({str(folder)!r})\n"
         "facts = json.loads((model / 'model.json').read_text())\n"
-        "print(choose_engine(folder, model, facts, engine='torch', precision='auto', threads=1))\n"
+        "print(choose_engine(folder, model, facts, engine='torch', precision='auto', threads=1, pixels=1))\n"
         "print('torch' in sys.modules, 'openvino' in sys.modules)"
     )
     library = str(Path(slideunet.__file__).parents[1])

@@ -30,7 +30,7 @@ def images(tmp_path):
 
 def plan_of(folder, section=SECTION, method="auto"):
     return plan_prediction(
-        folder / "model", folder / "predictions", section, method=method, version="0.4", threads=1
+        folder / "model", folder / "predictions", section, method=method, version="0.4", threads=1, pixels=1
     )
 
 

@@ -39,6 +39,7 @@ def run(folder, prediction_section, dask_section):
             method=method,
             version="0.5",
             threads=2,
+            pixels=3 * 60 * 71,
         )
         predict_batch(
             {slide: folder / "slides" / f"{slide}.json" for slide in slides},
@@ -94,11 +95,11 @@ def test_a_part_leaves_small_slides_to_who_finishes(run, predicted):
 def test_the_choice_of_the_first_job_is_kept_for_all(folder, run, monkeypatch):
     monkeypatch.setattr(
         choose_engine_module,
-        "_time",
+        "_choose",
         lambda *arguments: {"engine": "torch", "precision": "bf16", "host": "first"},
     )
     run("a", engine="auto", precision="auto")
-    monkeypatch.setattr(choose_engine_module, "_time", lambda *arguments: 1 / 0)
+    monkeypatch.setattr(choose_engine_module, "_choose", lambda *arguments: 1 / 0)
     run("bc", engine="auto", precision="auto")
     for slide in "abc":
         facts = manifests.read_manifest(folder / "predictions" / f"{slide}.json")

@@ -18,7 +18,6 @@ from slideunet.truth.components import find_components
 from slideunet.truth.geojson_reader import is_geojson
 from slideunet.truth.ignore_label import IGNORE_LABEL, Replaced
 from slideunet.truth.label_images import AtCentres, Renumbered, StoredIds, present_ids
-from slideunet.truth.polygons import open_polygons
 
 BYTE_IDS = 255
 IN_MEMORY_PIXELS = 2**26
@@ -88,6 +87,9 @@ def open_truth(
     """
     path, working_shape = Path(path), working_shape or shape
     if path.is_file() and is_geojson(path):
+        # Loads GDAL, which only outlines need.
+        from slideunet.truth.polygons import open_polygons
+
         return _truth(working_shape, *open_polygons(path, shape, scale, working_shape), ignore_label=True)
     stored = open_stored(_find_label_group(path) if path.is_dir() else path)
     _check_form(path, stored, shape)

@@ -1,4 +1,4 @@
-"""Which engine and precision a run predicts with: chosen once by timing, then the same for all its jobs.
+"""Which engine and precision a run predicts with: chosen once, then the same for all its jobs.
 
 Jobs, parts and restarts may run on machines of different speed. If each chose for itself, slides of one study
 would differ in their last bits; so the first one writes its choice down and the others keep to it.
@@ -19,6 +19,9 @@ from slideunet.model_json import EngineName, Precision
 
 Auto = Literal["auto"]
 
+# Pixels. Less is predicted in either precision before two networks are ready and timed.
+_LEAST_TIMED = 4_000_000
+
 
 def choose_engine(
     folder: Path,
@@ -28,8 +31,12 @@ def choose_engine(
     engine: EngineName | Auto,
     precision: Precision | Auto,
     threads: int,
+    pixels: int,
 ) -> tuple[EngineName, Precision]:
     """Return the engine and the precision of this run.
+
+    OpenVINO's precisions are timed only where the processor has bf16 and there is much to predict: for
+    little, bf16 is taken untimed. Without bf16 it is fp32.
 
     Parameters
     ----------
@@ -43,6 +50,8 @@ def choose_engine(
     precision : "auto", "fp32" or "bf16"
     threads : int
         To time with.
+    pixels : int
+        That this job is to predict.
 
     Raises
     ------
@@ -53,7 +62,7 @@ def choose_engine(
         return engine, precision
     path = folder / f".choice-{facts['sha256'][:16]}-{engine}-{precision}.json"
     if not path.is_file():
-        _keep(path, _time(model, facts, engine, precision, threads))
+        _keep(path, _choose(model, facts, engine, precision, threads, pixels))
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
         logging.info(f"Engine {kept['engine']}, precision {kept['precision']}, chosen on {kept['host']}")
@@ -65,12 +74,13 @@ def choose_engine(
         ) from error
 
 
-def _time(
+def _choose(
     model: Path,
     facts: Mapping[str, Any],
     engine: EngineName | Auto,
     precision: Precision | Auto,
     threads: int,
+    pixels: int,
 ) -> dict[str, Any]:
     # Engines load torch, which takes seconds; most jobs find the choice made.
     from slideunet.network.architecture.model_folder import load_network
@@ -78,8 +88,8 @@ def _time(
 
     name = engines.engine_of_machine(engine)
     seconds: Mapping[Any, float] = {}
-    chosen = precision
-    if precision == "auto":
+    chosen = engines.claimed_precision(name) if precision == "auto" else precision
+    if chosen is None or (precision == "auto" and chosen == "bf16" and pixels >= _LEAST_TIMED):
         network = load_network(model, facts)
         chosen, seconds = engines.fastest_precision(network, name, threads, facts["halo"])
     return {"engine": name, "precision": chosen, "seconds": dict(seconds), "host": socket.gethostname()}

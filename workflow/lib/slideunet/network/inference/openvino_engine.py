@@ -1,5 +1,6 @@
 """OpenVINO as the engine on CPUs: the network as one graph, from pixels to maps as bytes."""
 
+import contextlib
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -39,7 +40,8 @@ class OpenVINOEngine:
         self.tile_limit: int | None = None
         self.memory = MEMORY
         self.dtype = np.dtype(np.uint8)
-        self._network = merged(for_inference(network).cpu())
+        with _one_torch_thread():
+            self._network = merged(for_inference(network).cpu())
         self._threads = threads
         self._least = least_core(network.spec, halo, _wide_enough)
         self._request: openvino.InferRequest | None = None
@@ -66,7 +68,8 @@ class OpenVINOEngine:
             return self._request.get_output_tensor().data[0, :, :height, :width].copy()
 
     def _compile(self) -> openvino.InferRequest:
-        model = _graph(self._network, self.halo)
+        with _one_torch_thread():
+            model = _graph(self._network, self.halo)
         model.reshape([1, self.spec.channels, -1, -1])
         properties = {
             "INFERENCE_PRECISION_HINT": _HINTS[self.precision],
@@ -79,6 +82,17 @@ class OpenVINOEngine:
             "CPU_RUNTIME_CACHE_CAPACITY": 256,
         }
         return openvino.Core().compile_model(model, "CPU", properties).create_infer_request()
+
+
+@contextlib.contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Let torch fold and trace by one thread: the tensors are small, and more threads only wait in loops."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _wide_enough(convolution: Convolution) -> bool:

@@ -84,6 +84,7 @@ def plan_prediction(
     method: Method | Literal["auto"],
     version: Version,
     threads: int,
+    pixels: int,
 ) -> PredictionPlan:
     """Return the plan of a run: read the model, and choose what the configuration leaves open.
 
@@ -101,6 +102,8 @@ def plan_prediction(
         Of OME-Zarr.
     threads : int
         To time engines with.
+    pixels : int
+        That this job is to predict: for few, nothing is timed.
 
     Raises
     ------
@@ -109,7 +112,7 @@ def plan_prediction(
     """
     facts = read_model_facts(model)
     asked = {"engine": section["engine"], "precision": section["precision"]}
-    engine, precision = choose_engine(folder, model, facts, **asked, threads=threads)
+    engine, precision = choose_engine(folder, model, facts, **asked, threads=threads, pixels=pixels)
     return PredictionPlan(
         model=model.absolute(),  # Workers of another cluster have a working directory of their own.
         facts=used_facts(facts),

@@ -22,8 +22,8 @@ def choose_precision(
 ) -> tuple[Precision, dict[Precision, float]]:
     """Time a step in fp32 and bf16 on this machine and choose.
 
-    A processor may claim bf16 and be many times slower in it, so flags are not asked. The two take turns and
-    the best time of each counts, so that another load on the machine does not decide.
+    A processor may claim bf16 and be many times slower in it, so its word alone is not enough for much work.
+    The two take turns and the best time of each counts, so that another load on the machine does not decide.
 
     Returns
     -------
