@@ -26,7 +26,8 @@ def to_source(stored: Stored, path: Path) -> Source:
     -------
     Source
         uint8, uint16 or float32. A palette is expanded to RGB, or to one channel if all its colours are grey.
-        An opaque transparency channel is dropped. MinIsWhite is inverted.
+        An opaque transparency channel is dropped. MinIsWhite is inverted. A pixel size that cannot be used is
+        unknown, with a warning.
 
     Raises
     ------
@@ -45,7 +46,8 @@ def to_source(stored: Stored, path: Path) -> Source:
         pixels = pixels.dtype.type(stored.white) - pixels
     if pixels.dtype.name not in ("uint8", "uint16"):
         pixels = pixels.map_blocks(partial(_to_float, path=path), dtype=np.float32)
-    return Source(pixels, names, stored.mpp)
+    warnings = (f"{path.name}: {stored.size.problem}",) if stored.size.problem else ()
+    return Source(pixels, names, stored.size.mpp, warnings)
 
 
 def _check_dtype(path: Path, dtype: np.dtype) -> None:
