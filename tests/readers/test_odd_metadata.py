@@ -1,6 +1,7 @@
 """Metadata that are wrong, absent or in another file: named as such, and overruled by the sheet."""
 
 import shutil
+import zipfile
 
 import numpy as np
 import openslide
@@ -202,3 +203,15 @@ def test_geojson_that_is_not_utf8_says_so(tmp_path):
     with pytest.raises(InputError, match=r"is not UTF-8 text \(byte 56 is 0xfc\).*Latin-1") as caught:
         read_features(tmp_path / "l.geojson")
     assert "truncated" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["RoiSet.zip", "one.roi"])
+def test_imagej_rois_say_what_to_do(tmp_path, name):
+    path = tmp_path / name
+    if name.endswith(".zip"):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("0001-0002.roi", b"Iout")
+    else:
+        path.write_bytes(b"Iout" + bytes(60))
+    with pytest.raises(InputError, match=r"a set of ImageJ ROIs.*export the objects as GeoJSON"):
+        open_image(path)

@@ -14,7 +14,7 @@ from slideunet.errors import InputError, SlideunetError
 from slideunet.inputs.batches import assign_batches, image_sizes, large_batches
 from slideunet.inputs.configuration.schema import check_configuration
 from slideunet.inputs.configuration.strict_yaml import duplicate_keys, read_yaml_strictly
-from slideunet.inputs.sheet import check_purpose, missing_files, read_sheet
+from slideunet.inputs.sheet import check_columns, check_purpose, missing_files, read_sheet
 from slideunet.model_json import ENCODER_SOURCES, read_model_facts
 
 
@@ -100,6 +100,8 @@ def load_run(config: Mapping[str, Any], *, config_files: Sequence[Path], schemas
                 return missing_files(sheet, made)
 
             sheet = read_sheet(path, read_yaml_strictly(schemas / "slides.schema.yaml"), missing)
+            with _collected(problems):
+                check_columns(sheet, _value_at(config, "report", "by"))
             check_purpose(sheet, _text_at(config, "model", "weights"))
     if problems:
         raise InputError(problems)
