@@ -215,3 +215,34 @@ def test_imagej_rois_say_what_to_do(tmp_path, name):
         path.write_bytes(b"Iout" + bytes(60))
     with pytest.raises(InputError, match=r"a set of ImageJ ROIs.*export the objects as GeoJSON"):
         open_image(path)
+
+
+@pytest.mark.parametrize(
+    ("names", "order"),
+    [
+        (["Red", "Green", "Blue"], [0, 1, 2]),
+        (["blue", "GREEN", " red"], [2, 1, 0]),
+        (["G", "R", "B"], [1, 0, 2]),
+        (["DAPI", "Green", "Blue"], None),
+        (["Red", "Green", "green"], None),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["ome.tif", "tif", "zarr"])
+def test_planes_named_as_colours_are_rgb(tmp_path, names, order, suffix):
+    planes = np.stack([PIXELS, PIXELS + 1, PIXELS + 2])
+    path = tmp_path / f"i.{suffix}"
+    if suffix == "zarr":
+        group = zarr.open_group(path, mode="w")
+        group.create_array("s0", data=planes)
+        image = {"axes": [{"name": name} for name in "cyx"], "datasets": [{"path": "s0"}]}
+        labels = [{"label": name} for name in names]
+        group.attrs["ome"] = {"version": "0.5", "multiscales": [image], "omero": {"channels": labels}}
+    elif suffix == "ome.tif":
+        metadata = {"axes": "CYX", "Channel": {"Name": names}}
+        tifffile.imwrite(path, planes, metadata=metadata, photometric="minisblack")
+    else:
+        tifffile.imwrite(path, planes, imagej=True, metadata={"axes": "CYX", "Labels": names})
+    source = open_image(path)
+    expected = planes if order is None else planes[order]
+    np.testing.assert_array_equal(source.pixels.compute(), expected)
+    assert (source.channels == ("red", "green", "blue")) == (order is not None)
