@@ -72,3 +72,10 @@ def test_a_model_that_ships_is_found_by_its_name(load, name):
     run = load(model={"weights": name}, cells={"diameter": 400})
     assert run.weights == ROOT / "resources" / "models" / name
     assert run.shrink_by > 4
+
+
+def test_a_misspelt_column_of_the_report_names_the_nearest(load, tmp_path):
+    (tmp_path / "slides.tsv").write_text("slide\timage\tscanner\na\ta.tif\tx\n")
+    assert load(report={"by": ["scanner", "group"]}).config["report"]["by"] == ["scanner", "group"]
+    with pytest.raises(InputError, match=r"no column 'scaner'\. Did you mean 'scanner'\?"):
+        load(report={"by": ["scaner"]})

@@ -5,6 +5,7 @@ from jsonschema import Draft202012Validator
 
 from slideunet.errors import InputError
 from slideunet.inputs.make_sheet import _ids, pair_folders, relative_to
+from slideunet.readers.endings import IMAGE_ENDINGS
 
 
 @pytest.fixture
@@ -50,7 +51,8 @@ def test_unpaired_files_are_reported(make):
     sheet, messages = pair_folders(images, labels)
     assert names(sheet, "image") == ["a.png", "b.png", "c.png"]
     assert names(sheet, "labels") == ["a_mask.png", "", ""]
-    assert [message.split(":")[0] for message in messages] == ["b.png", "c.png", "d_mask.png"]
+    assert [message.split(":")[0] for message in messages] == [*("b.png", "c.png", "d_mask.png", "images")]
+    assert "1 left out (notes.txt)" in messages[3]
     assert "c.png, c_mask.tif" in messages[1]
 
 
@@ -118,3 +120,44 @@ def test_paths_become_relative_where_the_sheet_is_near(make, tmp_path):
 def test_labels_whose_name_is_part_of_another_are_reported_too(make):
     _, messages = pair_folders(make("images", "aa.png"), make("labels", "a.png"))
     assert [message.split(":")[0] for message in messages] == ["aa.png", "a.png"]
+
+
+@pytest.mark.parametrize("ending", IMAGE_ENDINGS)
+def test_every_ending_that_can_be_read_is_taken(make, ending):
+    sheet, messages = pair_folders(make("images", f"A.b{ending.upper()}"), None)
+    assert sheet["slide"].tolist() == ["A.b"]
+    assert messages == []
+
+
+def test_the_endings_are_those_of_the_readers():
+    """OpenSlide's own list of its formats, and tifffile's of OME."""
+    slides = {".svs", ".dcm", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".czi"}
+    assert slides | {".tif", ".tiff"} <= set(IMAGE_ENDINGS)
+    assert {".ome.tif", ".ome.tiff", ".ome.btf", ".ome.tf2", ".ome.tf8", ".ome.zarr"} <= set(IMAGE_ENDINGS)
+
+
+def test_what_is_left_out_is_listed(make):
+    images = make("images", "a.png", "b.lif", "c.zip", *(f"{n}.txt" for n in range(9)))
+    make("images/more", "d.png")
+    _, messages = pair_folders(images, None)
+    assert len(messages) == 1
+    assert "12 left out (0.txt, 1.txt, 2.txt, 3.txt, 4.txt, ...)" in messages[0]
+    with pytest.raises(InputError, match=r"2 left out \(x\.lif, y/\)"):
+        (make("none", "x.lif") / "y").mkdir()
+        pair_folders(images.parent / "none", None)
+
+
+def test_rois_say_what_to_do(make):
+    _, messages = pair_folders(make("images", "a.png"), make("rois", "RoiSet.zip"))
+    assert "export the objects as GeoJSON" in messages[1]
+
+
+def test_slides_of_several_files_are_one_line(make):
+    images = make("images", "a.mrxs", "b.vms", "b(0,1).jpg", "c.dcm", "d.dcm")
+    (images / "b.vms").write_text("[Virtual Microscope Specimen]\nImageFile=b(0,1).jpg\n")
+    (images / "d.dcm").write_bytes(bytes(200))
+    (images / "a").mkdir()
+    sheet, messages = pair_folders(images, None)
+    assert names(sheet, "image") == ["a.mrxs", "b.vms", "d.dcm"]
+    assert len(messages) == 1
+    assert messages[0].startswith("d.dcm: stands for all 2 DICOM files")

@@ -108,6 +108,7 @@ def test_hostile_ids_are_refused(tmp_path, slide):
         ("slide,labels\nS1,a\n", ["'image' is missing"]),
         ("slide,image,image\nS1,a,b\n", ["'image'", "2 columns"]),
         ("slide,image,\nS1,a,b\n", ["column 3 has no name"]),
+        ("slide,image,,\nS1,a,b,\n", ["column 3 has no name"]),
         ("slide;image\nS1;a\n", ["';'", "commas"]),
         ("slide,image\nS1,a,extra\n", ["line 2", "3 fields", "header has 2"]),
         ("slide,image\n", ["no slide"]),
@@ -142,6 +143,29 @@ def test_not_utf8_and_not_there(tmp_path):
         read(tmp_path, "slide,image\nS1,ä\n", encoding="utf-16")
     with pytest.raises(InputError, match=r"nowhere\.tsv"):
         read_sheet(tmp_path / "nowhere.tsv", SCHEMA)
+
+
+@pytest.mark.parametrize(
+    "text", ["slide,image,,,\nS1,a,,,\n,,,,\n", "slide,image\nS1,a,,\n", "slide\timage\t\t\nS1\ta\t\t\n"]
+)
+def test_empty_columns_at_the_end_are_dropped(tmp_path, text):
+    sheet = read(tmp_path, text)
+    assert sheet.loc[0, ["slide", "image"]].tolist() == ["S1", str(tmp_path / "a")]
+    assert "" not in sheet.columns
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (b"PK\x03\x04abc", "xlsx"),
+        (b"\xd0\xcf\x11\xe0\xa1", "xls"),
+        ("\ufeffslide\n".encode("utf-16-le"), "UTF-16"),
+    ],
+)
+def test_a_workbook_is_refused_by_name(tmp_path, start, kind):
+    (tmp_path / "slides.csv").write_bytes(start)
+    with pytest.raises(InputError, match=rf"slides\.csv: is .*{kind}.*'CSV UTF-8"):
+        read_sheet(tmp_path / "slides.csv", SCHEMA)
 
 
 def test_a_column_like_one_that_is_there_is_metadata(tmp_path):

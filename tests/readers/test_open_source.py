@@ -18,6 +18,7 @@ from PIL import ExifTags, Image, ImageOps
 from slideunet.errors import InputError
 from slideunet.readers import png_jpeg
 from slideunet.readers.open_source import choose_channels, open_image
+from slideunet.readers.working_resolution import open_at
 from slideunet.sources import piece_cache
 from slideunet.sources.source import Source
 
@@ -308,7 +309,7 @@ def test_oblong_pixels_are_refused(tmp_path):
             assert open_image(tmp_path / "i.ome.tif").mpp == pytest.approx((x + y) / 2)
         else:
             with pytest.raises(InputError, match=r"0\.26 x 0\.25 micrometres \(y x x\), not square"):
-                open_image(tmp_path / "i.ome.tif")
+                open_at(tmp_path / "i.ome.tif", own_mpp=None, working_mpp=None)
 
 
 # --- PNG and JPEG
@@ -433,7 +434,7 @@ def test_ome_zarr_names_channels(tmp_path):
 def test_ome_zarr_refusals(tmp_path, axes, shape, scale, reason):
     path = write_ome_zarr(tmp_path / "i.zarr", random_pixels(shape), axes, scale)
     with pytest.raises(InputError, match=reason):
-        open_image(path)
+        open_at(path, own_mpp=None, working_mpp=None)
 
 
 def test_zarr_that_is_no_image(tmp_path):

@@ -17,7 +17,7 @@ from slideunet.readers.working_resolution import open_at
 from slideunet.sources.area_average import area_taps, working_shape
 from slideunet.sources.area_average import shrink as shrink_level
 from slideunet.sources.levels import Level
-from slideunet.sources.pixel_size import settle_pixel_size
+from slideunet.sources.pixel_size import PixelSize, settle_pixel_size
 from slideunet.truth.label_images import AtCentres
 
 
@@ -248,14 +248,14 @@ def test_contradictory_pixel_sizes_are_warned_of(tmp_path):
 )
 def test_sizes_that_are_wrong_by_a_thousand(tmp_path, file, sheet, message):
     with pytest.raises(InputError, match=message):
-        settle_pixel_size(tmp_path / "i.tif", file, sheet)
+        settle_pixel_size(tmp_path / "i.tif", PixelSize(file), sheet)
 
 
 def test_two_statements_that_agree_are_believed(tmp_path):
     """Electron microscopes have 4 nm per pixel."""
-    assert settle_pixel_size(tmp_path / "i.tif", 0.004, 0.004) == (0.004, ())
-    assert settle_pixel_size(tmp_path / "i.tif", None, None) == (None, ())
-    assert settle_pixel_size(tmp_path / "i.tif", 250.0, 0.25)[0] == 0.25
+    assert settle_pixel_size(tmp_path / "i.tif", PixelSize(0.004), 0.004) == (0.004, ())
+    assert settle_pixel_size(tmp_path / "i.tif", PixelSize(None), None) == (None, ())
+    assert settle_pixel_size(tmp_path / "i.tif", PixelSize(250.0), 0.25)[0] == 0.25
 
 
 def test_a_slice_of_a_huge_slide_costs_no_more_than_of_a_small_one(tmp_path):

@@ -1,10 +1,11 @@
 import os
+import shutil
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slideunet.stores.fingerprint import file_identity, fingerprint
+from slideunet.stores.fingerprint import file_identity, file_times, fingerprint
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -54,17 +55,26 @@ def test_a_file_is_known_by_its_content_wherever_and_whenever(tmp_path):
     assert file_identity(path) != first
 
 
-def test_a_large_file_is_known_by_its_place_size_and_time(tmp_path, monkeypatch):
-    monkeypatch.setattr("slideunet.stores.fingerprint._READ_WHOLE", 2)
+@pytest.fixture
+def small_limits(monkeypatch):
+    monkeypatch.setattr("slideunet.stores.fingerprint._READ_WHOLE", 40)
+    monkeypatch.setattr("slideunet.stores.fingerprint._PIECE", 4)
+    monkeypatch.setattr("slideunet.stores.fingerprint._PIECES", 8)
+
+
+@pytest.mark.usefixtures("small_limits")
+def test_a_large_file_is_known_by_its_content_wherever_and_whenever(tmp_path):
+    content = bytes(range(61))
     path = tmp_path / "a.png"
-    path.write_bytes(b"123")
-    os.utime(path, ns=(10, 10))
+    path.write_bytes(content)
     first = file_identity(path)
-    assert file_identity(path) == first == [str(path), 3, 10]
     os.utime(path, ns=(20, 20))
-    assert file_identity(path) != first
-    path.write_bytes(b"1234")
-    os.utime(path, ns=(10, 10))
+    assert file_identity(path.rename(tmp_path / "b.png")) == first
+    for place in (0, 3, 25, 57, 60):
+        path.write_bytes(content[:place] + b"x" + content[place + 1 :])
+        os.utime(path, ns=(20, 20))
+        assert file_identity(path) != first
+    path.write_bytes(content + b"x")
     assert file_identity(path) != first
 
 
@@ -76,12 +86,39 @@ def test_a_file_that_is_gone_is_another_one(tmp_path):
     assert file_identity(path) != there
 
 
-def test_a_folder_is_another_one_when_a_file_in_it_changes(tmp_path):
-    chunk = tmp_path / "image.zarr" / "0" / "c" / "0"
-    chunk.parent.mkdir(parents=True)
-    chunk.write_bytes(b"123")
-    (tmp_path / "image.zarr" / "zarr.json").write_text("{}")
-    first = file_identity(tmp_path / "image.zarr")
-    assert first[1] == 5
-    os.utime(chunk, ns=(first[2] + 10**9,) * 2)
-    assert file_identity(tmp_path / "image.zarr") != first
+def write_folder(path, chunks=20, length=3):
+    (path / "0").mkdir(parents=True)
+    (path / "0" / "zarr.json").write_text("{}")
+    for number in range(chunks):
+        (path / "0" / f"{number:02}").write_bytes(bytes([number]) * length)
+    return path
+
+
+@pytest.mark.usefixtures("small_limits")
+@pytest.mark.parametrize("length", [1, 9], ids=["read whole", "sampled"])
+def test_a_folder_is_known_by_its_content_wherever_and_whenever(tmp_path, length):
+    folder = write_folder(tmp_path / "a.zarr", length=length)
+    first = file_identity(folder)
+    for file in folder.rglob("*"):
+        os.utime(file, ns=(20, 20))
+    assert file_identity(folder.rename(tmp_path / "b.zarr")) == first
+    for change in (
+        lambda path: [chunk.write_bytes(b"x" * length) for chunk in (path / "0").glob("[0-9]*")],
+        lambda path: (path / "0" / "zarr.json").write_text("[]"),
+        lambda path: (path / "0" / "07").write_bytes(b"x" * (length + 1)),
+        lambda path: (path / "0" / "07").rename(path / "0" / "99"),
+        lambda path: (path / "0" / "07").unlink(),
+    ):
+        shutil.rmtree(folder, ignore_errors=True)
+        change(write_folder(folder, length=length))
+        assert file_identity(folder) != first
+
+
+def test_times_change_when_a_file_is_replaced_by_an_older_one_or_a_chunk_is_rewritten(tmp_path):
+    folder = write_folder(tmp_path / "a.zarr")
+    first = file_times(folder)
+    assert file_times(folder) == first
+    os.utime(folder / "0" / "07", ns=(20, 20))
+    assert file_times(folder) != first
+    assert file_times(folder / "0" / "07") != file_times(folder / "0" / "08")
+    assert file_times(tmp_path / "gone") == file_times(tmp_path / "nowhere")

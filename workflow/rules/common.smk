@@ -49,7 +49,11 @@ wildcard_constraints:
 
 
 def get_batch_files(wildcards):
-    return RUN.files(wildcards.batch)
+    return RUN.inputs(wildcards.batch)
+
+
+def get_batch_version(wildcards):
+    return RUN.version(wildcards.batch)
 
 
 def get_batch_slides(wildcards):

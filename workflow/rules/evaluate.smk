@@ -66,9 +66,10 @@ rule build_report:
         metrics_folder=METRICS,
         quarantine_folder=QUARANTINE,
         config=CONFIG,
-        command=get_command(),
-        title=CONFIG["report"]["title"],
-        by=CONFIG["report"]["by"],
+        # Functions, because Snakemake takes braces in texts for wildcards.
+        command=lambda wildcards: get_command(),
+        title=lambda wildcards: CONFIG["report"]["title"],
+        by=lambda wildcards: CONFIG["report"]["by"],
     message:
         "Building the report"
     script:

@@ -25,7 +25,7 @@ rule draw_demo:
 rule check_inputs:
     input:
         sheet=RUN.sheet_path,
-        files=RUN.files(),
+        files=RUN.inputs(),
         model=get_model_json(RUN.weights),
     output:
         table="results/inputs.tsv",
@@ -44,6 +44,8 @@ rule check_inputs:
     params:
         **CONFIG["split"],
         drawn=bool(RUN.made),
+        # Of changed inputs whatever their time stamps; only for Snakemake, which runs the job again.
+        version=lambda wildcards: RUN.version(),
         channels=CONFIG["data"]["channels"],
         mpp=CONFIG["data"]["mpp"],
         ignore_label=CONFIG["data"]["ignore_label"],
@@ -74,6 +76,7 @@ rule convert_slides:
         runtime=get_runtime(240),
     params:
         slides=get_batch_slides,
+        version=get_batch_version,
         training=TRAINING,
         slides_folder=SLIDES,
         quarantine_folder=QUARANTINE,

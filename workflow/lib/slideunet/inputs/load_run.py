@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -14,8 +14,11 @@ from slideunet.errors import InputError, SlideunetError
 from slideunet.inputs.batches import assign_batches, image_sizes, large_batches
 from slideunet.inputs.configuration.schema import check_configuration
 from slideunet.inputs.configuration.strict_yaml import duplicate_keys, read_yaml_strictly
-from slideunet.inputs.sheet import check_purpose, missing_files, read_sheet
+from slideunet.inputs.sheet import check_columns, check_purpose, missing_files, normal_path, read_sheet
 from slideunet.model_json import ENCODER_SOURCES, read_model_facts
+from slideunet.stores.fingerprint import file_times, fingerprint
+
+_MaybePath = TypeVar("_MaybePath", Path, Path | None)
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,24 @@ class Run:
     shrink_by: float
 
     def files(self, batch: str | None = None) -> list[str]:
-        """Return the image and label files of a batch, or of the whole sheet."""
+        """Return the image and label files of a batch, or of the whole sheet, for `version`."""
         rows = self.sheet if batch is None else self.sheet[self.sheet["slide"].isin(self.batches[batch])]
         return [path for path in [*rows["image"], *rows["labels"]] if path]
+
+    def inputs(self, batch: str | None = None) -> list[str]:
+        """Return those of the files that can be inputs of rules: Snakemake takes braces for wildcards.
+
+        The others are in `version`, like all.
+        """
+        return [path for path in self.files(batch) if "{" not in path]
+
+    def version(self, batch: str | None = None) -> str:
+        """Return a digest of names, sizes and times of these files, without those that the workflow makes.
+
+        Snakemake looks for inputs newer than outputs only, and not into folders.
+        """
+        made = {normal_path(path) for path in self.made}
+        return fingerprint(files=[file_times(Path(path)) for path in self.files(batch) if path not in made])
 
 
 def load_run(config: Mapping[str, Any], *, config_files: Sequence[Path], schemas: Path, root: Path) -> Run:
@@ -93,6 +111,7 @@ def load_run(config: Mapping[str, Any], *, config_files: Sequence[Path], schemas
     if (name := _text_at(config, "slides")) is not None:
         with _collected(problems):
             path = _find_sheet(name, config_files, root)
+            sheet_path = _plain("slides", path)
             is_demo = path.resolve().is_relative_to((root / "resources" / "demo").resolve())
 
             def missing(sheet: pd.DataFrame) -> list[str]:
@@ -100,14 +119,18 @@ def load_run(config: Mapping[str, Any], *, config_files: Sequence[Path], schemas
                 return missing_files(sheet, made)
 
             sheet = read_sheet(path, read_yaml_strictly(schemas / "slides.schema.yaml"), missing)
+            with _collected(problems):
+                check_columns(sheet, _value_at(config, "report", "by"))
             check_purpose(sheet, _text_at(config, "model", "weights"))
+    with _collected(problems):
+        weights, initial = _plain("model.weights", weights), _plain("training.init_from", initial)
     if problems:
         raise InputError(problems)
     checked["model"]["encoder_weights"] = encoder_weights
     sizes = image_sizes(sheet, made)
     return Run(
         config=checked,
-        sheet_path=path,
+        sheet_path=sheet_path,
         sheet=sheet,
         batches=assign_batches(sizes),
         large=frozenset(large_batches(sizes)),
@@ -214,6 +237,19 @@ def _find_encoder_weights(config: Mapping[str, Any], config_files: Sequence[Path
     if name in ENCODER_SOURCES:
         return name
     return str(_find(name, "", [Path(), *_folders(config_files)], "model.encoder_weights: there is no file"))
+
+
+def _plain(key: str, path: _MaybePath) -> _MaybePath:
+    """Return a path without braces, which Snakemake takes for wildcards; relative if only that has none."""
+    if path is None or "{" not in str(path):
+        return path
+    near = Path(os.path.relpath(path))
+    if "{" in str(near):
+        raise InputError(
+            f"{key}: {path} has a brace in its name, which Snakemake takes for a wildcard. Rename it, or "
+            "give the folder with the brace as working directory (--directory)."
+        )
+    return near
 
 
 def _shrinking(config: Mapping[str, Any], weights: Path | None) -> float:

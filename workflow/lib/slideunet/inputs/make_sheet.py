@@ -10,16 +10,14 @@ import pandas as pd
 
 from slideunet.errors import InputError
 from slideunet.inputs.sheet import RESERVED
+from slideunet.readers.companion_files import files_of
+from slideunet.readers.endings import IMAGE_ENDINGS, LABEL_ENDINGS, ROI_REMEDY
 
-IMAGE_ENDINGS = (
-    *(".ome.tif", ".ome.tiff", ".ome.zarr", ".zarr"),
-    *(".tif", ".tiff", ".png", ".jpg", ".jpeg", ".svs", ".ndpi"),
-)
-LABEL_ENDINGS = (*IMAGE_ENDINGS, ".geojson", ".geojson.gz", ".json")
 _SUFFIX = re.compile(
     r"[ ._-](cp[_-]masks?|masks?|labels?|gt|ground[_-]?truth|seg(mentation)?|annotations?|instances?)$", re.I
 )
 _ID_LENGTH = 64
+_NAMES_SHOWN = 5
 
 
 def pair_folders(
@@ -41,21 +39,21 @@ def pair_folders(
     pandas.DataFrame
         slide, image, labels, group ("" if unknown); absolute paths; sorted by file name.
     list of str
-        Messages about unpaired and ambiguous files and changed ids.
+        Messages about unpaired, ambiguous and left out files and changed ids.
 
     Raises
     ------
     InputError
         When a folder does not exist, has no image, or the expression is not valid.
     """
-    files = _files(images, IMAGE_ENDINGS)
+    files, rest = _slides(_files(images, IMAGE_ENDINGS))
     if labels is not None and labels.resolve() == images.resolve():
         stems = {stem for stem, _ in files}
         files = [(stem, path) for stem, path in files if _core(stem) == stem or _core(stem) not in stems]
     if not files:
         raise InputError(
-            f"{images}: contains no image ({', '.join(IMAGE_ENDINGS)}). Sub-folders are not searched. Name "
-            "another folder."
+            f"{images}: contains no image ({', '.join(IMAGE_ENDINGS)}). Sub-folders are not searched. "
+            f"{_list_names(_left_out(images, IMAGE_ENDINGS)) or 'It is empty'}. Name another folder."
         )
     used = {path for _, path in files}
     candidates = [
@@ -68,7 +66,8 @@ def pair_folders(
         {"slide": slide, "image": str(path), "labels": pairs.get(path, ""), "group": _group(stem, pattern)}
         for slide, (stem, path) in zip(ids, files, strict=True)
     ]
-    return pd.DataFrame(rows, dtype=str), messages + renamed
+    messages += [*renamed, *rest, *_omissions(images, labels)]
+    return pd.DataFrame(rows, dtype=str), messages
 
 
 def relative_to(sheet: pd.DataFrame, folder: Path) -> pd.DataFrame:
@@ -88,6 +87,61 @@ def _files(folder: Path, endings: Iterable[str]) -> list[tuple[str, Path]]:
     paths = sorted(path for path in folder.resolve().iterdir() if not path.name.startswith("."))
     stems = [(_stem(path.name, endings), path) for path in paths]
     return [(stem, path) for stem, path in stems if stem]
+
+
+def _slides(files: list[tuple[str, Path]]) -> tuple[list[tuple[str, Path]], list[str]]:
+    """Drop the files that belong to another one, and say so of DICOM, whose files have no main one."""
+    dicom = [(stem, path) for stem, path in files if path.suffix.lower() == ".dcm"]
+    # The largest has the pixels of the full resolution.
+    largest = max((path for _, path in dicom), key=lambda path: path.stat().st_size, default=None)
+    others = {path for _, path in dicom if path != largest}
+    several = [path for _, path in files if path.suffix.lower() in (".vms", ".vmu", ".mrxs")]
+    belonging = others | {file for path in several for file in files_of(path)[1:]}
+    kept = [(stem, path) for stem, path in files if path not in belonging]
+    if not others or largest is None:
+        return kept, []
+    message = (
+        f"{largest.name}: stands for all {len(dicom)} DICOM files of its folder, as one slide has several. "
+        "If some are another slide, add a line for it."
+    )
+    return kept, [message]
+
+
+def _left_out(folder: Path, endings: Iterable[str]) -> list[str]:
+    """Return the names in a folder that have none of the endings; folders end with "/"."""
+    paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    slides = {path.stem for path in paths if path.suffix.lower() == ".mrxs"}
+    return [
+        f"{path.name}/" if path.is_dir() else path.name
+        for path in paths
+        if not _stem(path.name, endings) and not (path.is_dir() and path.name in slides)
+    ]
+
+
+def _omissions(images: Path, labels: Path | None) -> list[str]:
+    """Return one message per folder with entries that nothing reads."""
+    same = labels is not None and labels.resolve() == images.resolve()
+    found = [(images, LABEL_ENDINGS if same else IMAGE_ENDINGS)]
+    found += [(labels, LABEL_ENDINGS)] if labels is not None and not same else []
+    messages = []
+    for folder, endings in found:
+        names = _left_out(folder, endings)
+        if names:
+            messages.append(f"{folder.name}: {_list_names(names)}. {_remedy(names)}")
+    return messages
+
+
+def _list_names(names: list[str]) -> str:
+    shown = ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
+    return f"{len(names)} left out ({shown})" if names else ""
+
+
+def _remedy(names: list[str]) -> str:
+    if any(name.lower().endswith((".zip", ".roi")) for name in names):
+        return f"ImageJ ROIs are not read. {ROI_REMEDY}"
+    if any(name.endswith("/") for name in names):
+        return "Sub-folders are not searched, and other files are not read."
+    return "Only images with a known ending are read."
 
 
 def _stem(name: str, endings: Iterable[str]) -> str:

@@ -115,6 +115,17 @@ def check_purpose(sheet: pd.DataFrame, weights: str | None) -> None:
     )
 
 
+def check_columns(sheet: pd.DataFrame, names: object) -> None:
+    """Raise InputError when a name in the list `report.by` is no column of the sheet."""
+    unknown = [name for name in names if name not in sheet.columns] if isinstance(names, list) else []
+    if unknown:
+        raise InputError(
+            f"report.by: the sheet has no column '{name}'.{did_you_mean(str(name), map(str, sheet.columns))} "
+            f"Columns: {', '.join(map(str, sheet.columns))}."
+            for name in unknown
+        )
+
+
 def normal_path(path: str | Path) -> str:
     """Return an absolute path without "." and "..", without following links, for comparisons."""
     return os.path.normpath(Path(path).absolute())

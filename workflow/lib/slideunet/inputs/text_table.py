@@ -7,6 +7,14 @@ from pathlib import Path
 
 from slideunet.errors import InputError
 
+NOT_TEXT = {
+    b"PK\x03\x04": "a workbook of a spreadsheet (.xlsx or .ods)",
+    b"\xd0\xcf\x11\xe0": "a workbook of Excel (.xls)",
+    b"\xff\xfe": "UTF-16 ('Unicode text' of Excel)",
+    b"\xfe\xff": "UTF-16",
+}
+"""First bytes of files that spreadsheets write instead of UTF-8 text."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -31,6 +39,7 @@ def read_table(path: Path) -> Table:
             f"{path}: is empty. A run needs slides. Write a header 'slide,image,labels' and one line per "
             "slide."
         )
+    numbered = _without_empty_columns(numbered)
     header = tuple(numbered[0][1])
     if len(header) == 1 and ";" in header[0]:
         raise InputError(
@@ -52,16 +61,33 @@ def read_table(path: Path) -> Table:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        data = path.read_bytes()
     except OSError as error:
         why = error.strerror
         raise InputError(
             f"{path}: the table cannot be read ({why}). Correct `slides` in the configuration."
         ) from error
+    for start, kind in NOT_TEXT.items():
+        if data.startswith(start):
+            raise InputError(
+                f"{path}: is {kind}, not a text table. Save it as text: in Excel "
+                "'CSV UTF-8 (comma delimited)'."
+            )
+    try:
+        return io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig").read()
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}: is not UTF-8 text. Save the table as tab-separated text in UTF-8."
         ) from error
+
+
+def _without_empty_columns(numbered: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
+    """Drop columns at the end that have neither a name nor a value, which spreadsheets write."""
+    header = numbered[0][1]
+    used = max(len(header), *(len(fields) for _, fields in numbered))
+    while used and not any(field for _, fields in numbered for field in fields[used - 1 : used]):
+        used -= 1
+    return [(line, fields[:used]) for line, fields in numbered]
 
 
 def _fields(path: Path, text: str) -> list[tuple[int, list[str]]]:

@@ -1,5 +1,6 @@
 """OME-Zarr (NGFF) images, versions 0.4 and 0.5."""
 
+import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from slideunet.errors import InputError
 from slideunet.sources.decode_errors import explain_damage
 from slideunet.sources.lazy_pixels import Box, FilePixels, describe_place, enlarge_chunks, lazy_array
 from slideunet.sources.levels import pyramid_levels
-from slideunet.sources.pixel_size import square_pixel, to_micrometres
+from slideunet.sources.pixel_size import UNKNOWN, PixelSize, stated_size
 from slideunet.sources.source import Stored, check_decode, check_size
 from slideunet.stores import omezarr
 
@@ -32,8 +33,14 @@ def read_metadata(path: Path) -> Mapping[str, Any]:
     Raises
     ------
     InputError
-        The folder is no readable Zarr group.
+        The folder is an array, or no readable Zarr group.
     """
+    if _is_array(path):
+        raise InputError(
+            f"{path}: is a plain Zarr array, without the OME-Zarr metadata that name its axes. If it is a "
+            "level of an OME-Zarr image, give the folder that contains it; otherwise save the image as "
+            "OME-Zarr, TIFF or PNG."
+        )
     with explain_damage(path, "the OME-Zarr metadata cannot be read"):
         return omezarr.metadata(path)
 
@@ -60,8 +67,7 @@ def open_ngff(path: Path, max_pixels: int, level: int = 0) -> Stored:
     Raises
     ------
     InputError
-        No image here (a plate, a collection, another version), a focus stack or time series, pixels that are
-        not square.
+        No image here (a plate, a collection, another version), a focus stack or time series.
     """
     image = _only_image(path)
     with explain_damage(path, "the OME-Zarr metadata are incomplete"):
@@ -71,7 +77,7 @@ def open_ngff(path: Path, max_pixels: int, level: int = 0) -> Stored:
         _check_axes(path, axes, array.shape)
         check_size(path, array.shape, array.dtype.itemsize, None)
         check_decode(path, array.chunks, max_pixels)
-        mpp = _pixel_size(path, axes, image, image["datasets"][0])
+        size = _pixel_size(image, image["datasets"][0])
     read = partial(_read, level=name)
     chunks = enlarge_chunks(array.chunks, array.shape, "".join(axes))
     pixels = lazy_array(FilePixels(path, array.shape, np.dtype(array.dtype).newbyteorder("="), read), chunks)
@@ -80,9 +86,17 @@ def open_ngff(path: Path, max_pixels: int, level: int = 0) -> Stored:
     return Stored(
         pixels=pixels,
         channels=_channel_names(path, pixels.shape[0]),
-        mpp=mpp,
+        size=size,
         levels=pyramid_levels([one.shape[-2:] for one in arrays]),
     )
+
+
+def _is_array(path: Path) -> bool:
+    if (path / ".zarray").is_file():
+        return True
+    with explain_damage(path, "zarr.json cannot be read"):
+        metadata = path / "zarr.json"
+        return metadata.is_file() and json.loads(metadata.read_bytes()).get("node_type") == "array"
 
 
 def _only_image(path: Path) -> dict[str, Any]:
@@ -107,7 +121,7 @@ def _only_image(path: Path) -> dict[str, Any]:
 
 def _open_array(path: Path, level: str) -> zarr.Array:
     try:
-        array = zarr.open_group(path, mode="r")[level]
+        array = zarr.open_group(path, mode="r", use_consolidated=False)[level]
     except KeyError as error:
         raise InputError(
             f"{path}: the metadata list the level {level}, which is not there. The image was copied "
@@ -139,18 +153,20 @@ def _check_axes(path: Path, axes: list[str], shape: tuple[int, ...]) -> None:
         )
 
 
-def _pixel_size(path: Path, axes: list[str], image: dict[str, Any], level: dict[str, Any]) -> float | None:
-    """Multiply the scales of the level and of the whole image, and convert by the axes' units."""
-    scale = np.ones(len(axes))
-    for owner in (level, image):
-        for transform in owner.get("coordinateTransformations", ()):
-            if transform["type"] == "scale":
-                scale = scale * np.asarray(transform["scale"], float)
-    y, x = (
-        to_micrometres(float(s), axis.get("unit"))
-        for s, axis in zip(scale[-2:], image["axes"][-2:], strict=True)
-    )
-    return square_pixel(path, y, x)
+def _pixel_size(image: dict[str, Any], level: dict[str, Any]) -> PixelSize:
+    """Multiply the scales of the level and of the whole image; without any, the size is unknown."""
+    transforms = [each for owner in (level, image) for each in owner.get("coordinateTransformations") or ()]
+    scales = [each.get("scale") for each in transforms if each.get("type") == "scale"]
+    axes = image["axes"]
+    if not scales:
+        return UNKNOWN
+    if any(not isinstance(scale, list) or len(scale) != len(axes) for scale in scales):
+        return PixelSize(problem=f"The scale of the pixels is {scales}, not one number per axis.")
+    try:
+        y, x = np.prod([[float(one) for one in scale[-2:]] for scale in scales], axis=0)
+    except (TypeError, ValueError):
+        return PixelSize(problem=f"The scale of the pixels is {scales}, not one number per axis.")
+    return stated_size(y, x, (axes[-2].get("unit"), axes[-1].get("unit")))
 
 
 def _channel_names(path: Path, count: int) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Open any supported image as a lazy (c, y, x) array, select channels, check that it decodes."""
 
+import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 
 from slideunet.errors import InputError, MachineError
 from slideunet.readers.companion_files import check_companions
+from slideunet.readers.endings import ROI_REMEDY
 from slideunet.readers.omezarr_reader import is_zarr, open_ngff
 from slideunet.readers.openslide_reader import find_vendor, open_vendor_slide
 from slideunet.readers.png_jpeg import open_raster
@@ -20,6 +22,7 @@ __all__ = ["Source", "choose_channels", "open_image", "open_stored"]
 
 RASTER = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+IMAGEJ_ROI = b"Iout"
 UNSUPPORTED = {
     b"PK\x03\x04": "a zip archive: unpack it and give the folder or file inside",
     b"\x1f\x8b": "compressed by gzip: unpack it",
@@ -89,7 +92,7 @@ def open_stored(path: Path, max_pixels: int = MAX_PIXELS, level: int = 0) -> Sto
         return open_raster(path, max_pixels)
     if start.startswith(TIFF):
         return open_tiff(path, max_pixels, level)
-    raise InputError(f"{path}: is not an image that can be read, it is {_describe_content(start)}.")
+    raise InputError(f"{path}: is not an image that can be read, it is {_describe_content(path, start)}.")
 
 
 def choose_channels(source: Source, channels: str | Sequence[int] | None) -> Source:
@@ -154,7 +157,9 @@ def _first_bytes(path: Path) -> bytes:
     return start
 
 
-def _describe_content(start: bytes) -> str:
+def _describe_content(path: Path, start: bytes) -> str:
+    if start.startswith(IMAGEJ_ROI) or _has_rois(path):
+        return f"a set of ImageJ ROIs. {ROI_REMEDY.removesuffix('.')}"
     for magic, name in UNSUPPORTED.items():
         if start.startswith(magic):
             return name
@@ -163,3 +168,12 @@ def _describe_content(start: bytes) -> str:
     if all(byte >= 32 or byte in b"\t\r\n\f" for byte in start):
         return "a text file: give PNG, JPEG, TIFF, OME-Zarr or a slide that OpenSlide reads"
     return "of an unknown or damaged format: give PNG, JPEG, TIFF, OME-Zarr or a slide that OpenSlide reads"
+
+
+def _has_rois(path: Path) -> bool:
+    """Whether a file is a zip archive of ImageJ ROIs."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.lower().endswith(".roi") for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False

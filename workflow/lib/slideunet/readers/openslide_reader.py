@@ -27,7 +27,7 @@ from slideunet.sources.decode_errors import explain_damage
 from slideunet.sources.lazy_pixels import Box, FilePixels, describe_place, enlarge_chunks, lazy_array
 from slideunet.sources.levels import pyramid_levels
 from slideunet.sources.piece_cache import file_version
-from slideunet.sources.pixel_size import square_pixel
+from slideunet.sources.pixel_size import stated_size
 from slideunet.sources.source import RGB_NAMES, Stored, check_size
 
 GENERIC = "generic-tiff"
@@ -77,8 +77,7 @@ def open_vendor_slide(path: Path, max_pixels: int, level: int = 0) -> Stored:
     Raises
     ------
     InputError
-        Damaged, incomplete or unsupported slide; decompression bomb; absent or truncated tiles; pixels that
-        are not square.
+        Damaged, incomplete or unsupported slide; decompression bomb; absent or truncated tiles.
     """
     identity = tuple(file_version(file) for file in files_of(path))
     with explain_damage(path, "the slide cannot be opened"):
@@ -87,11 +86,12 @@ def open_vendor_slide(path: Path, max_pixels: int, level: int = 0) -> Stored:
     pixels = None
     if properties[openslide.PROPERTY_NAME_VENDOR] == APERIO:
         pixels = _aperio_tiles(path, identity, sizes, level, max_pixels)
-    mpp = (properties.get(name) for name in (openslide.PROPERTY_NAME_MPP_Y, openslide.PROPERTY_NAME_MPP_X))
     return Stored(
         pixels=_rendered(path, identity, sizes[level], properties, level) if pixels is None else pixels,
         channels=RGB_NAMES,
-        mpp=square_pixel(path, *(None if size is None else float(size) for size in mpp)),
+        size=stated_size(
+            properties.get(openslide.PROPERTY_NAME_MPP_Y), properties.get(openslide.PROPERTY_NAME_MPP_X)
+        ),
         levels=pyramid_levels(sizes),
         magnification=properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER, ""),
         lossy=True,

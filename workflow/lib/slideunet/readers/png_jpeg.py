@@ -77,7 +77,7 @@ def open_raster(path: Path, max_pixels: int) -> Stored:
     return Stored(
         pixels=turn_upright(array.transpose(2, 0, 1) if array.ndim == 3 else array[None], orientation),
         channels=names,
-        mpp=from_resolution(path, y_dpi, x_dpi, "inch"),
+        size=from_resolution(y_dpi, x_dpi, "inch"),
         palette=palette,
         alpha=names[-1] == "alpha",
         lossy=lossy,

@@ -64,7 +64,7 @@ def open_at(
     """
     path = Path(path)
     stored = open_stored(path, max_pixels)
-    mpp, warnings = settle_pixel_size(path, stored.mpp, own_mpp)
+    mpp, warnings = settle_pixel_size(path, stored.size, own_mpp)
     if working_mpp is None and shrink_by == 1:
         return replace(to_source(stored, path), mpp=mpp, warnings=warnings), 1.0
     wanted = shrink_by if working_mpp is None else _check_scale(path, stored, mpp, working_mpp)

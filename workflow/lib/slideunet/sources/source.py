@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from slideunet.errors import InputError
 from slideunet.sources.levels import Level
+from slideunet.sources.pixel_size import UNKNOWN, PixelSize
 
 MAX_PIXELS = int(2e9)
 """Default limit of values decoded at once: a whole PNG or JPEG, one tile or strip of a TIFF."""
@@ -59,8 +60,8 @@ class Stored:
         Lazy (c, y, x) in the file's dtype, turned upright.
     channels : tuple[str, ...]
         Names, one per channel, including transparency.
-    mpp : float or None
-        Micrometres per pixel of the full resolution, for pixels of any level.
+    size : PixelSize
+        As the file states it, of the full resolution, for pixels of any level.
     levels : tuple[Level, ...]
         Resolutions of the file, the full one first; empty for the full one alone.
     magnification : str
@@ -77,7 +78,7 @@ class Stored:
 
     pixels: da.Array
     channels: tuple[str, ...]
-    mpp: float | None = None
+    size: PixelSize = UNKNOWN
     levels: tuple[Level, ...] = ()
     magnification: str = ""
     palette: npt.NDArray[np.unsignedinteger] | None = None

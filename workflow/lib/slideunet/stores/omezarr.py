@@ -178,7 +178,8 @@ def chunk_files(array: zarr.Array) -> Iterator[str]:
 
 def metadata(path: Path) -> dict[str, Any]:
     """Return the OME metadata of a group: the attribute "ome" in 0.5, all attributes in 0.4."""
-    attributes = zarr.open_group(path, mode="r").attrs.asdict()
+    # Consolidated metadata are a copy, which other programs leave stale.
+    attributes = zarr.open_group(path, mode="r", use_consolidated=False).attrs.asdict()
     ome = attributes.get("ome", attributes)
     return ome if isinstance(ome, dict) else {}
 

@@ -46,6 +46,11 @@ def _load(path: Path) -> object:
             text = file.read(MAX_BYTES + 1)
         if len(text) <= MAX_BYTES:
             return json.loads(text.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: is not UTF-8 text (byte {error.start} is {error.object[error.start]:#x}), as GeoJSON "
+            "must be; perhaps it is Latin-1 of another program. Save it in UTF-8, or export it again."
+        ) from error
     except (OSError, EOFError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path}: is not readable GeoJSON ({type(error).__name__}: {error}). "

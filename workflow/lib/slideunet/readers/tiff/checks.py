@@ -21,6 +21,24 @@ AXIS_NAMES = {
 }
 
 
+def check_companion(path: Path, tif: tifffile.TiffFile) -> None:
+    """Refuse an OME-TIFF whose description is in another file: its planes alone have no meaning."""
+    description = tifffile.xml2dict(tif.ome_metadata) if tif.is_ome else {}
+    binary_only = description.get("OME", {}).get("BinaryOnly")
+    if not isinstance(binary_only, dict):
+        return
+    companion = str(binary_only.get("MetadataFile") or "a file that it does not name")
+    remedy = (
+        "Give that file in its place."
+        if companion.lower().endswith((".tif", ".tiff"))
+        else "Save the image as one OME-TIFF, for example with Bio-Formats (bfconvert) or QuPath."
+    )
+    raise InputError(
+        f"{path}: is one file of an OME-TIFF of several; the description of its channels and pixels is in "
+        f"{companion}. {remedy}"
+    )
+
+
 def check_axes(path: Path, series: tifffile.TiffPageSeries) -> str:
     """Return the axes of a series; refuse axes longer than 1 other than C, Y, X and S."""
     axes: str = series.axes

@@ -8,11 +8,13 @@ import numpy as np
 import tifffile
 
 from slideunet.errors import InputError
-from slideunet.sources.pixel_size import from_resolution, square_pixel, to_micrometres
+from slideunet.sources.pixel_size import PixelSize, from_resolution, stated_size
 from slideunet.sources.source import RGB_NAMES
 
 NEEDED_TAGS = {262, 266, 270, 274, 277, 282, 283, 284, 296, 317, 320, 338, 339, 347}
 """Tags that determine values, orientation, channels or pixel size."""
+RESOLUTION_UNITS = {2: "inch", 3: "centimeter", 4: "millimeter", 5: "micrometer"}
+"""Values of the tag ResolutionUnit; 4 and 5 are extensions that microscopes write."""
 ALPHA = (tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA)
 
 
@@ -76,24 +78,24 @@ def name_channels(tif: tifffile.TiffFile, axes: str, count: int, page: tifffile.
     return tuple(f"channel {i}" for i in range(count))
 
 
-def pixel_size(path: Path, tif: tifffile.TiffFile, page: tifffile.TiffPage) -> float | None:
-    """Return micrometres per pixel from OME, ImageJ, Aperio or resolution tags, in this order.
+def pixel_size(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> PixelSize:
+    """Return the pixel size from OME, ImageJ, Aperio or resolution tags, in this order.
 
-    None if no credible size is stated (`pixel_size.from_resolution`). `page` is the first one of the series.
+    Unknown if no credible size is stated (`pixel_size.from_resolution`). `page` is the first of the series.
     """
     if tif.is_ome:
         pixels = _ome_pixels(tif)
-        y, x = (_ome_length(pixels, axis) for axis in "YX")
-        return square_pixel(path, y, x)
+        y_size, x_size = (pixels.get(f"PhysicalSize{axis}") for axis in "YX")
+        y_unit, x_unit = (pixels.get(f"PhysicalSize{axis}Unit", "µm") for axis in "YX")
+        return stated_size(y_size, x_size, (y_unit, x_unit))
     y, x = (_pixels_per_unit(page, f"{axis}Resolution") for axis in "YX")
     unit = (tif.imagej_metadata or {}).get("unit") if tif.is_imagej else None
     if unit and x and y:
-        return square_pixel(path, to_micrometres(1 / y, str(unit)), to_micrometres(1 / x, str(unit)))
+        return stated_size(1 / y, 1 / x, (unit, unit))
     if tif.is_svs:
         mpp = tifffile.tifffile.svs_description_metadata(page.description).get("MPP")
-        return square_pixel(path, mpp, mpp) if isinstance(mpp, float) else None
-    tag = page.tags.valueof("ResolutionUnit", 2)
-    return from_resolution(path, y, x, {2: "inch", 3: "centimeter"}.get(tag, ""))
+        return stated_size(mpp, mpp)
+    return from_resolution(y, x, RESOLUTION_UNITS.get(page.tags.valueof("ResolutionUnit", 2), ""))
 
 
 def _name_samples(page: tifffile.TiffPage, count: int) -> tuple[str, ...]:
@@ -112,11 +114,6 @@ def _ome_pixels(tif: tifffile.TiffFile) -> dict[str, Any]:
     return (images[0] if isinstance(images, list) else images)["Pixels"]
 
 
-def _ome_length(pixels: dict[str, Any], axis: str) -> float | None:
-    size, unit = pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm")
-    return None if size is None else to_micrometres(float(size), unit)
-
-
 def _ome_channel_names(tif: tifffile.TiffFile) -> list[str]:
     channels = _ome_pixels(tif).get("Channel", [])
     return [str(c.get("Name", "")).strip() for c in (channels if isinstance(channels, list) else [channels])]
@@ -128,6 +125,10 @@ def _imagej_labels(tif: tifffile.TiffFile) -> list[str]:
 
 
 def _pixels_per_unit(page: tifffile.TiffPage, tag: str) -> float:
-    """Return a resolution tag as a number; 0 if it is absent or divides by zero."""
-    numerator, denominator = page.tags.valueof(tag, (0, 1))
-    return numerator / denominator if denominator else 0.0
+    """Return a resolution tag as a number; 0 if it is absent, divides by zero or is no number."""
+    value = page.tags.valueof(tag, 0)
+    if isinstance(value, int | float):
+        return float(value)
+    if not isinstance(value, tuple) or len(value) != 2:
+        return 0.0
+    return value[0] / value[1] if value[1] else 0.0

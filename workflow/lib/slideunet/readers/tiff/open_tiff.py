@@ -9,7 +9,14 @@ import numpy.typing as npt
 import tifffile
 
 from slideunet.errors import InputError
-from slideunet.readers.tiff.checks import JPEG, PHOTOMETRIC, check_axes, check_colour_model, check_compression
+from slideunet.readers.tiff.checks import (
+    JPEG,
+    PHOTOMETRIC,
+    check_axes,
+    check_colour_model,
+    check_companion,
+    check_compression,
+)
 from slideunet.readers.tiff.decoding import (
     layout_of,
     read_segments,
@@ -57,12 +64,12 @@ def open_tiff(path: Path, max_pixels: int, level: int = 0) -> Stored:
     ------
     InputError
         Unreadable headers; focus stack or time series; several images; absent or truncated tiles; a colour
-        model other than grey, RGB, YCbCr in JPEG, or palette; unsupported compression; decompression bomb;
-        pixels that are not square.
+        model other than grey, RGB, YCbCr in JPEG, or palette; unsupported compression; decompression bomb.
     """
     with explain_damage(path, "the TIFF headers cannot be read"), tifffile.TiffFile(path) as tif:
         # First, because tifffile fails to build a series from a page without pixels.
         check_size(path, (tif.pages.first.imagelength, tif.pages.first.imagewidth), 1, None)
+        check_companion(path, tif)
         series = main_series(path, tif)
         page = series.keyframe
         check_tags(path, tif, page)
@@ -77,7 +84,7 @@ def open_tiff(path: Path, max_pixels: int, level: int = 0) -> Stored:
         return Stored(
             pixels=turn_upright(pixels, orientation),
             channels=names,
-            mpp=pixel_size(path, tif, page),
+            size=pixel_size(tif, page),
             levels=pyramid_levels([_upright_shape(each, orientation) for each in series.levels]),
             palette=_palette(page),
             alpha=names[-1] == "alpha",
