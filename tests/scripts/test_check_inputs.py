@@ -31,7 +31,7 @@ def rows(tmp_path):
 @pytest.fixture
 def run(tmp_path, write_sheet):
     def main(rows, **changes):
-        choices = {"channels": None, "mpp": None, "ignore_label": None, "model": None, "drawn": False}
+        choices = {"channels": None, "mpp": None, "truth_keys": {}, "model": None, "drawn": False}
         choices |= {"val": 0.15, "test": 0.15, "seed": 0} | changes
         check_inputs.main(
             sheet=write_sheet(rows), threads=2, table=tmp_path / "inputs.tsv",

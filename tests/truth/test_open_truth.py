@@ -99,7 +99,8 @@ def test_ids_become_consecutive_in_their_order(tmp_path_factory, ids):
     if len(np.unique(ids[ids > 0])) < 2:
         return
     expected = np.unique(ids, return_inverse=True)[1].reshape(ids.shape)
-    np.testing.assert_array_equal(open_truth(path, ids.shape).labels, expected)
+    found = open_truth(path, ids.shape, kind="instances", background_label=0)
+    np.testing.assert_array_equal(found.labels, expected)
 
 
 @pytest.mark.parametrize(
@@ -353,7 +354,8 @@ def test_a_value_stands_for_ignored_pixels(tmp_path_factory, labels, scale, lazy
     with pytest.MonkeyPatch.context() as patch:
         if lazy:
             patch.setattr(open_truth_module, "IN_MEMORY_PIXELS", 0)
-        found = open_truth(path, labels.shape, scale=scale, working_shape=working, ignore_label=200)
+        keys = {"ignore_label": 200, "background_label": 0, "kind": "instances"}
+        found = open_truth(path, labels.shape, scale=scale, working_shape=working, **keys)
     taken = labels[scale // 2 :: scale, scale // 2 :: scale]
     present = [value for value in (3, 4, 9) if (taken == value).any()]
     expected = np.zeros(working, np.uint32)

@@ -307,3 +307,88 @@ def test_annotations_beside_cells_are_refused_unless_they_are_regions_or_ignored
     features[0] = classified("Region*", box(0, 0, 20, 20))
     path.write_text(json.dumps(features))
     assert open_truth(path, SHAPE).count == 1
+
+
+def of_version(version, kind, geometry, **more):
+    ids = {"annotation": "PathAnnotationObject", "cell": "PathCellObject", "detection": "PathDetectionObject"}
+    ids |= {"tile": "PathTileObject", "tma_core": "TMACoreObject", "root": "PathRootObject"}
+    said = {"0.2": {"id": ids[kind], "properties": {"isLocked": False}}}
+    said["0.3"] = {"properties": {"object_type": kind}}
+    said["0.4"] = {"id": "2f1c", "properties": {"objectType": kind}}
+    return {"type": "Feature", "geometry": geometry, **said[version], **more}
+
+
+def opened(tmp_path, features):
+    path = tmp_path / "c.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return open_truth(path, SHAPE)
+
+
+SMALL = [square(2, 2), square(10, 2), square(20, 20)]
+
+
+@pytest.mark.parametrize("version", ["0.2", "0.3", "0.4"])
+@pytest.mark.parametrize("cell", ["cell", "detection"])
+def test_regions_beside_cells_in_files_of_every_version(tmp_path, version, cell):
+    cells = [of_version(version, cell, polygon(ring)) for ring in SMALL]
+    whole = box(0, 0, 50, 40)
+    expected = opened(tmp_path, cells).labels
+    for kind in ("tile", "tma_core", "root"):
+        for features in (
+            [of_version(version, kind, whole), *cells],
+            [*cells, of_version(version, kind, whole)],
+        ):
+            found = opened(tmp_path, features)
+            np.testing.assert_array_equal(found.labels, expected)
+            assert any("1 objects are tiles, TMA cores or the root" in text for text in found.warnings)
+    with pytest.raises(InputError, match="1 annotations beside 3 cells"):
+        opened(tmp_path, [of_version(version, "annotation", whole), *cells])
+    with pytest.raises(InputError, match="1 objects that are no cells"):
+        opened(tmp_path, [of_version(version, "tile", whole)])
+
+
+@pytest.mark.parametrize("version", ["0.2", "0.3", "0.4"])
+def test_annotations_alone_are_cells_unless_they_contain_others(tmp_path, version):
+    cells = [of_version(version, "annotation", polygon(ring)) for ring in SMALL]
+    assert opened(tmp_path, cells).count == 3
+    with pytest.raises(InputError, match=r"1 of 4 outlines contain another one .the first is feature 4"):
+        opened(tmp_path, [*cells, of_version(version, "annotation", box(1, 1, 30, 30))])
+    # The bounding box contains them, the outline does not.
+    bent = polygon([(0, 0), (1, 0), (1, 35), (45, 35), (45, 38), (0, 38), (0, 0)])
+    assert opened(tmp_path, [*cells, of_version(version, "annotation", bent)]).count == 4
+
+
+def test_a_nucleus_is_mentioned(tmp_path):
+    cell = of_version("0.4", "cell", box(2, 2, 12, 12), nucleusGeometry=box(5, 5, 8, 8))
+    found = opened(tmp_path, [cell])
+    assert (found.labels > 0).sum() == 100
+    assert any("1 cells have a nucleus" in text for text in found.warnings)
+
+
+def test_a_bowtie_is_even_odd(tmp_path):
+    ring = [(4, 4), (24, 24), (24, 4), (4, 24), (4, 4)]
+    found = opened(tmp_path, [of_version("0.4", "cell", polygon(ring))]).labels > 0
+    sure = distance_to(ring) > 1e-3
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]] + 0.5
+    expected = (np.abs(x - 14) > np.abs(y - 14)) & (np.abs(x - 14) < 10)
+    np.testing.assert_array_equal(found[sure], expected[sure])
+    assert expected.any()
+
+
+def scattered(scale=1.0, *, exchanged=False):
+    rings = [square(x * scale, y * scale, 3 * scale) for x in range(1, 47, 6) for y in range(1, 37, 6)]
+    return [polygon([(y, x) for x, y in ring] if exchanged else ring) for ring in rings]
+
+
+@pytest.mark.parametrize(
+    ("geometries", "guess"),
+    [
+        (scattered(exchanged=True), "none if x and y are exchanged"),
+        (scattered(4), "another resolution"),
+        (scattered(0.1), "smaller than a pixel.*micrometres"),
+    ],
+)
+def test_coordinates_of_other_units_are_guessed(tmp_path, geometries, guess):
+    assert open_truth(write(tmp_path / "good.geojson", scattered()), SHAPE).count == 48
+    with pytest.raises(InputError, match=guess):
+        open_truth(write(tmp_path / "c.geojson", geometries), SHAPE)

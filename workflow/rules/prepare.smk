@@ -49,6 +49,8 @@ rule check_inputs:
         channels=CONFIG["data"]["channels"],
         mpp=CONFIG["data"]["mpp"],
         ignore_label=CONFIG["data"]["ignore_label"],
+        background_label=CONFIG["data"]["background_label"],
+        truth=CONFIG["data"]["truth"],
         quarantine_folder=QUARANTINE,
     message:
         "Checking all images and labels"
@@ -84,6 +86,8 @@ rule convert_slides:
         mpp=CONFIG["data"]["mpp"],
         shrink_by=RUN.shrink_by,
         ignore_label=CONFIG["data"]["ignore_label"],
+        background_label=CONFIG["data"]["background_label"],
+        truth=CONFIG["data"]["truth"],
         ome_zarr=CONFIG["data"]["ome_zarr"],
     message:
         "Converting batch {wildcards.batch} to OME-Zarr"

@@ -22,6 +22,7 @@ from slideunet.inputs.sheet import learned_slides, load_sheet
 from slideunet.inputs.split import split_groups
 from slideunet.logs import log_to
 from slideunet.stores.files import write_atomically
+from slideunet.truth.kinds_of_labels import TruthKeys
 
 _MOST_WARNINGS = 20  # Of single slides in the log: hundreds hide what comes after them.
 
@@ -32,7 +33,7 @@ def main(
     drawn: bool,
     channels: Channels,
     mpp: float | None,
-    ignore_label: int | None,
+    truth_keys: TruthKeys,
     model: Path | None,
     val: float,
     test: float,
@@ -53,8 +54,8 @@ def main(
     channels : None, "grey", "rgb" or list of int
     mpp : float or None
         Micrometres per pixel of the working grid.
-    ignore_label : int or None
-        Value of ignored pixels in label images.
+    truth_keys : TruthKeys
+        How label images are read.
     model : Path or None
         model.json of the model that is used instead of training one. Without it, every slide that the
         training needs has to be good; otherwise a slide that has a problem is excluded.
@@ -69,7 +70,7 @@ def main(
         Written: the sheet with all contract columns and absolute paths.
     """
     rows = load_sheet(sheet)
-    checks = check_slides(rows, channels, mpp, threads, ignore_label=ignore_label)
+    checks = check_slides(rows, channels, mpp, threads, **truth_keys)
     damaged = [check for check in checks if check.problems]
     required = learned_slides(rows) if model is None else []
     # When nothing is left, there is no run that could go on.
@@ -138,7 +139,11 @@ if __name__ == "__main__":
             drawn=snakemake.params.drawn,
             channels=snakemake.params.channels,
             mpp=snakemake.params.mpp,
-            ignore_label=snakemake.params.ignore_label,
+            truth_keys=TruthKeys(
+                ignore_label=snakemake.params.ignore_label,
+                background_label=snakemake.params.background_label,
+                kind=snakemake.params.truth,
+            ),
             model=Path(snakemake.input.model[0]) if snakemake.input.model else None,
             val=snakemake.params.val,
             test=snakemake.params.test,

@@ -69,6 +69,8 @@ if __name__ == "__main__":
                 mpp=snakemake.params.mpp,
                 shrink_by=snakemake.params.shrink_by,
                 ignore_label=snakemake.params.ignore_label,
+                background_label=snakemake.params.background_label,
+                truth=snakemake.params.truth,
                 version=snakemake.params.ome_zarr,
             ),
             quarantine_folder=Path(snakemake.params.quarantine_folder),

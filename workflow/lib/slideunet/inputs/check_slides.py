@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Unpack
 
 import dask
 import numpy as np
@@ -13,6 +14,7 @@ import pandas as pd
 from slideunet.errors import SlideunetError
 from slideunet.readers.open_source import Source, choose_channels, open_image
 from slideunet.readers.working_resolution import open_at
+from slideunet.truth.kinds_of_labels import TruthKeys
 from slideunet.truth.open_truth import open_truth
 
 HEADER_ONLY = 64 * 1024**2
@@ -49,7 +51,7 @@ class SlideCheck:
 
 
 def check_slide(
-    row: Mapping[str, str], channels: Channels, mpp: float | None = None, ignore_label: int | None = None
+    row: Mapping[str, str], channels: Channels, mpp: float | None = None, **truth_keys: Unpack[TruthKeys]
 ) -> SlideCheck:
     """Open one slide; below 64 Mpx read all of its pixels and labels.
 
@@ -61,8 +63,8 @@ def check_slide(
         As in the configuration.
     mpp : float, optional
         Micrometres per pixel of the working grid.
-    ignore_label : int, optional
-        Value of ignored pixels in label images.
+    **truth_keys
+        How label images are read; see `open_truth.open_truth`.
     """
     sheet_mpp = float(row["mpp"]) if row.get("mpp") else None
     try:
@@ -88,7 +90,7 @@ def check_slide(
         problems += error.problems
     try:
         if row.get("labels"):
-            truth = open_truth(Path(row["labels"]), cyx[-2:], ignore_label=ignore_label)
+            truth = open_truth(Path(row["labels"]), cyx[-2:], **truth_keys)
             check = replace(check, warnings=check.warnings + truth.warnings, has_cells=truth.count > 0)
     except SlideunetError as error:
         problems += error.problems
@@ -100,13 +102,12 @@ def check_slides(
     channels: Channels,
     mpp: float | None,
     threads: int,
-    *,
-    ignore_label: int | None = None,
+    **truth_keys: Unpack[TruthKeys],
 ) -> list[SlideCheck]:
     """Check all slides of a sheet in parallel threads, as `check_slide`, in the order of the sheet."""
     rows = [{str(name): value for name, value in row.items()} for row in sheet.to_dict("records")]
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(lambda row: check_slide(row, channels, mpp, ignore_label), rows))
+        return list(pool.map(lambda row: check_slide(row, channels, mpp, **truth_keys), rows))
 
 
 def cohort_problems(checks: Sequence[SlideCheck], expected: int | None = None) -> list[str]:

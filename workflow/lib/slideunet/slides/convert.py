@@ -25,6 +25,7 @@ from slideunet.stores import manifests, omezarr, verified
 from slideunet.stores.fingerprint import file_identity, fingerprint
 from slideunet.stores.ngff_metadata import Version
 from slideunet.stores.resumable import Building, building, digests
+from slideunet.truth.kinds_of_labels import Kind
 from slideunet.truth.open_truth import Truth, open_truth
 
 FORMAT = 2  # Raise when a store is written differently, so that old ones are made again.
@@ -62,8 +63,10 @@ class ConversionPlan:
         Micrometres per pixel of the working grid; None is the slide's own.
     shrink_by : float
         See `working_resolution.open_at`.
-    ignore_label : int or None
+    ignore_label, background_label : int or None
         See `open_truth.open_truth`.
+    truth : "auto", "instances" or "mask"
+        Kind of the label images; see `open_truth.open_truth`.
     version : "0.5" or "0.4"
         Of OME-Zarr.
     """
@@ -72,16 +75,19 @@ class ConversionPlan:
     mpp: float | None = None
     shrink_by: float = 1.0
     ignore_label: int | None = None
+    background_label: int | None = None
+    truth: Kind = "auto"
     version: Version = "0.5"
 
     def fingerprint(self, slide: Slide) -> str:
         """Return the digest of all that the store of a slide depends on."""
         paths = [*files_of(slide.image), *([] if slide.labels is None else [slide.labels])]
         # Stores that were made before there were these keys stay current.
-        newer = {} if self.shrink_by == 1 else {"shrink_by": self.shrink_by}
-        newer |= (
-            {} if self.ignore_label is None or slide.labels is None else {"ignore_label": self.ignore_label}
-        )
+        newer: dict[str, Any] = {} if self.shrink_by == 1 else {"shrink_by": self.shrink_by}
+        if slide.labels is not None:
+            keys = {"ignore_label": self.ignore_label, "background_label": self.background_label}
+            newer |= {name: value for name, value in keys.items() if value is not None}
+            newer |= {} if self.truth == "auto" else {"truth": self.truth}
         return fingerprint(
             format=FORMAT,
             files=[file_identity(path) for path in paths],
@@ -124,7 +130,7 @@ def convert(slide: Slide, plan: ConversionPlan, manifest: Path, threads: int = 1
             slide.image, own_mpp=slide.mpp, working_mpp=plan.mpp, shrink_by=plan.shrink_by
         )
         source = choose_channels(source, plan.channels)
-        truth = _read_truth(slide, source, scale, plan.ignore_label)
+        truth = _read_truth(slide, source, scale, plan)
         facts = _describe(slide, source, scale, truth) | {"fingerprint": known}
         create = partial(
             omezarr.create_image,
@@ -146,13 +152,21 @@ def convert(slide: Slide, plan: ConversionPlan, manifest: Path, threads: int = 1
     return True
 
 
-def _read_truth(slide: Slide, source: Source, scale: float, ignore_label: int | None) -> Truth | None:
+def _read_truth(slide: Slide, source: Source, scale: float, plan: ConversionPlan) -> Truth | None:
     """Read the labels, which are on the full resolution of the image, on the working grid."""
     if slide.labels is None:
         return None
     shape = source.pixels.shape[1:]
     full = source.full_shape or shape
-    return open_truth(slide.labels, full, scale=scale, working_shape=shape, ignore_label=ignore_label)
+    return open_truth(
+        slide.labels,
+        full,
+        scale=scale,
+        working_shape=shape,
+        ignore_label=plan.ignore_label,
+        background_label=plan.background_label,
+        kind=plan.truth,
+    )
 
 
 def _describe(slide: Slide, source: Source, scale: float, truth: Truth | None) -> dict[str, Any]:

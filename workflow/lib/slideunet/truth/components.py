@@ -12,7 +12,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from skimage.measure import label
 
-from slideunet.geometry.blocks import BlockGrid
+from slideunet.geometry.blocks import BlockGrid, Region
 from slideunet.geometry.pixels import Pixels
 from slideunet.truth.lazy_labels import Squares
 
@@ -34,6 +34,9 @@ class ConnectedComponents(Squares):
         (parts,) int64, the component of each part of a square, from 1.
     ids : numpy.ndarray
         (components,) the value of each component.
+    areas, edges : numpy.ndarray
+        (components,) int64, pixels of each component, and those on the border of the image (a corner is on
+        two sides and counts twice).
     background : bool
         Whether any pixel is 0.
     """
@@ -42,6 +45,8 @@ class ConnectedComponents(Squares):
     starts: dict[tuple[int, int], int]
     numbers: npt.NDArray[np.int64]
     ids: npt.NDArray[Any]
+    areas: npt.NDArray[np.int64]
+    edges: npt.NDArray[np.int64]
     background: bool
 
     def make(self, rows: slice, columns: slice) -> npt.NDArray[np.uint32]:
@@ -64,6 +69,8 @@ def find_components(values: Pixels) -> ConnectedComponents:
     starts: dict[tuple[int, int], int] = {}
     ids: list[npt.NDArray[Any]] = []
     firsts: list[npt.NDArray[np.int64]] = []
+    areas: list[npt.NDArray[np.int64]] = []
+    edges: list[npt.NDArray[np.int64]] = []
     pairs: list[npt.NDArray[np.int64]] = [np.zeros((0, 2), np.int64)]
     count, background = 0, False
     above = below = left = _Edge.blank(width, np.uint8)
@@ -75,6 +82,8 @@ def find_components(values: Pixels) -> ConnectedComponents:
         ids.append(block.ravel()[places])
         y, x = np.divmod(places, block.shape[1])
         firsts.append((rows.start + y) * width + columns.start + x)
+        areas.append(np.bincount(parts.ravel(), minlength=n_parts + 1)[1:])
+        edges.append(_on_border(parts, n_parts, (rows, columns), values.shape))
         background |= bool((block == 0).any())
         parts = np.where(parts, parts + (count - 1), -1)
         count += n_parts
@@ -88,8 +97,8 @@ def find_components(values: Pixels) -> ConnectedComponents:
         below.put(columns, block[-1], parts[-1])
     numbers, order = _join(count, np.concatenate(pairs), firsts)
     return ConnectedComponents(
-        grid=grid, values=values, starts=starts, numbers=numbers,
-        ids=np.concatenate(ids)[order], background=background,
+        grid=grid, values=values, starts=starts, numbers=numbers, ids=np.concatenate(ids)[order],
+        areas=_sums(numbers, areas), edges=_sums(numbers, edges), background=background,
     )  # fmt: skip
 
 
@@ -127,6 +136,32 @@ def _first_places(parts: npt.NDArray[Any], count: int) -> npt.NDArray[np.int64]:
     first = np.zeros(count + 1, np.int64)
     first[flat[places]] = places
     return first[1:]
+
+
+def _on_border(
+    parts: npt.NDArray[Any], count: int, square: Region, shape: tuple[int, ...]
+) -> npt.NDArray[np.int64]:
+    """Count the pixels of the parts 1 to `count` of a square that are on each side of the image."""
+    (rows, columns), (height, width) = square, shape
+    sides = [
+        side
+        for side, outermost in (
+            (parts[0], rows.start == 0),
+            (parts[-1], rows.stop == height),
+            (parts[:, 0], columns.start == 0),
+            (parts[:, -1], columns.stop == width),
+        )
+        if outermost
+    ]
+    pixels = np.concatenate(sides) if sides else np.zeros(0, np.int64)
+    return np.bincount(pixels, minlength=count + 1)[1:]
+
+
+def _sums(numbers: npt.NDArray[np.int64], counts: list[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
+    """Add up the counts of the parts of each component."""
+    sums = np.zeros(numbers.max(initial=0), np.int64)
+    np.add.at(sums, numbers - 1, np.concatenate(counts))
+    return sums
 
 
 def _join(

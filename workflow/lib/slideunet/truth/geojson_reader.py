@@ -16,6 +16,17 @@ GZIP = b"\x1f\x8b"
 MAX_BYTES = 2**30
 """Maximum bytes of JSON: about two million outlines."""
 
+NOT_CELLS = ("tile", "tma_core", "root")
+"""Kinds of QuPath objects that are never a cell."""
+_KINDS_0_2 = {
+    "PathAnnotationObject": "annotation",
+    "PathCellObject": "cell",
+    "PathDetectionObject": "detection",
+    "PathTileObject": "tile",
+    "TMACoreObject": "tma_core",
+    "PathRootObject": "root",
+}
+
 REGION, IGNORE = "Region*", "Ignore*"
 """QuPath's classes of annotated regions and of ignored regions."""
 
@@ -81,16 +92,33 @@ def _features(path: Path, document: object) -> list[object]:
     )
 
 
+def kind_of(feature: object) -> str:
+    """Return QuPath's kind of an object (annotation, cell, detection, tile, tma_core, root); else empty.
+
+    It is `objectType` since QuPath 0.4, `object_type` in 0.3, and the id of the feature in 0.2.
+    """
+    properties = _properties(feature)
+    kind = properties.get("objectType", properties.get("object_type"))
+    if isinstance(kind, str) and kind != "unknown":
+        return kind
+    name = feature.get("id") if isinstance(feature, dict) else None
+    return _KINDS_0_2.get(name, "") if isinstance(name, str) else ""
+
+
 def _check_object_types(path: Path, features: list[object]) -> None:
-    """Refuse QuPath's annotations (regions) mixed with its detections or cells."""
-    objects = [feature for feature in features if class_of(feature) not in (REGION, IGNORE)]
-    types = [_properties(feature).get("objectType") for feature in objects]
-    regions = types.count("annotation")
-    cells = types.count("cell") + types.count("detection")
+    """Refuse QuPath's annotations (regions) mixed with its detections or cells, and files without cells."""
+    kinds = [kind_of(feature) for feature in features if class_of(feature) not in (REGION, IGNORE)]
+    regions = kinds.count("annotation")
+    cells = kinds.count("cell") + kinds.count("detection")
     if regions and cells:
         raise InputError(
             f"{path}: holds {regions} annotations beside {cells} cells or detections. Regions would be "
             f"drawn as cells. Export the cells only, or give the regions the class {REGION} or {IGNORE}."
+        )
+    if kinds and all(kind in NOT_CELLS for kind in kinds):
+        raise InputError(
+            f"{path}: holds {len(kinds)} objects that are no cells ({', '.join(sorted(set(kinds)))}). Tiles, "
+            "TMA cores and the root are never drawn. Export the cells, detections or annotations."
         )
 
 
@@ -106,13 +134,13 @@ def class_of(feature: object) -> str:
     return name if isinstance(name, str) else ""
 
 
-def read_geometry(feature: object, shape: tuple[int, int]) -> tuple[Geometry, tuple[float, ...]]:
+def read_geometry(feature: object) -> tuple[Geometry, tuple[float, ...]]:
     """Return a feature's geometry with closed rings, and its bounding box (y0, x0, y1, x1) in pixels.
 
     Raises
     ------
     ValueError
-        The geometry is no polygon, empty, without area or outside the image of `shape` (y, x).
+        The geometry is no polygon, empty or without area.
     """
     geometry = feature.get("geometry", feature) if isinstance(feature, dict) else None
     kind = geometry.get("type") if isinstance(geometry, dict) else None
@@ -123,9 +151,6 @@ def read_geometry(feature: object, shape: tuple[int, int]) -> tuple[Geometry, tu
         raise ValueError("is empty")
     polygons = [list(_rings(part)) for part in parts]
     x, y = np.array([point for rings in polygons for point in rings[0]]).T
-    height, width = shape
-    if x.max() <= 0 or y.max() <= 0 or x.min() >= width or y.min() >= height:
-        raise ValueError(f"is outside the image, near x {x.mean():.1f}, y {y.mean():.1f}")
     box = float(y.min()), float(x.min()), float(y.max()), float(x.max())
     return {"type": "MultiPolygon", "coordinates": polygons}, box
 
@@ -138,7 +163,7 @@ def _rings(polygon: object) -> Iterator[Ring]:
         points = [_point(point) for point in ring] if isinstance(ring, list) else []
         if not points:
             raise ValueError("has an empty ring")
-        if len(set(points)) < 3 or _area(points) == 0:
+        if len(set(points)) < 3 or _is_flat(points):
             raise ValueError(f"has a ring without area, near x {points[0][0]:g}, y {points[0][1]:g}")
         yield points if points[0] == points[-1] else [*points, points[0]]
 
@@ -150,7 +175,7 @@ def _point(point: object) -> tuple[float, float]:
     return float(numbers[0]), float(numbers[1])
 
 
-def _area(points: Ring) -> float:
-    """Twice the signed area by the shoelace formula, relative to the first point for precision."""
+def _is_flat(points: Ring) -> bool:
+    """Whether an outline encloses nothing; the signed area of a bowtie may be 0, although it does."""
     x, y = (np.array(points) - points[0]).T
-    return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
+    return not (x * np.roll(y, -1) - np.roll(x, -1) * y).any()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 import dask.array as da
 import numpy as np
@@ -14,9 +15,17 @@ from slideunet.readers.omezarr_reader import is_zarr, read_metadata
 from slideunet.readers.open_source import open_stored
 from slideunet.sources.lazy_pixels import lazy_array
 from slideunet.sources.source import Stored
-from slideunet.truth.components import find_components
+from slideunet.truth.components import ConnectedComponents, find_components
 from slideunet.truth.geojson_reader import is_geojson
 from slideunet.truth.ignore_label import IGNORE_LABEL, Replaced
+from slideunet.truth.kinds_of_labels import (
+    Coded,
+    TruthKeys,
+    ValueSurvey,
+    check_background,
+    check_instances,
+    survey_values,
+)
 from slideunet.truth.label_images import AtCentres, Renumbered, StoredIds, present_ids
 
 BYTE_IDS = 255
@@ -50,14 +59,16 @@ def open_truth(
     *,
     scale: float = 1.0,
     working_shape: tuple[int, int] | None = None,
-    ignore_label: int | None = None,
+    **keys: Unpack[TruthKeys],
 ) -> Truth:
     """Read and check the labels of one image, in memory that does not grow with the image.
 
     A label image (PNG, TIFF, OME-Zarr) has one id per cell: integers of any width, or floats with whole
     values. Palette indices, and stored values of MinIsWhite images, count as ids. A mask with the single
-    value 1, 255 or the maximum of the dtype is split into 8-connected components. An OME-Zarr path is a label
-    image (`image.zarr/labels/cells`) or an image with exactly one. GeoJSON: see `polygons.open_polygons`.
+    value 1, 255 or the maximum of the dtype is split into 8-connected components. Labels whose background is
+    doubtful, class maps and soft masks are refused until `background_label` and `kind` settle them. An
+    OME-Zarr path is a label image (`image.zarr/labels/cells`) or an image with exactly one. GeoJSON: see
+    `polygons.open_polygons`.
 
     Parameters
     ----------
@@ -69,8 +80,12 @@ def open_truth(
         Pixels of the full resolution per working pixel (`working_resolution.open_at`).
     working_shape : tuple[int, int] or None
         (y, x) of the image at the working resolution; None: `shape`.
-    ignore_label : int or None
+    ignore_label : int, optional
         Value of label images whose pixels are excluded.
+    background_label : int, optional
+        Value of the background of label images. None is 0, unless the values look otherwise.
+    kind : "auto", "instances" or "mask"
+        Of label images: found from the values, ids as they are, or one mask of all but the background.
 
     Returns
     -------
@@ -82,8 +97,8 @@ def open_truth(
     Raises
     ------
     InputError
-        Unreadable file; shape unlike the image's; RGB; JPEG; values that are no ids; no background; one id in
-        many places that is no mask value; 8-bit ids that ran out.
+        Unreadable file; shape unlike the image's; RGB; JPEG; values that are no ids; no or a doubtful
+        background; one id in many places that is no mask value; classes; soft masks; 8-bit ids that ran out.
     """
     path, working_shape = Path(path), working_shape or shape
     if path.is_file() and is_geojson(path):
@@ -93,7 +108,7 @@ def open_truth(
         return _truth(working_shape, *open_polygons(path, shape, scale, working_shape), ignore_label=True)
     stored = open_stored(_find_label_group(path) if path.is_dir() else path)
     _check_form(path, stored, shape)
-    ids, present, warnings = _read_ids(path, StoredIds(path, stored.pixels[0]), ignore_label)
+    ids, present, warnings = _read_ids(path, StoredIds(path, stored.pixels[0]), keys)
     if stored.white is not None:
         # Written by ImageJ (inverting look-up table) and tifffile (bool), which mean the stored value.
         warnings = [
@@ -107,7 +122,7 @@ def open_truth(
         original, present = present, present_ids(ids)
         if lost := len(original) - len(present):
             warnings.append(f"{lost} of {len(original)} cells are too small for the working resolution")
-    return _truth(working_shape, ids, present, warnings, ignore_label=ignore_label is not None)
+    return _truth(working_shape, ids, present, warnings, ignore_label=keys.get("ignore_label") is not None)
 
 
 def _truth(
@@ -132,13 +147,29 @@ def _truth(
 
 
 def _read_ids(
-    path: Path, stored: StoredIds, ignore_label: int | None
+    path: Path, stored: StoredIds, keys: TruthKeys
 ) -> tuple[Pixels, npt.NDArray[np.integer], list[str]]:
-    """Return ids (y, x), the sorted ids that occur, and warnings; `ignore_label` is the stored value."""
-    if ignore_label is None:
-        return _interpret(path, stored)
-    ids, present, warnings = _interpret(path, Replaced(stored, stored, ignore_label, 0))
-    return Replaced(ids, stored, ignore_label, int(IGNORE_LABEL)), present, warnings
+    """Return ids (y, x), the sorted ids that occur, and warnings."""
+    ignored, kind = keys.get("ignore_label"), keys.get("kind", "auto")
+    coded = Coded(stored, keys.get("background_label") or 0, ignored, mask=kind == "mask")
+    components = find_components(coded)
+    survey = survey_values(components)
+    if len(survey.values):
+        check_background(path, survey, keys)
+    ids, present, warnings = (
+        (components, *_components_of_mask(len(components.ids)))
+        if kind == "mask"
+        else _interpret(path, coded, components, survey, sure=kind == "instances")
+    )
+    return ids if ignored is None else Replaced(ids, stored, ignored, int(IGNORE_LABEL)), present, warnings
+
+
+def _components_of_mask(count: int) -> tuple[npt.NDArray[np.integer], list[str]]:
+    warning = (
+        f"binary mask: touching cells count as one ({count} connected components). "
+        "Use a label image if cells touch."
+    )
+    return np.arange(1, count + 1), [warning] if count else []
 
 
 def _find_label_group(path: Path) -> Path:
@@ -177,44 +208,40 @@ def _check_form(path: Path, stored: Stored, shape: tuple[int, int]) -> None:
         )
 
 
-def _interpret(path: Path, ids: StoredIds | Replaced) -> tuple[Pixels, npt.NDArray[np.integer], list[str]]:
-    """Distinguish masks from label images; return ids (y, x), the sorted ids that occur, and warnings."""
-    components = find_components(ids)
-    present, places = np.unique(components.ids, return_counts=True)
-    count = len(components.ids)
-    if len(present) == 1 and not components.background:
-        raise InputError(
-            f"{path}: all pixels have the label {present[0]}, there is no background. Inverted? "
-            "Export it again with 0 as background."
-        )
-    if len(present) == 1 and count > 1:
-        warning = _mask_warning(path, ids.dtype, int(present[0]), count)
-        return components, np.arange(1, count + 1), [warning]
-    scattered = present[places > 1]
+def _interpret(
+    path: Path, coded: Coded, components: ConnectedComponents, survey: ValueSurvey, *, sure: bool
+) -> tuple[Pixels, npt.NDArray[np.integer], list[str]]:
+    """Distinguish masks from label images, which these are if `sure`; return ids, those present, warnings."""
+    present, count = survey.values, len(components.ids)
+    if len(present) == 1 and count > 1 and not sure:
+        _check_mask_value(path, coded.dtype, int(present[0]), count)
+        return components, *_components_of_mask(count)
+    scattered = present[survey.pieces > 1]
     if not len(scattered):
-        return ids, present, []
-    _check_byte_overflow(path, present, len(scattered))
+        return coded, present, []
+    if not sure:
+        _check_byte_overflow(path, survey)
+        check_instances(path, survey)
     warning = (
         f"{len(scattered)} of {len(present)} ids occur in several places (the first is {scattered[0]}); "
         "each counts as one cell. If they are several cells, export them with separate ids."
     )
-    return ids, present, [warning]
+    return coded, present, [warning]
 
 
-def _mask_warning(path: Path, dtype: np.dtype, value: int, count: int) -> str:
+def _check_mask_value(path: Path, dtype: np.dtype, value: int, count: int) -> None:
     if value not in (1, BYTE_IDS) and (dtype.kind not in "iu" or value != np.iinfo(dtype).max):
         raise InputError(
             f"{path}: the only id {value} occurs in {count} places. It is unclear whether this is a mask or "
-            "one cell. Export a mask with 0 and 255, or labels with one id per cell."
+            "one cell. Set data.truth to mask or instances, or export a mask with 0 and 255, or labels with "
+            "one id per cell."
         )
-    return (
-        f"binary mask: touching cells count as one ({count} connected components). "
-        "Use a label image if cells touch."
-    )
 
 
-def _check_byte_overflow(path: Path, present: npt.NDArray[np.integer], n_scattered: int) -> None:
-    if len(present) == present[-1] == BYTE_IDS:
+def _check_byte_overflow(path: Path, survey: ValueSurvey) -> None:
+    """Refuse ids that began again after 255: all of them are used, and none stands out as in a soft mask."""
+    present, n_scattered = survey.values, int((survey.pieces > 1).sum())
+    if len(present) == present[-1] == BYTE_IDS and survey.areas.max() < survey.areas.sum() / 2:
         raise InputError(
             f"{path}: all 255 ids of 8 bits are used, and {n_scattered} of them in several places. "
             "There were probably more cells than ids. Export the labels with 16 bits."

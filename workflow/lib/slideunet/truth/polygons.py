@@ -14,7 +14,17 @@ from rasterio.features import rasterize
 
 from slideunet.errors import InputError
 from slideunet.geometry.blocks import BlockGrid
-from slideunet.truth.geojson_reader import IGNORE, REGION, Geometry, class_of, read_features, read_geometry
+from slideunet.truth.doubtful_outlines import check_nested, guess_of_units
+from slideunet.truth.geojson_reader import (
+    IGNORE,
+    NOT_CELLS,
+    REGION,
+    Geometry,
+    class_of,
+    kind_of,
+    read_features,
+    read_geometry,
+)
 from slideunet.truth.ignore_label import IGNORE_LABEL, foreground_and_valid
 from slideunet.truth.lazy_labels import Squares
 
@@ -122,13 +132,21 @@ def open_polygons(
         (in one message).
     """
     features = read_features(path)
-    geometries, boxes, problems = [], [], []
+    geometries, boxes, problems, outlines = [], [], [], []
+    left_out = 0
     areas: dict[str, list[Geometry]] = {REGION: [], IGNORE: []}
     for number, feature in enumerate(features, start=1):
         try:
-            geometry, box = read_geometry(feature, shape)
+            geometry, box = read_geometry(feature)
         except ValueError as error:
             problems.append(f"feature {number}: {error}")
+            continue
+        if kind_of(feature) in NOT_CELLS:
+            left_out += 1
+            continue
+        outlines.append(box)
+        if outside := _where_outside(box, shape):
+            problems.append(f"feature {number}: {outside}")
             continue
         if (kind := class_of(feature)) in areas:
             areas[kind].append(geometry)
@@ -141,15 +159,33 @@ def open_polygons(
             f"{path}: {len(problems)} of {len(features)} outlines cannot be used: {faults}"
             f"{'; ...' if len(problems) > FAULTS_SHOWN else ''}. Cells are never skipped silently. "
             "Correct or delete them; coordinates are x, y in pixels of the full-resolution image."
+            f"{guess_of_units(np.array(outlines).reshape(-1, 4), shape)}"
         )
     table = np.array(boxes, np.float64).reshape(-1, 4)
+    if guess := guess_of_units(table, shape):
+        raise InputError(f"{path}: coordinates are x, y in pixels of the full-resolution image.{guess}")
+    check_nested(path, [kind_of(features[number - 1]) for _, number in geometries], geometries, table)
     grid = BlockGrid(working_shape or shape)
     labels = PolygonLabels(grid, geometries, table, scale, areas[REGION], areas[IGNORE])
     present, remarks = _survey_labels(labels, len(features))
     crossing = (table[:, :2] < 0).any(axis=1) | (table[:, 2:] > shape).any(axis=1)
     if crossing.any():
         remarks.append(f"{crossing.sum()} polygons extend beyond the image and are cut at its border")
+    if left_out:
+        remarks.append(f"{left_out} objects are tiles, TMA cores or the root of QuPath and are left out")
+    if nuclei := sum(isinstance(f, dict) and bool(f.get("nucleusGeometry")) for f in features):
+        remarks.append(
+            f"{nuclei} cells have a nucleus (nucleusGeometry), which is not used: the cell's outline is. "
+            "To use nuclei, export them as detections"
+        )
     return labels, present, remarks
+
+
+def _where_outside(box: tuple[float, ...], shape: tuple[int, int]) -> str:
+    top, left, bottom, right = box
+    if bottom > 0 and right > 0 and top < shape[0] and left < shape[1]:
+        return ""
+    return f"is outside the image, near x {(left + right) / 2:.1f}, y {(top + bottom) / 2:.1f}"
 
 
 def _survey_labels(labels: PolygonLabels, n_features: int) -> tuple[npt.NDArray[np.int64], list[str]]:
