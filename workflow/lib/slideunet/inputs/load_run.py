@@ -33,8 +33,6 @@ class Run:
         Batch to slide ids.
     large : frozenset of str
         The batches of one large slide, which may use all cores.
-    made : list of Path
-        Images and labels that the workflow creates itself (those of the demo).
     weights : Path or None
         Folder of the model to use instead of training one.
     initial : Path or None
@@ -48,7 +46,6 @@ class Run:
     sheet: pd.DataFrame
     batches: dict[str, tuple[str, ...]]
     large: frozenset[str]
-    made: list[Path]
     weights: Path | None
     initial: Path | None
     shrink_by: float
@@ -88,30 +85,22 @@ def load_run(config: Mapping[str, Any], *, config_files: Sequence[Path], schemas
         initial = _find_model(("training", "init_from"), config, config_files, root)
     with _collected(problems):
         encoder_weights = _find_encoder_weights(config, config_files)
-    made: list[Path] = []
     # The sheet is checked even when the configuration has errors, so that all are reported together.
     if (name := _text_at(config, "slides")) is not None:
         with _collected(problems):
             path = _find_sheet(name, config_files, root)
-            is_demo = path.resolve().is_relative_to((root / "resources" / "demo").resolve())
-
-            def missing(sheet: pd.DataFrame) -> list[str]:
-                made.extend(Path(file) for file in [*sheet["image"], *sheet["labels"]] if file and is_demo)
-                return missing_files(sheet, made)
-
-            sheet = read_sheet(path, read_yaml_strictly(schemas / "slides.schema.yaml"), missing)
+            sheet = read_sheet(path, read_yaml_strictly(schemas / "slides.schema.yaml"), missing_files)
             check_purpose(sheet, _text_at(config, "model", "weights"))
     if problems:
         raise InputError(problems)
     checked["model"]["encoder_weights"] = encoder_weights
-    sizes = image_sizes(sheet, made)
+    sizes = image_sizes(sheet)
     return Run(
         config=checked,
         sheet_path=path,
         sheet=sheet,
         batches=assign_batches(sizes),
         large=frozenset(large_batches(sizes)),
-        made=made,
         weights=weights,
         initial=None if weights else initial,
         shrink_by=shrink_by,
