@@ -21,10 +21,10 @@ $(BIN)/.dev: envs/requirements-dev.txt $(BIN)/.run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements-dev.txt
 	touch $@
 
-demo: $(BIN)/.run ## install, run everything on drawn fluorescence images, print the path of the report
+demo: $(BIN)/.run ## install, fine-tune a bundled model on real fluorescence images, print the path of the report
 	snakemake --cores $(CORES)
 
-histology: $(BIN)/.run ## the same on drawn H&E-like slides, in results-histology/
+histology: $(BIN)/.run ## the same on real H&E, in results-histology/
 	snakemake --cores $(CORES) --configfile resources/demo/histology.yaml --directory results-histology
 
 sheet: $(BIN)/.run ## IMAGES=folder [LABELS=folder] [OUT=slides.tsv]: write a sample sheet and say what did not pair
@@ -93,4 +93,4 @@ bench: $(BIN)/.run ## the benchmarks: prints ratios, writes bench/results/*.json
 	for script in bench/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
 clean: ## remove what the demo made
-	rm -rf results results-histology logs benchmarks resources/demo/images resources/demo/histology .snakemake
+	rm -rf results results-histology logs benchmarks .snakemake

@@ -45,7 +45,6 @@ ORDER = (
     "network.training",
     "network.in_memory",
     "sharing",
-    "demo",
 )
 MOST_FILES = 16
 

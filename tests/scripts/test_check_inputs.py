@@ -31,7 +31,7 @@ def rows(tmp_path):
 @pytest.fixture
 def run(tmp_path, write_sheet):
     def main(rows, **changes):
-        choices = {"channels": None, "mpp": None, "truth_keys": {}, "model": None, "drawn": False}
+        choices = {"channels": None, "mpp": None, "truth_keys": {}, "model": None}
         choices |= {"val": 0.15, "test": 0.15, "seed": 0} | changes
         check_inputs.main(
             sheet=write_sheet(rows), threads=2, table=tmp_path / "inputs.tsv",
@@ -60,11 +60,9 @@ def test_the_sheet_is_completed_for_the_jobs_that_follow(run, rows, tmp_path):
     assert set(complete["stain"]) == {"001"}
 
 
-@pytest.mark.parametrize("drawn", [True, False])
-def test_images_that_the_workflow_draws_stay_in_the_batches_that_they_had(run, rows, monkeypatch, drawn):
-    # As if each image filled a batch.
+def test_an_image_that_fills_a_batch_is_alone_in_it(run, rows, monkeypatch):
     monkeypatch.setattr(batches, "MOST_BYTES", 1)
-    assert len(set(run(rows, drawn=drawn)["batch"])) == (1 if drawn else 3)
+    assert len(set(run(rows)["batch"])) == 3
 
 
 def test_all_problems_of_all_slides_come_together_and_no_table(run, rows, tmp_path):

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 from skimage.filters import threshold_otsu
+from synthetic.drawing import draw
+from synthetic.scene import Scene
 
-from slideunet.demo.drawing import draw
-from slideunet.demo.scene import Scene
 from slideunet.geometry.pyramid import halved_image, level_shapes
 from slideunet.slides.statistics import survey
 from slideunet.slides.tissue import (

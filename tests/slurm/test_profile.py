@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from synthetic.drawing import draw
+from synthetic.scene import Scene
 
-from slideunet.demo.drawing import draw
-from slideunet.demo.scene import Scene
 from slideunet.inputs.batches import LARGE
 
 FIELDS = [f"f{i}" for i in range(6)]

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import tifffile
 import yaml
-
-from slideunet.demo.drawing import draw
-from slideunet.demo.scene import Scene
+from synthetic.drawing import draw
+from synthetic.scene import Scene
 
 ROOT = Path(__file__).parents[2]
 

@@ -92,16 +92,12 @@ def test_weights_are_written_and_read_like_every_other_file(rules):
         model = ROOT / "resources/models/nuclei-fluorescence" if rules[0] == "model" else "results/model"
         assert used == {f"{model}/{weights}"}
     initial = [path for path in rules[1]["train_unet"]["input"] if path.endswith(weights)]
-    assert len(initial) == (rules[0] == "seeds")
+    assert len(initial) == (rules[0] in ("demo", "seeds"))
 
 
 def test_what_takes_a_second_is_not_sent_to_a_cluster(rules):
-    quick = {"draw_demo", "split_slides"} | (set() if rules[0] == "seeds" else {"join_seeds"})
+    quick = {"split_slides"} | (set() if rules[0] == "seeds" else {"join_seeds"})
     assert {name for name, rule in rules[1].items() if rule["local"]} == quick
-
-
-def test_only_the_demo_is_drawn(rules):
-    assert bool(rules[1]["draw_demo"]["output"]) == (rules[0] == "demo")
 
 
 def test_every_caption_is_used():

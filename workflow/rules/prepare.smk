@@ -1,27 +1,4 @@
 # From the sheet to checked, converted and split slides.
-rule draw_demo:
-    input:
-        sheet=RUN.sheet_path,
-    output:
-        # None for a sheet whose images are there.
-        images=RUN.made,
-    log:
-        "logs/draw_demo.log",
-    benchmark:
-        "benchmarks/draw_demo.tsv"
-    localrule: True
-    conda:
-        "../../envs/imaging.yaml"
-    threads: 1
-    resources:
-        mem_mb=get_memory(1000),
-        runtime=get_runtime(10),
-    message:
-        "Drawing the demo cohort"
-    script:
-        "../scripts/draw_demo.py"
-
-
 rule check_inputs:
     input:
         sheet=RUN.sheet_path,
@@ -43,7 +20,6 @@ rule check_inputs:
         runtime=get_runtime(60),
     params:
         **CONFIG["split"],
-        drawn=bool(RUN.made),
         # Of changed inputs whatever their time stamps; only for Snakemake, which runs the job again.
         version=lambda wildcards: RUN.version(),
         channels=CONFIG["data"]["channels"],

@@ -30,7 +30,6 @@ _MOST_WARNINGS = 20  # Of single slides in the log: hundreds hide what comes aft
 def main(
     *,
     sheet: Path,
-    drawn: bool,
     channels: Channels,
     mpp: float | None,
     truth_keys: TruthKeys,
@@ -49,8 +48,6 @@ def main(
     ----------
     sheet : Path
         The user's sample sheet, which `read_sheet` has accepted.
-    drawn : bool
-        Whether the workflow has drawn the images itself: they are in the batches that they had before.
     channels : None, "grey", "rgb" or list of int
     mpp : float or None
         Micrometres per pixel of the working grid.
@@ -82,14 +79,13 @@ def main(
         raise InputError(problems)
     _exclude(damaged, quarantine_folder)
     _warn(checks, table)
-    write_atomically(table, check_table(checks, rows, _batch_of(rows, drawn)).to_csv(sep="\t", index=False))
+    write_atomically(table, check_table(checks, rows, _batch_of(rows)).to_csv(sep="\t", index=False))
     write_atomically(complete, rows.to_csv(sep="\t", index=False))
 
 
-def _batch_of(rows: pd.DataFrame, drawn: bool) -> dict[str, str]:
-    """Return the batch of every slide, as it was before the run began."""
-    made = [Path(path) for path in [*rows["image"], *rows["labels"]] if path] if drawn else []
-    batches = assign_batches(image_sizes(rows, made))
+def _batch_of(rows: pd.DataFrame) -> dict[str, str]:
+    """Return the batch of every slide."""
+    batches = assign_batches(image_sizes(rows))
     return {slide: batch for batch, slides in batches.items() for slide in slides}
 
 
@@ -136,7 +132,6 @@ if __name__ == "__main__":
     with log_to(snakemake.log[0]):
         main(
             sheet=Path(snakemake.input.sheet),
-            drawn=snakemake.params.drawn,
             channels=snakemake.params.channels,
             mpp=snakemake.params.mpp,
             truth_keys=TruthKeys(

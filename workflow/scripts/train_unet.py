@@ -49,6 +49,8 @@ def main(
     if is_current(state, known[:16], lambda folder: folder.name, beside=finished):
         logging.info(f"This training is finished already: {state}")
     else:
+        # Importing torch and MONAI and timing the precisions takes a while.
+        logging.info("Preparing the training: loading the libraries, choosing the precision")
         from slideunet.network.training.train import train_model
 
         train_model(

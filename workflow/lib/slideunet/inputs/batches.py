@@ -6,12 +6,11 @@ extendible hashing, Fagin et al. 1979). A new slide therefore changes a single b
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from slideunet.inputs.sheet import normal_path
 from slideunet.readers.companion_files import files_of
 
 LARGE = 256 * 1024**2
@@ -43,7 +42,7 @@ def large_batches(sizes: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
     return {f"large-{slide}": (slide,) for slide, size in sizes.items() if size >= LARGE}
 
 
-def image_sizes(sheet: pd.DataFrame, made: Iterable[Path] = ()) -> dict[str, int]:
+def image_sizes(sheet: pd.DataFrame) -> dict[str, int]:
     """Return the bytes of each slide's image with its companion files.
 
     The files of a folder (OME-Zarr) are added up until it counts as large.
@@ -52,14 +51,8 @@ def image_sizes(sheet: pd.DataFrame, made: Iterable[Path] = ()) -> dict[str, int
     ----------
     sheet : pandas.DataFrame
         With slide and absolute image path.
-    made : iterable of Path
-        Images that the workflow creates itself; their size is 0, so that batches never change.
     """
-    created = {normal_path(path) for path in made}
-    return {
-        slide: 0 if image in created else _bytes(Path(image))
-        for slide, image in zip(sheet["slide"], sheet["image"], strict=True)
-    }
+    return {slide: _bytes(Path(image)) for slide, image in zip(sheet["slide"], sheet["image"], strict=True)}
 
 
 def _leaves(sizes: Mapping[str, int], bits: str) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -36,8 +36,6 @@ class Run:
         Batch to slide ids.
     large : frozenset of str
         The batches of one large slide, which may use all cores.
-    made : list of Path
-        Images and labels that the workflow creates itself (those of the demo).
     weights : Path or None
         Folder of the model to use instead of training one.
     initial : Path or None
@@ -51,7 +49,6 @@ class Run:
     sheet: pd.DataFrame
     batches: dict[str, tuple[str, ...]]
     large: frozenset[str]
-    made: list[Path]
     weights: Path | None
     initial: Path | None
     shrink_by: float
@@ -69,12 +66,11 @@ class Run:
         return [path for path in self.files(batch) if "{" not in path]
 
     def version(self, batch: str | None = None) -> str:
-        """Return a digest of names, sizes and times of these files, without those that the workflow makes.
+        """Return a digest of names, sizes and times of these files.
 
         Snakemake looks for inputs newer than outputs only, and not into folders.
         """
-        made = {normal_path(path) for path in self.made}
-        return fingerprint(files=[file_times(Path(path)) for path in self.files(batch) if path not in made])
+        return fingerprint(files=[file_times(Path(path)) for path in self.files(batch)])
 
 
 def load_run(config: Mapping[str, Any], *, config_files: Sequence[Path], schemas: Path, root: Path) -> Run:
@@ -106,19 +102,12 @@ def load_run(config: Mapping[str, Any], *, config_files: Sequence[Path], schemas
         initial = _find_model(("training", "init_from"), config, config_files, root)
     with _collected(problems):
         encoder_weights = _find_encoder_weights(config, config_files)
-    made: list[Path] = []
     # The sheet is checked even when the configuration has errors, so that all are reported together.
     if (name := _text_at(config, "slides")) is not None:
         with _collected(problems):
             path = _find_sheet(name, config_files, root)
             sheet_path = _plain("slides", path)
-            is_demo = path.resolve().is_relative_to((root / "resources" / "demo").resolve())
-
-            def missing(sheet: pd.DataFrame) -> list[str]:
-                made.extend(Path(file) for file in [*sheet["image"], *sheet["labels"]] if file and is_demo)
-                return missing_files(sheet, made)
-
-            sheet = read_sheet(path, read_yaml_strictly(schemas / "slides.schema.yaml"), missing)
+            sheet = read_sheet(path, read_yaml_strictly(schemas / "slides.schema.yaml"), missing_files)
             with _collected(problems):
                 check_columns(sheet, _value_at(config, "report", "by"))
             check_purpose(sheet, _text_at(config, "model", "weights"))
@@ -127,14 +116,13 @@ def load_run(config: Mapping[str, Any], *, config_files: Sequence[Path], schemas
     if problems:
         raise InputError(problems)
     checked["model"]["encoder_weights"] = encoder_weights
-    sizes = image_sizes(sheet, made)
+    sizes = image_sizes(sheet)
     return Run(
         config=checked,
         sheet_path=sheet_path,
         sheet=sheet,
         batches=assign_batches(sizes),
         large=frozenset(large_batches(sizes)),
-        made=made,
         weights=weights,
         initial=None if weights else initial,
         shrink_by=shrink_by,

@@ -84,22 +84,19 @@ def learned_slides(sheet: pd.DataFrame) -> list[str]:
     return list(sheet.loc[(sheet["labels"] != "") & (sheet["split"] != "predict"), "slide"])
 
 
-def missing_files(sheet: pd.DataFrame, made: Iterable[Path] = ()) -> list[str]:
+def missing_files(sheet: pd.DataFrame) -> list[str]:
     """Return a message for every missing image and label file of a sheet.
 
     Parameters
     ----------
     sheet : pandas.DataFrame
         As `read_sheet` returns it.
-    made : iterable of Path
-        Files that the workflow creates itself; they need not exist yet.
     """
-    exempt = {normal_path(path) for path in made}
     return [
         _missing(row["slide"], column, Path(row[column]))
         for row in sheet.to_dict("records")
         for column in ("image", "labels")
-        if row[column] and row[column] not in exempt and not Path(row[column]).exists()
+        if row[column] and not Path(row[column]).exists()
     ]
 
 
