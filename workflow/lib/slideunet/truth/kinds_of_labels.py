@@ -20,6 +20,7 @@ COVERING = 0.5
 """A value with more than this share of the image and of its border looks like background."""
 STANDING_OUT, TIMES_LARGER = 0.25, 5
 """Without any pixel at 0: the same with this share, if no other value has a fifth of its pixels."""
+MOST_CLASSES = 32
 COMPARABLE = 0.1
 """Specks smaller than this share of the largest piece of their id are no pieces."""
 
@@ -218,11 +219,12 @@ def check_instances(path: Path, survey: ValueSurvey) -> None:
     top = int(survey.areas.argmax())
     rest = survey.without(top)
     size = survey.areas[top] / survey.pieces[top], rest.areas.sum() / rest.pieces.sum()
-    if survey.areas[top] > rest.areas.sum() and size[1] < COMPARABLE * size[0]:
+    main = survey.areas[top] > rest.areas.sum() and size[1] < COMPARABLE * size[0]
+    if main or len(survey.values) > MOST_CLASSES:
         seen = (
             f"the value {survey.values[top]} has {survey.areas[top] / survey.areas.sum():.0%} of the "
             f"foreground, in {survey.pieces[top]} pieces, and {len(rest.values)} other values lie in "
-            f"{rest.pieces.sum()} far smaller ones. That is a mask with soft edges or stray values"
+            f"{rest.pieces.sum()} others. That is a mask with soft edges or stray values"
         )
     else:
         listed = ", ".join(map(str, survey.values[:5])) + (", ..." if len(survey.values) > 5 else "")

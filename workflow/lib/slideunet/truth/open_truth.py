@@ -241,7 +241,7 @@ def _check_mask_value(path: Path, dtype: np.dtype, value: int, count: int) -> No
 def _check_byte_overflow(path: Path, survey: ValueSurvey) -> None:
     """Refuse ids that began again after 255: all of them are used, and none stands out as in a soft mask."""
     present, n_scattered = survey.values, int((survey.pieces > 1).sum())
-    if len(present) == present[-1] == BYTE_IDS and survey.areas.max() < survey.areas.sum() / 2:
+    if len(present) == present[-1] == BYTE_IDS and survey.areas.max() < 5 * np.median(survey.areas):
         raise InputError(
             f"{path}: all 255 ids of 8 bits are used, and {n_scattered} of them in several places. "
             "There were probably more cells than ids. Export the labels with 16 bits."
