@@ -14,7 +14,7 @@ from slideunet.errors import InputError, SlideunetError
 from slideunet.inputs.batches import assign_batches, image_sizes, large_batches
 from slideunet.inputs.configuration.schema import check_configuration
 from slideunet.inputs.configuration.strict_yaml import duplicate_keys, read_yaml_strictly
-from slideunet.inputs.sheet import check_columns, check_purpose, missing_files, normal_path, read_sheet
+from slideunet.inputs.sheet import check_columns, check_purpose, missing_files, read_sheet
 from slideunet.model_json import ENCODER_SOURCES, read_model_facts
 from slideunet.stores.fingerprint import file_times, fingerprint
 

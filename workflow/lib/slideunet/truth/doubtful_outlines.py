@@ -45,7 +45,7 @@ def guess_of_units(boxes: npt.NDArray[np.float64], shape: tuple[int, int]) -> st
 
 
 def _outside(points: npt.NDArray[np.float64], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    return ((points < 0) | (points >= shape)).any(axis=1)
+    return np.any((points < 0) | (points >= shape), axis=1)
 
 
 def check_nested(
@@ -81,8 +81,8 @@ def check_nested(
         near = np.array(tree.query_ball_point(middles[i], half[i].max(), p=np.inf))
         within = (boxes[near, :2] >= boxes[i, :2]) & (boxes[near, 2:] <= boxes[i, 2:])
         for j in near[within.all(axis=1) & drawn[near] & (areas[i] > 1.5 * areas[near])]:
-            if _contains(geometries[i][0], geometries[j][0]):
-                found.append(geometries[i][1])
+            if _contains(geometries[int(i)][0], geometries[int(j)][0]):
+                found.append(geometries[int(i)][1])
                 break
     if found:
         raise InputError(

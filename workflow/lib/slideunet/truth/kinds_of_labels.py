@@ -4,7 +4,7 @@ The limits were set on 853 real label images with cells: there no cell has more 
 its border, and pieces per id are at most 1.02 (with a class of doubtful clumps 34 %, 18 % and 1.5).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -98,8 +98,14 @@ class ValueSurvey:
     def without(self, index: int) -> "ValueSurvey":
         """Return the same for the other values."""
         keep = np.arange(len(self.values)) != index
-        facts = (self.values, self.areas, self.edges, self.pieces, self.large)
-        return ValueSurvey(*(fact[keep] for fact in facts), self.background)
+        return replace(
+            self,
+            values=self.values[keep],
+            areas=self.areas[keep],
+            edges=self.edges[keep],
+            pieces=self.pieces[keep],
+            large=self.large[keep],
+        )
 
 
 def survey_values(components: ConnectedComponents) -> ValueSurvey:
