@@ -134,7 +134,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(folder, s
     assert facts["blocks"] == undisturbed(folder)
     open_image_store(folder / "results/predictions/S1.json")[:]
     log = (folder / "logs/predict_slides/small-all.log").read_text()
-    assert re.findall(r"S1: going on, (\d) of 8 blocks are done", log) == [str(len(done))]
+    assert re.findall(r"S1: resuming, (\d) of 8 blocks are done", log) == [str(len(done))]
     left = [path.name for path in (folder / "results/predictions").iterdir() if path.name[0] != "."]
     assert sorted(left) == ["S1.json", "S1.zarr"]
 
@@ -149,5 +149,5 @@ def test_jobs_share_a_large_slide(folder, snakemake):
     for part in range(3):
         told = json.loads((batch / f"predict_part-{part}.json").read_text())
         assert told == {"slides": ["S1"], "part": part, "parts": 3}
-    assert "S1: going on, 8 of 8 blocks are done" in (folder / "logs/predict_slides/large-S1.log").read_text()
+    assert "S1: resuming, 8 of 8 blocks are done" in (folder / "logs/predict_slides/large-S1.log").read_text()
     assert read_manifest(folder / "results/predictions/S1.json")["blocks"] == undisturbed(folder)

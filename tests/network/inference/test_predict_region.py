@@ -182,8 +182,8 @@ def test_smaller_tiles_are_used_from_then_on_when_one_does_not_fit(engine_of, ca
         np.testing.assert_array_equal(found, expected)
     assert (engine.tile_limit, engine.failures) == (24, 2)
     assert [record.message for record in caplog.records] == [
-        "Tiles of 96 px do not fit into memory (4 GB asked for); going on with 48 px.",
-        "Tiles of 48 px do not fit into memory (4 GB asked for); going on with 24 px.",
+        "Tiles of 96 px do not fit into memory (4 GB asked for); continuing with 48 px.",
+        "Tiles of 48 px do not fit into memory (4 GB asked for); continuing with 24 px.",
     ]
 
 

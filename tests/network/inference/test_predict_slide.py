@@ -194,7 +194,7 @@ def test_an_interrupted_prediction_does_the_missing_blocks_only(
     predicted.clear()
     predict_slide(slide, manifest, plan_for(model, replace(PLAN, tile=128)), threads=2)
     assert predicted == list(range(n, 6))
-    assert (f"S1: going on, {n} of 6 blocks are done" in caplog.messages) == (n > 0)
+    assert (f"S1: resuming, {n} of 6 blocks are done" in caplog.messages) == (n > 0)
     check(slide, model, manifest)
 
 
@@ -405,7 +405,7 @@ def test_parts_kills_and_workers_do_not_change_a_byte(wide, model, manifest, cli
     predict_slide(wide, manifest, plan_for(model), client=client, part=(1, 2))
     killed_after(3, monkeypatch, wide, manifest, plan_for(model), client=client)
     predict_slide(wide, manifest, plan_for(model, replace(PLAN, tile=128)), client=client, threads=2)
-    assert "S1: going on, 3 of 4 blocks are done" in caplog.messages
+    assert "S1: resuming, 3 of 4 blocks are done" in caplog.messages
     check(wide, model, manifest)
 
 

@@ -1,7 +1,7 @@
 """Which engine and precision a run predicts with: chosen once, then the same for all its jobs.
 
 Jobs, parts and restarts may run on machines of different speed. If each chose for itself, slides of one study
-would differ in their last bits; so the first one writes its choice down and the others keep to it.
+would differ in their last bits; so the first one stores its choice and the others use it.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from slideunet.model_json import EngineName, Precision
 
 Auto = Literal["auto"]
 
-# Pixels. Less is predicted in either precision before two networks are ready and timed.
+# Pixels. Fewer are predicted in either precision before two networks are ready and timed.
 _LEAST_TIMED = 4_000_000
 
 
@@ -35,13 +35,13 @@ def choose_engine(
 ) -> tuple[EngineName, Precision]:
     """Return the engine and the precision of this run.
 
-    OpenVINO's precisions are timed only where the processor has bf16 and there is much to predict: for
-    little, bf16 is taken untimed. Without bf16 it is fp32.
+    OpenVINO's precisions are timed only where the processor has bf16 and there are many pixels to predict;
+    for few, bf16 is used without timing. On a processor without bf16 the precision is fp32.
 
     Parameters
     ----------
     folder : Path
-        Of the predictions; the choice is kept there.
+        Folder of the predictions; the choice is stored there.
     model : Path
         Folder of the model.
     facts : mapping
@@ -49,14 +49,14 @@ def choose_engine(
     engine : "auto", "openvino" or "torch"
     precision : "auto", "fp32" or "bf16"
     threads : int
-        To time with.
+        Threads of the engine while it is timed.
     pixels : int
-        That this job is to predict.
+        Pixels that this job predicts.
 
     Raises
     ------
     DamagedDataError
-        When the choice that is kept is not readable.
+        When the stored choice is not readable.
     """
     if engine != "auto" and precision != "auto":
         return engine, precision
@@ -69,8 +69,8 @@ def choose_engine(
         return kept["engine"], kept["precision"]
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedDataError(
-            f"{path} is not readable ({error}). It says which engine this run predicts with. Delete it; "
-            "predictions of another choice are made again."
+            f"{path} is not readable ({error}). It names the engine that this run predicts with. Delete it; "
+            "if the next choice differs, all slides are predicted again."
         ) from error
 
 
@@ -98,10 +98,10 @@ def _choose(
 def _keep(path: Path, choice: dict[str, Any]) -> None:
     """Write the choice unless another job was first: a hard link does not replace a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    own = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-    own.write_text(json.dumps(choice, indent=1) + "\n", encoding="utf-8")
+    mine = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    mine.write_text(json.dumps(choice, indent=1) + "\n", encoding="utf-8")
     try:
         with contextlib.suppress(FileExistsError):
-            os.link(own, path)
+            os.link(mine, path)
     finally:
-        own.unlink()
+        mine.unlink()

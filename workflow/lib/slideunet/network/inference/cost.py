@@ -1,7 +1,7 @@
-"""What a tile costs: the convolutions that the network does for it, and from them the best side of a tile.
+"""Cost of a tile: the convolutions that the network computes for it, and from them the best side of a tile.
 
 Large tiles waste less on context, small ones need less memory. The time per multiply-accumulate is the same
-for tiles of any size (docs/performance.md), so caches have no say here.
+for tiles of any size (docs/performance.md), so caches are not modelled.
 """
 
 import functools
@@ -27,15 +27,15 @@ class Convolution:
     Attributes
     ----------
     part : "encoder", "up", "decoder" or "head"
-        Of the network.
+        Part of the network.
     taps : int
-        Pixels that an output pixel is made of: 9 for 3 x 3, and 1 for a 2 x 2 transposed convolution.
+        Input pixels of an output pixel: 9 for 3 x 3, and 1 for a 2 x 2 transposed convolution.
     inputs, outputs : int
         Feature maps.
     side : int
-        Of the output, in pixels of its level.
+        Side of the output, in pixels of its level.
     groups : int
-        As many as inputs when it is depthwise.
+        Equal to inputs for a depthwise convolution.
     """
 
     part: str
@@ -86,7 +86,7 @@ def _note(found: list[Convolution], part: str) -> Callable[[nn.Module, object, t
 def least_core(spec: UNetSpec, margin: int, enough: Callable[[Convolution], bool]) -> int:
     """Return the least side of a core, in pixels, whose convolutions are all large enough.
 
-    The ways up and the head, of one tap per pixel, do not count.
+    Up-sampling and the head, with one tap per pixel, do not count.
     """
     side = spec.multiple
     while not all(enough(c) for c in convolutions(spec, side, margin) if c.part not in ("up", "head")):
@@ -102,7 +102,7 @@ def work_per_pixel(spec: UNetSpec, tile: int, halo: int) -> float:
 def peak_bytes(spec: UNetSpec, tile: int, halo: int, precision: Precision) -> int:
     """Return the memory that one tile needs: six times the feature maps of the first level, context included.
 
-    It comes on top of what a process with a loaded network holds, about 400 MB.
+    A process with a loaded network needs about 400 MB besides.
     """
     return _MAPS * spec.width * _BYTES[precision] * (tile + 2 * halo) ** 2
 
@@ -123,7 +123,7 @@ def best_tile(spec: UNetSpec, halo: int, precision: Precision, memory: int) -> i
     Returns
     -------
     int
-        In pixels; 2048 for the preset `light` in bf16, less for what needs more memory.
+        Side in pixels; 2048 for the preset `light` in bf16, less for networks that need more memory.
     """
     tile = _SMALLEST
     while True:

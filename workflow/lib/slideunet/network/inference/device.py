@@ -1,4 +1,4 @@
-"""The device that computes: which one, and by which kernels."""
+"""Choice of the device and of its kernels."""
 
 import contextlib
 import functools
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import torch
 
-# cuDNN's settings are those of the whole process, and several threads share a GPU.
+# cuDNN's settings hold for the whole process, and several threads share a GPU.
 _settings = threading.Lock()
 
 
@@ -22,16 +22,16 @@ def best_device() -> torch.device:
 def take_own_gpu() -> None:
     """Show a worker of a local cluster only the GPU with its number, before CUDA is looked at.
 
-    A process that is no worker, and a worker with a name of its own (SLURM gives each its own GPUs), see what
-    they saw.
+    Nothing changes in a process that is not a worker, nor in a worker with a name instead of a number (SLURM
+    gives each its own GPUs).
     """
     dask = sys.modules.get("distributed")
     with contextlib.suppress(ValueError):  # not in a worker
         name = dask and dask.get_worker().name
         if isinstance(name, int):
             shown = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-            own = shown.split(",")[name : name + 1] if shown else [str(name)]
-            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(own)
+            gpus = shown.split(",")[name : name + 1] if shown else [str(name)]
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
 
 
 @contextlib.contextmanager

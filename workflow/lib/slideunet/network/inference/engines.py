@@ -1,4 +1,4 @@
-"""What computes the network: OpenVINO or torch, behind one interface."""
+"""OpenVINO or torch as the engine that computes the network, behind one interface."""
 
 import importlib.util
 import logging
@@ -17,8 +17,8 @@ from slideunet.network.inference.precision import choose_precision
 from slideunet.network.inference.torch_engine import TorchEngine
 from slideunet.slides.normalisation import Normalisation
 
-# Side of the core that is timed to choose a precision, in pixels. A GPU computes a small tile as quickly in
-# either: launching takes longer.
+# Side in pixels of the core that is timed to choose a precision. On a GPU a small tile takes as long in
+# either precision, because launching takes longer than computing.
 _TRIAL, _GPU_TRIAL = 256, 1024
 
 
@@ -38,7 +38,7 @@ class Engine(Protocol):
     memory : int
         Bytes for one tile, when its side is to be chosen; see `best_tile`.
     dtype : numpy.dtype
-        Of the result: uint8, but for engines that return logits.
+        Type of the result: uint8, except for engines that return logits.
     """
 
     name: str
@@ -51,20 +51,20 @@ class Engine(Protocol):
     dtype: np.dtype
 
     def predict(self, tiles: Iterable[np.ndarray], constants: Normalisation) -> Iterator[np.ndarray]:
-        """Predict tiles, in their order; a GPU has several of them in hand.
+        """Predict tiles, in their order; a GPU has several of them in flight.
 
         Parameters
         ----------
         tiles : iterable of ndarray (c, y, x)
-            Raw pixels of a core and `halo` pixels around it; the sides are multiples of 2^depth, and so is
-            where they begin in the slide.
+            Raw pixels of a core and `halo` pixels around it; height, width and position in the slide are
+            multiples of 2^depth.
         constants : Normalisation
-            Of the whole slide.
+            Constants of the whole slide.
 
         Yields
         ------
         ndarray (maps, y - 2 halo, x - 2 halo) uint8
-            The maps of `spec`, as `output_maps.to_bytes` makes them; the first is the foreground,
+            The maps of `spec`, as `output_maps.to_bytes` encodes them; the first is the foreground,
             round(255 p).
 
         Raises
@@ -88,15 +88,15 @@ def open_engine(
     Parameters
     ----------
     model_folder : Path
-        With model.safetensors.
+        Folder with model.safetensors.
     facts : mapping
         "architecture", "sha256" and "halo" of its `model.json`.
     engine : "openvino" or "torch"
     heads : sequence of "centres" and "distance"
-        Those of the model that are computed; the foreground always is.
+        Output heads of the model that are computed; the foreground always is.
     precision : "fp32" or "bf16"
     threads : int
-        Inside one prediction. OpenVINO's result does not depend on it; torch uses one on a CPU.
+        Threads of one prediction. OpenVINO's result does not depend on it; torch uses one on a CPU.
 
     Raises
     ------
@@ -113,13 +113,13 @@ def engine_of_machine(engine: EngineName | Literal["auto"]) -> EngineName:
     Raises
     ------
     MachineError
-        When OpenVINO is asked for and is not installed.
+        When OpenVINO is configured and not installed.
     """
     installed = importlib.util.find_spec("openvino") is not None
     if engine == "openvino" and not installed:
         raise MachineError(
-            "The engine openvino was asked for and OpenVINO is not installed, which computes on CPUs. "
-            "Install the package openvino, or let the engine be chosen (auto)."
+            "prediction.engine is openvino, and OpenVINO, which computes on CPUs, is not installed. "
+            "Install the package openvino, or set the engine to auto."
         )
     if engine != "auto":
         return engine
@@ -131,7 +131,7 @@ def engine_of_machine(engine: EngineName | Literal["auto"]) -> EngineName:
 
 
 def build_engine(network: UNet, engine: EngineName, precision: Precision, threads: int, halo: int) -> Engine:
-    """Make a network that is in memory ready to predict; the network itself is not changed."""
+    """Return an engine for a network in memory; the network itself is not changed."""
     if engine == "torch":
         return TorchEngine(network, precision, best_device(), halo)
     from slideunet.network.inference.openvino_engine import OpenVINOEngine
@@ -140,10 +140,10 @@ def build_engine(network: UNet, engine: EngineName, precision: Precision, thread
 
 
 def claimed_precision(engine: EngineName) -> Precision | None:
-    """Return the faster precision as the engine knows it without a trial, None for torch, which does not.
+    """Return the faster precision that the engine reports without timing; None for torch, which reports none.
 
     OpenVINO names bf16 among its capabilities where the processor has instructions for it (AVX512_BF16 or
-    AMX), and nowhere else is it faster.
+    AMX); on other processors bf16 is not faster.
     """
     if engine == "torch":
         return None
@@ -155,7 +155,7 @@ def claimed_precision(engine: EngineName) -> Precision | None:
 def fastest_precision(
     network: UNet, engine: EngineName, threads: int, halo: int
 ) -> tuple[Precision, dict[Precision, float]]:
-    """Time one tile in fp32 and in bf16 on this machine, with the engine that will be used, and choose.
+    """Time one tile in fp32 and in bf16 on this machine, with the engine of the run, and choose.
 
     Returns
     -------

@@ -20,12 +20,12 @@ from slideunet.network.inference.cost import MEMORY, Convolution, least_core
 from slideunet.slides.normalisation import Normalisation
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
-# Narrower feature maps may be computed by kernels that add in another order: other last bits in float32.
+# For narrower feature maps OpenVINO may add in another order; the last bits of float32 differ.
 _NARROW = 16
 
 
 class OpenVINOEngine:
-    """One graph for all sizes of tiles: it is as fast as one per size and needs no compiling for a new size.
+    """One graph for all sizes of tiles: as fast as one per size, and not compiled again for a new size.
 
     See `slideunet.network.inference.engines.Engine` for the attributes.
     """
@@ -54,14 +54,14 @@ class OpenVINOEngine:
     def _compute(self, tile: np.ndarray, constants: Normalisation) -> np.ndarray:
         height, width = (side - 2 * self.halo for side in tile.shape[1:])
         if min(height, width) < self._least:
-            # Room at the ends, where no pixel of the result sees it.
+            # Padding at the ends, outside the receptive field of the result.
             ends = [(0, max(self._least - side, 0)) for side in (height, width)]
             tile = np.pad(tile, [(0, 0), *ends], mode="edge")
         batch = constants.apply(tile)[None]
         with self._lock:
             if self._request is None:
-                # Compiling changes the stack for signals of its thread, and two dropped engines leave a
-                # dangling one: the next signal would be a segfault. A thread of its own takes it along.
+                # Compiling changes the signal stack of its thread, and two deleted engines leave a dangling
+                # one: the next signal would be a segfault. So a thread compiles and then ends.
                 with ThreadPoolExecutor(1) as thread:
                     self._request = thread.submit(self._compile).result()
             self._request.infer([batch], share_inputs=True)
@@ -75,9 +75,9 @@ class OpenVINOEngine:
             "INFERENCE_PRECISION_HINT": _HINTS[self.precision],
             "INFERENCE_NUM_THREADS": self._threads,
             "NUM_STREAMS": 1,
-            # Several processes would be bound to the same core.
+            # With pinning, several processes would be bound to the same core.
             "ENABLE_CPU_PINNING": False,
-            # About fifty kernels are kept for each size of a tile; without a bound, images of hundreds of
+            # About fifty kernels are cached for each size of a tile; without a bound, images of hundreds of
             # sizes would fill the memory.
             "CPU_RUNTIME_CACHE_CAPACITY": 256,
         }
@@ -86,7 +86,7 @@ class OpenVINOEngine:
 
 @contextlib.contextmanager
 def _one_torch_thread() -> Iterator[None]:
-    """Let torch fold and trace by one thread: the tensors are small, and more threads only wait in loops."""
+    """Let torch fold and trace in one thread: the tensors are small, and more threads only wait."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -100,7 +100,7 @@ def _wide_enough(convolution: Convolution) -> bool:
 
 
 class _Bytes(torch.nn.Module):
-    """The network and what makes bytes of its output: OpenVINO does it in its last layers, in float32."""
+    """The network with `to_bytes` as its last layers, which OpenVINO computes in float32."""
 
     def __init__(self, network: UNet, margin: int) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class _Bytes(torch.nn.Module):
 
 
 def _graph(network: UNet, margin: int) -> openvino.Model:
-    """Convert a network; `openvino.convert_model` does the same, and would send usage statistics to Intel."""
+    """Convert a network; `openvino.convert_model` does the same but sends usage statistics to Intel."""
     side = 2 * margin + network.spec.multiple
     example = torch.zeros(1, network.spec.channels, side, side)
     with torch.inference_mode():

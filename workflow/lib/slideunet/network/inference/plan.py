@@ -1,4 +1,4 @@
-"""What is asked of a prediction, and the fingerprint of all that its result depends on."""
+"""Settings of a prediction, and the fingerprint of all that its result depends on."""
 
 import importlib.metadata
 from collections.abc import Mapping
@@ -16,30 +16,30 @@ from slideunet.stores.ngff_metadata import Version
 
 Part = tuple[int, int]  # (number, parts)
 
-FORMAT = 2  # Raise when predictions are made differently, so that old ones are made again.
+FORMAT = 2  # Raise it when the result changes, so that slides are predicted again.
 _USED = ("sha256", "architecture", "normalisation", "background", "halo")
 
 
 @dataclass(frozen=True)
 class PredictionPlan:
-    """What is asked of a prediction, engine and precision already chosen.
+    """Settings of a prediction, with engine and precision already chosen.
 
     Attributes
     ----------
     model : Path
-        Its folder.
+        Folder of the model.
     facts : mapping
-        What a prediction uses of its `model.json`: "sha256", "architecture", "normalisation", "background"
-        and "halo".
+        Fields of its `model.json` that a prediction uses: "sha256", "architecture", "normalisation",
+        "background" and "halo".
     engine : "openvino" or "torch"
     precision : "fp32" or "bf16"
     tile : int or None
         Side of a tile's core in pixels; None is the best for this machine. The result does not depend on it.
     tissue : "auto" or "none"
     version : str
-        Of OME-Zarr.
+        Version of OME-Zarr.
     heads : tuple of "centres" and "distance"
-        Of the model: what is kept besides the foreground, for the method that separates the cells.
+        Heads whose maps are stored besides the foreground, for the method that separates the cells.
     """
 
     model: Path
@@ -52,7 +52,7 @@ class PredictionPlan:
     heads: tuple[Head, ...] = ()
 
     def fingerprint(self, image: Path) -> str:
-        """Return the digest of all that the prediction of a slide depends on: no version, and not the tile.
+        """Return the digest of all that a slide's prediction depends on, without code versions and tile.
 
         Parameters
         ----------
@@ -72,7 +72,7 @@ class PredictionPlan:
 
 
 def used_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a prediction uses of `model.json`."""
+    """Return the fields of `model.json` that a prediction uses."""
     return {name: facts[name] for name in _USED}
 
 
@@ -86,35 +86,35 @@ def plan_prediction(
     threads: int,
     pixels: int,
 ) -> PredictionPlan:
-    """Return the plan of a run: read the model, and choose what the configuration leaves open.
+    """Return the plan of a run: read the model, and choose the settings that the configuration leaves open.
 
     Parameters
     ----------
     model : Path
-        Its folder.
+        Folder of the model.
     folder : Path
-        Of the predictions, where the choice of the engine is kept for the other jobs.
+        Folder of the predictions, where the choice of the engine is stored for the other jobs.
     section : mapping
-        `prediction` of the configuration.
+        Section `prediction` of the configuration.
     method : str
-        That will separate the cells: what it needs of the model is kept besides the foreground.
+        Method that separates the cells: the maps that it needs are stored besides the foreground.
     version : "0.5" or "0.4"
-        Of OME-Zarr.
+        Version of OME-Zarr.
     threads : int
-        To time engines with.
+        Threads of an engine while it is timed.
     pixels : int
-        That this job is to predict: for few, nothing is timed.
+        Pixels that this job predicts: for few, nothing is timed.
 
     Raises
     ------
     InputError
-        When the folder holds no model, or one without what the method needs.
+        When the folder holds no model, or one without the output heads that the method needs.
     """
     facts = read_model_facts(model)
     asked = {"engine": section["engine"], "precision": section["precision"]}
     engine, precision = choose_engine(folder, model, facts, **asked, threads=threads, pixels=pixels)
     return PredictionPlan(
-        model=model.absolute(),  # Workers of another cluster have a working directory of their own.
+        model=model.absolute(),  # Workers of a cluster may have another working directory.
         facts=used_facts(facts),
         engine=engine,
         precision=precision,
@@ -126,5 +126,5 @@ def plan_prediction(
 
 
 def engine_version(engine: str) -> str:
-    """Return the version of the package that an engine is."""
+    """Return the version of an engine's package."""
     return importlib.metadata.version(engine)

@@ -1,4 +1,4 @@
-"""fp32 or bf16, by the clock: a processor may claim bf16 and be many times slower in it."""
+"""fp32 or bf16, chosen by timing: a processor may claim bf16 and be many times slower in it."""
 
 import contextlib
 import math
@@ -13,7 +13,7 @@ _FASTER = 1.2  # bf16 must be this much faster to be worth its rounding.
 
 
 def reduced_precision(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager:
-    """Return the context in which convolutions run in bf16, or in which nothing changes."""
+    """Return a context in which convolutions run in bf16; for fp32 one that changes nothing."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
@@ -22,8 +22,8 @@ def choose_precision(
 ) -> tuple[Precision, dict[Precision, float]]:
     """Time a step in fp32 and bf16 on this machine and choose.
 
-    A processor may claim bf16 and be many times slower in it, so its word alone is not enough for much work.
-    The two take turns and the best time of each counts, so that another load on the machine does not decide.
+    A processor may claim bf16 and be many times slower in it, so for much work it is timed.
+    The two take turns and the best time of each counts, so that other load on the machine does not decide.
 
     Returns
     -------

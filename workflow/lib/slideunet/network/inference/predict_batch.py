@@ -1,4 +1,4 @@
-"""Predicting a batch: skip what is up to date, share out the rest."""
+"""Prediction of a job batch: skip slides that are up to date, distribute the others."""
 
 import logging
 from collections.abc import Mapping
@@ -28,12 +28,12 @@ def predict_batch(
     images : mapping
         Slide id to its manifest, beside which its store lies.
     folder : Path
-        Of the predictions.
+        Folder of the predictions.
     plan : PredictionPlan
     dask : mapping
-        This section of the configuration.
+        Section `dask` of the configuration.
     threads, memory_mb : int
-        What this job may use.
+        Threads and memory of this job.
     part : (number, parts), optional
         Predict this share of the blocks only; the job without a part finishes the stores.
     """

@@ -1,4 +1,4 @@
-"""What a worker does: predict one block of a slide and write it."""
+"""The task of a worker: predict one block of a slide and write it."""
 
 import threading
 import time
@@ -23,7 +23,7 @@ from slideunet.stores import manifests, omezarr, verified
 
 @dataclass(frozen=True)
 class PredictionTask:
-    """All that it takes to predict any block of a slide: paths and plain values, never pixels or weights.
+    """Everything needed to predict any block of a slide: paths and plain values, never pixels or weights.
 
     Attributes
     ----------
@@ -31,11 +31,11 @@ class PredictionTask:
     image : Path
         Manifest of the slide.
     constants : Normalisation
-        Of the slide.
+        Constants of the slide.
     store : Path
         The pyramid to write to.
     threads : int
-        Of the engine; the result does not depend on them.
+        Threads of the engine; the result does not depend on them.
     """
 
     plan: PredictionPlan
@@ -51,13 +51,13 @@ def predict_block(task: PredictionTask, index: int) -> dict[str, Any]:
     Returns
     -------
     dict
-        The "digest" of its foreground, that of its other "maps" if there are any, and the "seconds" it took.
+        "digest" of the foreground, "maps", the digest of the other maps if there are any, and "seconds".
     """
     start = time.perf_counter()
     slide = _held.slide(task)
     region = BlockGrid(slide.pixels.shape)[index]
-    found = _predicted(task, slide, region)
-    foreground, others = found[:1], found[1:]
+    maps = _predicted(task, slide, region)
+    foreground, others = maps[:1], maps[1:]
     omezarr.write_block(slide.levels, region, foreground)
     facts = {"digest": digest(foreground)}
     if slide.maps:
@@ -77,10 +77,10 @@ class _Slide:
 
 
 class _Held:
-    """What this process holds open, for all its threads: one engine, and the slide in hand.
+    """One engine and one open slide, shared by all threads of this process.
 
-    Opening a slide looks for all its chunks, and loading an engine takes seconds, so neither is done twice;
-    the engine stays when the slide changes.
+    Opening a slide checks that all its chunks exist, and loading an engine takes seconds, so neither is done
+    twice; the engine stays when the slide changes.
     """
 
     def __init__(self) -> None:
@@ -96,15 +96,15 @@ class _Held:
             return self._slide[1]
 
     def engine(self, task: PredictionTask) -> Engine:
-        """Return the engine of a task, which is loaded when the first block needs it."""
+        """Return the engine of a task; it is loaded when the first block needs it."""
         plan = task.plan
-        # By the weights, not by their folder: a cluster that runs on may have loaded others from it.
-        known = (plan.facts, plan.engine, plan.heads, plan.precision, task.threads)
+        # The facts contain the digest of the weights: the folder may have held others before.
+        key = (plan.facts, plan.engine, plan.heads, plan.precision, task.threads)
         with self._opening:
-            if self._engine is None or self._engine[0] != known:
+            if self._engine is None or self._engine[0] != key:
                 take_own_gpu()
                 self._engine = (
-                    known,
+                    key,
                     open_engine(
                         plan.model,
                         plan.facts,

@@ -1,4 +1,4 @@
-"""Predicting a part of a slide, tile by tile: the same bytes whatever the tiles and whatever the part."""
+"""Prediction of a part of a slide, tile by tile: the bytes depend on neither the tiles nor the part."""
 
 import itertools
 import logging
@@ -27,9 +27,9 @@ def predict_core(
     tile: int | None = None,
     wanted: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Predict the maps of a part of a slide: the one tiled predictor, of validation and of new slides.
+    """Predict the maps of a part of a slide; validation and the prediction of new slides both use it.
 
-    The part and its context are read once; tiles are cut from that in memory. Every tile starts on a multiple
+    The part and its context are read once; tiles are cut from them in memory. Every tile starts on a multiple
     of 2^depth of the slide, as its pooling cells do, so the result depends on neither the tiles nor the part.
     When a tile does not fit into memory, smaller ones are used from then on.
 
@@ -39,13 +39,13 @@ def predict_core(
     pixels : array-like (c, y, x)
         The whole slide, raw.
     constants : Normalisation
-        Of the whole slide.
+        Constants of the whole slide.
     core : ((y0, y1), (x0, x1))
         The part, inside the slide, half-open.
     tile : int, optional
         Side of a tile without its context, in pixels; rounded up to a multiple of 2^depth. None: `best_tile`.
     wanted : ndarray (y1 - y0, x1 - x0) of bool, optional
-        The other pixels become 0. A tile is left out when none of its pixels is wanted.
+        Pixels to predict; all others are 0. A tile without any of them is skipped.
 
     Returns
     -------
@@ -93,7 +93,7 @@ def _predict_block(
 
 
 def _places(shape: tuple[int, ...], side: int, needed: np.ndarray | None, multiple: int) -> Iterator[Core]:
-    """Yield of every tile the rectangle that holds all that is needed of it."""
+    """Yield for every tile the rectangle that holds all its needed pixels."""
     for rows, columns in itertools.product(*(even_cores(length, side, multiple) for length in shape)):
         if needed is None:
             yield rows, columns
@@ -120,5 +120,5 @@ def _smaller(side: int, multiple: int, error: MemoryError) -> int:
             f"Not even a tile of {side} px fits into memory ({error}). Another program may hold it. "
             "Free memory, use fewer workers at once or a smaller model."
         ) from error
-    logging.warning(f"Tiles of {side} px do not fit into memory ({error}); going on with {half} px.")
+    logging.warning(f"Tiles of {side} px do not fit into memory ({error}); continuing with {half} px.")
     return half

@@ -1,4 +1,4 @@
-"""Predicting a slide into its store, block by block, in this process or on the workers of a cluster."""
+"""Prediction of a slide into its store, block by block, in this process or on the workers of a cluster."""
 
 import functools
 import logging
@@ -24,7 +24,7 @@ from slideunet.stores.fingerprint import fingerprint
 from slideunet.stores.ngff_metadata import Version
 from slideunet.stores.resumable import Building, building, digests
 
-if TYPE_CHECKING:  # Without a cluster there is no need of dask.
+if TYPE_CHECKING:  # Without a cluster dask is not needed.
     import distributed
 
 BlockResult = tuple[int, dict[str, Any]]
@@ -42,8 +42,8 @@ def predict_slide(
 ) -> None:
     """Predict one slide, or one part of it, and write its store and manifest.
 
-    What an interrupted run has finished is kept. The result does not depend on tile, workers, parts or
-    threads.
+    Blocks that an interrupted run has finished are kept. The result does not depend on tile, workers, parts
+    or threads.
 
     Parameters
     ----------
@@ -51,13 +51,14 @@ def predict_slide(
         Manifest of the slide, and of the prediction to write.
     plan : PredictionPlan
     client : distributed.Client, optional
-        Of the cluster that works; without it this process does.
+        Client of the cluster whose workers predict; without it this process predicts.
     threads : int
-        Of the engine in each process.
+        Threads of the engine in each process.
     at_once : int
-        Blocks that this process has in hand: while a GPU computes one, others are read and written.
+        Blocks in progress in this process: while a GPU computes one, others are read and written.
     part : (number, parts), optional
-        Do this share of the blocks only and leave the store unfinished; who has no part finishes it.
+        Predict this share of the blocks only and leave the store unfinished; the job without a part finishes
+        it.
     """
     start = time.perf_counter()
     slide, known = manifests.read_manifest(image), plan.fingerprint(image)
@@ -71,10 +72,10 @@ def predict_slide(
         task = PredictionTask(plan, image.absolute(), constants, store.path.absolute(), threads)
         _work(store, task, slide, client, at_once, part or (0, 1))
         if part is None:
-            told = _describe(slide, plan, mask) | {"fingerprint": known}
+            facts = _describe(slide, plan, mask) | {"fingerprint": known}
             if maps:
-                told["maps"] = {"names": maps, "blocks": digests(store.done, "maps")}
-            store.finish(told | _speed(slide, time.perf_counter() - start))
+                facts["maps"] = {"names": maps, "blocks": digests(store.done, "maps")}
+            store.finish(facts | _speed(slide, time.perf_counter() - start))
 
 
 def _work(
@@ -85,13 +86,13 @@ def _work(
     at_once: int,
     part: Part,
 ) -> None:
-    """Do the blocks of a part that are not done, and tell speed and time left."""
+    """Predict the blocks of a part that are not done, and log speed and time left."""
     number, parts = part
     count = len(BlockGrid(slide["shape"]))
     share = range(count * number // parts, count * (number + 1) // parts)
     todo = store.todo(share)
     if len(todo) < len(share):
-        logging.info(f"{slide['slide']}: going on, {len(share) - len(todo)} of {len(share)} blocks are done")
+        logging.info(f"{slide['slide']}: resuming, {len(share) - len(todo)} of {len(share)} blocks are done")
     sizes = {index: _pixels(slide["shape"], index) for index in todo}
     do = functools.partial(predict_block, task)
     if client is None:
@@ -109,7 +110,7 @@ def _work(
 def _in_threads(
     do: Callable[[int], dict[str, Any]], todo: Sequence[int], at_once: int
 ) -> Iterator[BlockResult]:
-    """Yield every block with what it gave, in order; the first failure ends the others."""
+    """Yield every block with its facts, in order; the first failure cancels the others."""
     if at_once == 1:
         yield from ((index, do(index)) for index in todo)
         return
@@ -138,7 +139,7 @@ def _pixels(shape: tuple[int, ...], index: int) -> int:
 
 
 def _creator(slide: Mapping[str, Any], maps: Sequence[str], version: Version) -> Callable[[Path], None]:
-    """Return what makes an empty store: the foreground as a pyramid, other maps at full size beside it."""
+    """Return a function that creates an empty store: a pyramid of the foreground, other maps at full size."""
     create = functools.partial(
         omezarr.create_image, dtype=np.dtype(np.uint8), mpp=slide["mpp"], version=version, name=slide["slide"]
     )
@@ -168,7 +169,7 @@ def _describe(slide: Mapping[str, Any], plan: PredictionPlan, mask: StoredMask |
 
 
 def _speed(slide: Mapping[str, Any], seconds: float) -> dict[str, float]:
-    """Of this run: what an earlier one had finished makes it look faster."""
+    """Return time and speed of this run; blocks that an earlier run finished make it look faster."""
     size = slide["shape"][1] * slide["shape"][2]
     logging.info(
         f"{slide['slide']}: {size / 1e6:.2f} Mpx in {seconds:.1f} s, {size / seconds / 1e6:.2f} Mpx/s"

@@ -1,4 +1,4 @@
-"""torch as the engine: on GPUs, and on CPUs that OpenVINO does not know."""
+"""torch as the engine: on GPUs, and on CPUs without OpenVINO."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -17,20 +17,20 @@ from slideunet.network.inference.device import exact_kernels
 from slideunet.network.inference.precision import reduced_precision
 from slideunet.slides.normalisation import Normalisation
 
-# On a GPU the sides of tiles are rounded up to this: few shapes are seen, and each has its own kernels.
+# On a GPU height and width of tiles are rounded up to this: few shapes occur, and each has its own kernels.
 _GPU_STEP = 256
-# Bytes for one tile on a GPU; where there are fewer, tiles are halved.
+# Bytes for one tile on a GPU; where less is free, tiles are halved.
 _GPU_MEMORY = 6_000_000_000
-# torch leaves a float32 convolution of one image with so few inputs to another kernel: other last bits.
+# torch uses another kernel for a float32 convolution of one image with so few inputs; the last bits differ.
 _SMALL = 20480
 # Tiles of one thread that wait for the device while the next is cut. A tile takes longer than its launch.
 _AHEAD = 2
-_STORED = (np.uint8, np.uint16)  # What travels as it is; all else travels as float32.
+_STORED = (np.uint8, np.uint16)  # Uploaded as they are; other types are uploaded as float32.
 
 
 @dataclass(frozen=True)
 class _Flight:
-    """A tile on its way: the memory that its result arrives in, when that is so, and its size (y, x)."""
+    """A tile in flight: memory for its result, the event of its arrival, and its size (y, x)."""
 
     result: torch.Tensor
     arrival: torch.cuda.Event | None
@@ -44,11 +44,11 @@ class _Flight:
 
 
 class TorchEngine:
-    """Pixels go to the device as they are stored, bytes come back; all between happens there.
+    """Pixels are uploaded as they are stored and maps downloaded as bytes; the device does the rest.
 
-    While the device computes one tile, the next is on its way: uploads, kernels and downloads wait for their
-    turn in the device's stream, and nobody waits for them but who takes a result. On a CPU one thread
-    computes, because their number changes the last bits; processes are what runs in parallel. See
+    While the device computes one tile, the next is uploaded: uploads, kernels and downloads queue in the
+    device's stream, and only reading a result waits for them. On a CPU one thread computes, because the
+    number of threads changes the last bits; several processes run in parallel instead. See
     `slideunet.network.inference.engines.Engine` for the attributes.
 
     Parameters
@@ -60,7 +60,7 @@ class TorchEngine:
     halo : int
         See `Engine`.
     threads : int, optional
-        On a CPU. With another number than 1 the last bits may depend on the tiles.
+        Threads on a CPU. With more than 1 the last bits may depend on the tiles.
     logits : bool, optional
         Return the output of the network, float32, instead of bytes.
     """
@@ -104,12 +104,12 @@ class TorchEngine:
             yield flights.popleft().land()
 
     def _start(self, tile: np.ndarray, offset: torch.Tensor, scale: torch.Tensor) -> _Flight:
-        """Send a tile on its way."""
+        """Launch a tile, or raise MemoryError when it does not fit."""
         try:
             return self._launch(tile, offset, scale)
         except torch.OutOfMemoryError:
             pass
-        # Not inside `except`, where the traceback still holds the tensors.
+        # Not inside `except`, where the traceback still references the tensors.
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         raise MemoryError(f"a tile of {tile.shape[1]} x {tile.shape[2]} px on {self.device}")
@@ -122,12 +122,12 @@ class TorchEngine:
         batch = ((pixels - offset) / scale)[None].contiguous(memory_format=torch.channels_last)
         with exact_kernels(self.device), reduced_precision(self.device, self.precision):
             output = self._network(batch, self.halo)
-        made = output.float() if self.dtype == np.float32 else to_bytes(output.double(), self.spec.maps)
-        result, arrival = self._download(made[0].contiguous())
+        maps = output.float() if self.dtype == np.float32 else to_bytes(output.double(), self.spec.maps)
+        result, arrival = self._download(maps[0].contiguous())
         return _Flight(result, arrival, (tile.shape[1] - 2 * self.halo, tile.shape[2] - 2 * self.halo))
 
     def _with_room(self, tile: np.ndarray) -> np.ndarray:
-        """Lengthen a tile at its ends, where no pixel of the result sees it."""
+        """Pad a tile at its ends, outside the receptive field of the result."""
         cores = [max(side - 2 * self.halo, self._least) for side in tile.shape[1:]]
         goal = [core + -core % self.step + 2 * self.halo for core in cores]
         ends = [(0, more - side) for more, side in zip(goal, tile.shape[1:], strict=True)]
@@ -135,23 +135,23 @@ class TorchEngine:
 
     def _upload(self, values: np.ndarray) -> torch.Tensor:
         dtype = values.dtype if values.dtype in _STORED else np.float32
-        tensor = torch.from_numpy(np.require(values, dtype, "W"))  # torch warns of what it may not write.
+        tensor = torch.from_numpy(np.require(values, dtype, "W"))  # torch warns about read-only arrays.
         if self.device.type == "cuda":
             tensor = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor)
         return tensor.to(self.device, non_blocking=True)
 
-    def _download(self, made: torch.Tensor) -> tuple[torch.Tensor, torch.cuda.Event | None]:
+    def _download(self, maps: torch.Tensor) -> tuple[torch.Tensor, torch.cuda.Event | None]:
         if self.device.type == "cpu":
-            return made, None
-        result = torch.empty(made.shape, dtype=made.dtype, pin_memory=True)
-        result.copy_(made, non_blocking=True)
+            return maps, None
+        result = torch.empty(maps.shape, dtype=maps.dtype, pin_memory=True)
+        result.copy_(maps, non_blocking=True)
         arrival = torch.cuda.Event()
         arrival.record(torch.cuda.current_stream(self.device))
         return result, arrival
 
 
 def _large_enough(convolution: Convolution) -> bool:
-    """Tell whether torch uses the kernel for it that it uses for all larger ones."""
+    """Return whether torch uses the same kernel for it as for all larger convolutions."""
     return convolution.inputs * convolution.side**2 > _SMALL
 
 
