@@ -47,7 +47,7 @@ def test_what_is_not_there_or_not_whole_is_named(draw_image, tmp_path):
         read_archive(path, "brightfield")
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DamagedDataError, match="not a whole archive"):
+    with pytest.raises(DamagedDataError, match="is an incomplete archive"):
         read_index(path)
     damaged = bytearray(whole)
     damaged[200:260] = bytes(60)

@@ -1,4 +1,4 @@
-"""One file with images and labels of many sources: a zip of pictures with an index, for any machine."""
+"""Archive of images and labels of many sources: one zip file of pictures with an index."""
 
 import io
 import json
@@ -14,27 +14,27 @@ from PIL import Image, UnidentifiedImageError
 from slideunet.errors import DamagedDataError, InputError
 
 PACKED_IGNORE_LABEL = 65535
-"""Value of the label images where nobody has judged."""
+"""Ignore label of the packed label images."""
 FORMAT = 1
 _INDEX = "index.json"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of an image besides its pixels.
+    """Metadata of an image.
 
     Attributes
     ----------
     name, source, group, stratum : str
-        The source is the data set; groups and strata are within it.
+        The source is the data set; groups and strata are parts of it.
     kind : "fluorescence" or "brightfield"
-        Which model it is for.
+        Kind of model that it is for.
     split : "train" or "val"
     judged : bool
-        Whether the labels are good enough to score against.
+        Whether the labels are good enough for scoring.
     licence : str
     content : str
-        Sha256 of the pixels before they were packed; see `slides.statistics.content`.
+        Sha256 of the pixels before packing; see `slides.statistics.content`.
     """
 
     name: str
@@ -64,8 +64,8 @@ def write_archive(path: Path, images: Iterable[tuple[PackedImage, int | None]]) 
     ----------
     path : Path
     images : iterable of (PackedImage, int or None)
-        With the quality of JPEG (colour at full resolution); None keeps the pixels as they are. Labels are
-        kept as they are in any case.
+        Images with their JPEG quality (colour at full resolution); None is lossless. Labels are always
+        lossless.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     index = []
@@ -82,14 +82,14 @@ def write_archive(path: Path, images: Iterable[tuple[PackedImage, int | None]]) 
 
 
 def read_index(path: Path) -> list[dict[str, Any]]:
-    """Return the fields of every `Entry` of an archive, with "image" and "labels", names inside of it.
+    """Return the fields of every `Entry` of an archive, with "image" and "labels", names inside it.
 
     Raises
     ------
     InputError
         When there is no such archive.
     DamagedDataError
-        When it is not whole.
+        When it is not complete.
     """
     with _opened(path) as archive:
         return _index(archive, path)
@@ -108,9 +108,11 @@ def _opened(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no such file. Make it with resources/models/pack.py.") from error
+        raise InputError(f"{path}: there is no such file. Write it by resources/models/pack.py.") from error
     except zipfile.BadZipFile as error:
-        raise DamagedDataError(f"{path} is not a whole archive ({error}). Copy or pack it again.") from error
+        raise DamagedDataError(
+            f"{path} is an incomplete archive ({error}). Copy or pack it again."
+        ) from error
 
 
 def _index(archive: zipfile.ZipFile, path: Path) -> list[dict[str, Any]]:
@@ -130,7 +132,7 @@ def _unpacked(archive: zipfile.ZipFile, row: Mapping[str, Any], path: Path) -> P
     except (KeyError, OSError, UnidentifiedImageError, zipfile.BadZipFile) as error:
         raise DamagedDataError(f"{path}: {entry.name} cannot be read ({error}). Pack it again.") from error
     image = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-    # A lossless picture of three channels: low byte, high byte, nothing.
+    # Labels are a lossless picture of three channels: low byte, high byte, 0.
     return PackedImage(
         entry, image[: _channels(entry)], labels[..., 0] + 256 * labels[..., 1].astype(np.uint16)
     )
@@ -164,5 +166,5 @@ def _saved(picture: Image.Image, **options: Any) -> bytes:  # noqa: ANN401 (what
 
 
 def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
-    """Add a file without the time of its making."""
+    """Add a file without its time."""
     archive.writestr(zipfile.ZipInfo(name), data)

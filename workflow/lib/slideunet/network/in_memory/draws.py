@@ -1,4 +1,4 @@
-"""Which patches a step learns from: of which images, where, how large, how turned. NumPy, a batch at once."""
+"""Random image, place, zoom and rotation of the patches of a step, with NumPy for a whole batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ class Draws:
     ----------
     images : ndarray (n,) int64
     levels : ndarray (n,) int64
-        Of the pyramid, so that what is read is zoomed by 0.7 to 1.4 but at its ends.
+        Level of the pyramid; its pixels are zoomed by 0.7 to 1.4, except at the first and last level.
     zooms : ndarray (n,)
-        Px of the patch for one of the image.
+        Pixels of the patch per pixel of the image.
     middles : ndarray (n, 2)
-        Place (y, x) in the image, in px, of the middle of the patch.
+        Middle of the patch (y, x) in px of the image.
     matrices : ndarray (n, 2, 2)
         From px of the patch to px of the image.
     bends : ndarray (n, 2, p, p)
-        Elastic displacements in px of the image, of points evenly spaced over the patch.
+        Elastic displacements in px of the image, at points evenly spaced over the patch.
     """
 
     images: np.ndarray
@@ -41,24 +41,24 @@ class Draws:
 
 
 def image_weights(index: PoolIndex, stratum_balance: float, negatives: float) -> np.ndarray:
-    """Return the probability of each image: all sources alike, negatives apart.
+    """Return the probability of each image: equal for all sources, with a share of its own for negatives.
 
-    Within a source an image counts by the root of its area, as in `patches`, divided by what its stratum
-    weighs to the power of `stratum_balance`.
+    Within a source the weight of an image is the root of its area, as in `patches`, divided by the total
+    weight of its stratum to the power of `stratum_balance`.
     """
     weights = np.sqrt(index.sizes.prod(axis=1).astype(np.float64))
     places = list(zip(index.sources, index.strata, strict=True))
     weights /= _sums(weights, places) ** stratum_balance
     weights /= _sums(weights, index.sources)
-    drawn = np.array([source == NEGATIVE for source in index.sources])
-    share = negatives if drawn.any() else 0.0
+    negative = np.array([source == NEGATIVE for source in index.sources])
+    share = negatives if negative.any() else 0.0
     return np.where(
-        drawn, share * weights, (1 - share) * weights / max(len({*index.sources} - {NEGATIVE}), 1)
+        negative, share * weights, (1 - share) * weights / max(len({*index.sources} - {NEGATIVE}), 1)
     )
 
 
 def _sums(weights: np.ndarray, names: Sequence[object]) -> np.ndarray:
-    """Return, for each weight, the sum of those of the same name."""
+    """Return, for each weight, the sum of the weights of the same name."""
     totals: dict[object, float] = {}
     for name, weight in zip(names, weights, strict=True):
         totals[name] = totals.get(name, 0.0) + weight
@@ -96,18 +96,18 @@ def draw_patches(index: PoolIndex, weights: np.ndarray, recipe: Recipe, rng: np.
 
 
 def _zooms(index: PoolIndex, images: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> np.ndarray:
-    """Draw zooms that spread the diameters evenly in the logarithm; an image fills half a patch at least."""
+    """Draw zooms that spread the diameters log-uniformly; an image fills at least half a patch."""
     low, high = np.log(recipe.diameters)
-    wanted = np.exp(rng.uniform(low, high, len(images)))
+    diameters = np.exp(rng.uniform(low, high, len(images)))
     least = recipe.patch_size / 2 / index.sizes[images].min(axis=1)
-    return np.maximum(wanted / index.diameters[images], least)
+    return np.maximum(diameters / index.diameters[images], least)
 
 
 def _turns(angles: np.ndarray, flip: float, rng: np.random.Generator) -> np.ndarray:
-    """Return matrices (n, 2, 2) that turn by angles, sometimes by quarters besides, and sometimes mirror."""
+    """Return matrices (n, 2, 2) that turn by the angles, and at random by quarter turns and mirroring."""
     n = len(angles)
     quarters = np.where(rng.random(n) < flip, rng.integers(1, 4, n), 0)
-    # Whole numbers for quarters: turned so, pixels fall on pixels.
+    # Exact integers for quarter turns, so that pixels map onto pixels.
     table = np.array([[1, 0, -1, 0], [0, 1, 0, -1]], np.float64)
     cos, sin = table[:, quarters]
     quarter = np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], -2)
@@ -118,9 +118,9 @@ def _turns(angles: np.ndarray, flip: float, rng: np.random.Generator) -> np.ndar
 
 
 def _middles(index: PoolIndex, images: np.ndarray, sides: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw the middles (n, 2) so that patches of these sides, in px of the image, lie inside if they can.
+    """Draw the middles (n, 2) of patches with these sides, in px of the image; they are inside if they fit.
 
-    They lie on whole pixels of the image where the side is a whole number.
+    Where the side is an integer, patches begin at whole pixels of the image.
     """
     n = len(images)
     sizes = index.sizes[images]

@@ -1,4 +1,4 @@
-"""The model folder that a training within a time budget leaves."""
+"""The model folder of a training within a time budget."""
 
 import platform
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ def write_model(
     spec: UNetSpec,
     state: State,
     recipe: Recipe,
-    sides: Mapping[str, Sequence[PackedImage]],
+    splits: Mapping[str, Sequence[PackedImage]],
     *,
     diameters: Mapping[str, float],
     initial: Path | None,
@@ -39,22 +39,22 @@ def write_model(
     folder : Path
     spec : UNetSpec
     state : State
-        Of the finished training; its best weights are written.
+        State of the finished training; its best weights are written.
     recipe : Recipe
-    sides : mapping
+    splits : mapping
         "train" and "val" to images.
     diameters : mapping
-        Of the cells that were learned from; see `diameter_facts`.
+        Diameters of the training cells; see `diameter_facts`.
     initial : Path or None
-        Folder of the model whose weights it began with.
+        Folder of the model whose weights the training began with.
     more : mapping
         Further facts about the training.
     """
-    seen = {packed.entry.content for side in sides.values() for packed in side}
+    seen = {packed.entry.content for images in splits.values() for packed in images}
     training = {
-        "slides": {side: [packed.entry.name for packed in images] for side, images in sides.items()},
+        "slides": {split: [packed.entry.name for packed in images] for split, images in splits.items()},
         "contents": sorted(seen | set(learned_contents(initial) if initial else ())),
-        "licences": _licences([packed for side in sides.values() for packed in side]),
+        "licences": _licences([packed for images in splits.values() for packed in images]),
         "seed": recipe.seed,
         "steps": state.step,
         "seconds": round(state.seconds, 1),
@@ -84,12 +84,12 @@ def write_model(
 
 
 def add_tuned(folder: Path, tuned: Mapping[str, Any]) -> None:
-    """Put a threshold and decodings into model.json; the weights stay as they are."""
+    """Write a threshold and decodings into model.json; the weights do not change."""
     write_manifest(folder / "model.json", read_model_facts(folder) | dict(tuned))
 
 
 def diameter_facts(images: Sequence[Prepared]) -> dict[str, float]:
-    """Return 5th percentile, median and 95th of the cells' diameters in px; see `training.diameters`."""
+    """Return percentiles 5, 50 and 95 of the cells' diameters in px; see `training.diameters`."""
     across = 2 * np.concatenate([image.cells[:, 2] for image in images])
     low, median, high = (round(float(value), 1) for value in np.percentile(across, (5, 50, 95)))
     return {"p05": low, "median": median, "p95": high}

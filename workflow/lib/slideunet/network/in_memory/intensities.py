@@ -1,6 +1,6 @@
-"""Random changes of a batch of images on its device, of some of them each; strengths as in `augmentation`.
+"""Random intensity changes of a batch of images on its device; strengths as in `augmentation`.
 
-What is random for a whole patch is drawn with NumPy, noise by torch on the device.
+Random numbers of a whole patch are drawn with NumPy, noise with torch on the device.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,23 +15,23 @@ from torch.nn import functional
 from slideunet.network.patches.stain_transforms import optical_density, stained
 from slideunet.network.patches.transforms import SMOOTH
 
-_REACH = 4  # standard deviations, to which a Gaussian goes.
+_REACH = 4  # Radius of a Gaussian kernel in standard deviations.
 
 
 @dataclass(frozen=True)
 class Chance:
-    """Where random numbers come from: for a patch, and for a pixel."""
+    """Random number generators: `rng` for numbers of a patch, `noise` for pixels."""
 
     rng: np.random.Generator
     noise: torch.Generator
 
     def uniform(self, low: float, high: float, shape: tuple[int, ...]) -> torch.Tensor:
-        """Draw few numbers, for the device."""
+        """Draw a few uniform numbers with NumPy and upload them."""
         drawn = torch.from_numpy(self.rng.uniform(low, high, shape).astype(np.float32))
         return _on(drawn, self.noise.device)
 
     def normal(self, shape: tuple[int, ...]) -> torch.Tensor:
-        """Draw many numbers on the device."""
+        """Draw many normal numbers on the device."""
         return torch.randn(shape, generator=self.noise, device=self.noise.device)
 
 
@@ -45,7 +45,7 @@ def change_intensities(images: torch.Tensor, strengths: Mapping[str, Any], chanc
     ----------
     images : tensor
     strengths : mapping
-        Of the changes, 0 switches one off; see `network.patches.augmentation.build_augmentation`.
+        Strengths of the changes, 0 switches one off; see `network.patches.augmentation.build_augmentation`.
     chance : Chance
     """
     images = images.clone()
@@ -73,7 +73,7 @@ def _stain(images: torch.Tensor, share: float, chance: Chance) -> torch.Tensor:
 
 def _counterstain(images: torch.Tensor, density: float, chance: Chance) -> torch.Tensor:
     n, _, height, width = images.shape
-    # Smoothed by as much as 12 px along each axis: noise on a coarse grid, of as many points.
+    # Noise smoothed by up to 12 px along each axis: drawn on a coarse grid of one point per sigma.
     textures = []
     for sigmas in 12.0 ** chance.rng.uniform(0, 1, (n, 2)):
         points = [max(round(side / sigma), 2) for side, sigma in zip((height, width), sigmas, strict=True)]
@@ -113,7 +113,7 @@ def _blur(images: torch.Tensor, most: float, chance: Chance) -> torch.Tensor:
 def _gamma(images: torch.Tensor, log: float, chance: Chance) -> torch.Tensor:
     low, high = images.amin(dim=(1, 2, 3), keepdim=True), images.amax(dim=(1, 2, 3), keepdim=True)
     width = (high - low).clamp(min=1e-7)
-    # As MONAI: as often above 1 as below, evenly on either side.
+    # As in MONAI: above or below 1 with equal probability, uniform within each.
     exponents = chance.rng.uniform(0, 1, (len(images), 1, 1, 1))
     above = chance.rng.random((len(images), 1, 1, 1)) < 0.5
     drawn = np.where(above, 1 + exponents * (np.exp(log) - 1), np.exp(-log) + exponents * (1 - np.exp(-log)))
@@ -157,7 +157,7 @@ def _darken(images: torch.Tensor, log: float, chance: Chance) -> torch.Tensor:
     return images * torch.exp(-chance.uniform(0, log, (len(images), 1, 1, 1)))
 
 
-# In this order, each of a patch with this probability.
+# Applied in this order, each to a patch with this probability.
 _CHANGES: dict[str, tuple[float, Change]] = {
     "stain": (0.5, _stain),
     "counterstain": (0.5, _counterstain),

@@ -1,4 +1,4 @@
-"""Validation on images in memory: predicted on the device one by one, scored in other processes meanwhile."""
+"""Validation on images in memory: predicted on the device one by one, scored in other processes."""
 
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -25,17 +25,17 @@ from slideunet.slides.statistics import survey
 
 
 def some_of_each(images: Sequence[PackedImage], most: int | None) -> list[PackedImage]:
-    """Return at most so many images of each source, evenly from all of them."""
+    """Return at most `most` images of each source, evenly spaced in its list."""
     chosen: list[PackedImage] = []
     for source in sorted({image.entry.source for image in images}):
-        own = [image for image in images if image.entry.source == source]
-        count = min(len(own), most or len(own))
-        chosen += [own[i * len(own) // count] for i in range(count)]
+        candidates = [image for image in images if image.entry.source == source]
+        count = min(len(candidates), most or len(candidates))
+        chosen += [candidates[i * len(candidates) // count] for i in range(count)]
     return chosen
 
 
 def predict_image(engine: Engine, packed: PackedImage, recipe: Recipe) -> dict[str, np.ndarray]:
-    """Return the maps (y, x) uint8 of an image, as a run predicts it."""
+    """Return the maps (y, x) uint8 of an image, as in the prediction of a slide."""
     image = packed.image
     constants = normalisation(survey(image)[0], recipe.normalisation, recipe.background)
     planes = predict_core(engine, image, constants, ((0, image.shape[1]), (0, image.shape[2])))
@@ -51,7 +51,7 @@ class Judge:
     images : sequence of PackedImage
     recipe : Recipe
     helpers : Executor or None
-        Processes that score; None scores here.
+        Processes that score; None scores in this process.
     """
 
     images: Sequence[PackedImage]
@@ -59,9 +59,9 @@ class Judge:
     helpers: Executor | None = None
 
     def begin(self, network: UNet, precision: Precision) -> "Pending":
-        """Predict all images; the scores may be still to come.
+        """Predict all images; their scores may still be pending.
 
-        The number of torch's threads is left as it was: an engine on a CPU sets it to one.
+        The number of torch's threads is restored: an engine on a CPU sets it to one.
         """
         device = next(network.parameters()).device
         threads, reach = torch.get_num_threads(), halo(network.spec)
@@ -71,24 +71,24 @@ class Judge:
             else build_engine(network, engine_of_machine("auto"), precision, threads, reach)
         )
         decoding = Decoding(0.5, fitting_methods(engine.spec.maps)[0])
-        found: list[tuple[str, Future[ImageScore] | ImageScore]] = []
+        scores: list[tuple[str, Future[ImageScore] | ImageScore]] = []
         for packed in with_lines(self.images, "images validated", len(self.images)):
             task = (truth(packed.labels), predict_image(engine, packed, self.recipe), decoding)
             score = self.helpers.submit(score_image, *task) if self.helpers else score_image(*task)
-            found.append((packed.entry.source, score))
+            scores.append((packed.entry.source, score))
         torch.set_num_threads(threads)
-        return Pending(found)
+        return Pending(scores)
 
 
 @dataclass(frozen=True)
 class Pending:
-    """Scores of some images that may be still to come."""
+    """Scores of images that may still be pending."""
 
     scores: Sequence[tuple[str, Future[ImageScore] | ImageScore]]
 
     @property
     def ready(self) -> bool:
-        """Whether `result` would answer at once."""
+        """Whether `result` returns without waiting."""
         return all(score.done() for _, score in self.scores if isinstance(score, Future))
 
     def result(self) -> dict[str, ImageScore]:
@@ -99,9 +99,9 @@ class Pending:
 
 
 def start_helpers(cores: int) -> ProcessPoolExecutor | None:
-    """Return processes to make images ready and to score beside the training; None on a machine of few cores.
+    """Return processes that prepare images and score during training; None with fewer than 4 cores.
 
-    They are forked at their first task, which must come before the first use of a GPU: started anew, each of
-    them would load torch, which it has no need of.
+    They are forked at their first task, which must come before the first use of a GPU; a spawned process
+    would load torch, which it does not need.
     """
     return ProcessPoolExecutor(min(cores - 1, 16), get_context("fork")) if cores >= 4 else None

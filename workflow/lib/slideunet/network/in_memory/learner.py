@@ -1,4 +1,4 @@
-"""The network of a training within a time budget: its first weights, its average, and its state in a file."""
+"""Initial weights, EMA and checkpoint of a training within a time budget."""
 
 import copy
 import io
@@ -22,18 +22,18 @@ _SAME = ("width", "depth", "decoder")
 
 
 def initialised(recipe: Recipe, models: Path) -> UNet:
-    """Build the network of a recipe with its first weights.
+    """Build the network of a recipe with its initial weights.
 
     Parameters
     ----------
     recipe : Recipe
     models : Path
-        Where models lie that `init_from` names.
+        Folder of the models that `init_from` names.
 
     Raises
     ------
     InputError
-        When the weights are of another encoder.
+        When the weights belong to another encoder.
     """
     torch.manual_seed(recipe.seed)
     network = UNet(build_spec(recipe.model, len(recipe.channels)))
@@ -50,7 +50,7 @@ def model_folder(name: str, models: Path) -> Path:
 
 
 def begin_with(network: UNet, folder: Path) -> None:
-    """Give a network the weights of a model; of another width, those of its pretrained encoder alone."""
+    """Load the weights of a model; if the widths differ, only those of its pretrained encoder."""
     source, _ = load_model(folder)
     if all(getattr(source.spec, name) == getattr(network.spec, name) for name in _SAME):
         start_from(network, folder)
@@ -59,27 +59,27 @@ def begin_with(network: UNet, folder: Path) -> None:
     if source.spec.encoder is None or source.spec.encoder != network.spec.encoder:
         raise InputError(
             f"init_from: {folder} has another width or depth and no pretrained encoder in common. Set "
-            "init_from to null, or model as it is there."
+            "init_from to null, or model to the architecture of that folder."
         )
-    own = network.encoder.stages.state_dict()
-    known = source.encoder.stages.state_dict()
-    shared = {name: values for name, values in known.items() if name in own}
+    target = network.encoder.stages.state_dict()
+    weights = source.encoder.stages.state_dict()
+    shared = {name: values for name, values in weights.items() if name in target}
     for name, values in shared.items():
-        if values.ndim == 4 and values.shape[1] != own[name].shape[1]:
-            shared[name] = for_channels(values, own[name].shape[1])
-    network.encoder.stages.load_state_dict(own | shared)
+        if values.ndim == 4 and values.shape[1] != target[name].shape[1]:
+            shared[name] = for_channels(values, target[name].shape[1])
+    network.encoder.stages.load_state_dict(target | shared)
     logging.info(f"The encoder begins with the weights of {folder}")
 
 
 class Average:
-    """The running (exponential) average of a network's weights and batch statistics; see `training.averaged`.
+    """EMA of a network's weights and batch-norm statistics; see `training.averaged`.
 
-    torch's `AveragedModel` asks the device for its counter at every step, which stops a GPU.
+    torch's `AveragedModel` reads its counter from the device at every step, which stalls a GPU.
 
     Attributes
     ----------
     network : UNet
-        With the averaged weights, in evaluation mode.
+        Network with the averaged weights, in evaluation mode.
     """
 
     def __init__(self, network: UNet, decay: float) -> None:
@@ -92,29 +92,29 @@ class Average:
 
     @torch.no_grad()
     def update(self, steps: int) -> None:
-        """Move towards the network after so many earlier steps."""
+        """Move towards the network; `steps` is the number of earlier steps."""
         kept = min(self.decay, (1 + steps) / (10 + steps))
         torch._foreach_lerp_(self._old, self._new, 1 - kept)
 
 
 @dataclass
 class State:
-    """Where a training stands, all that is needed to go on.
+    """Checkpoint: everything needed to resume a training.
 
     Attributes
     ----------
     step : int
-        Steps that are done.
+        Number of finished steps.
     seconds : float
-        Of the budget that are used up.
+        Seconds of the budget that are used.
     frozen : bool
-        Whether batch normalisation works as in prediction.
+        Whether batch-norm statistics are frozen.
     network, average, optimiser : dict
-        Their states.
+        Their state dicts.
     history : list of dict
-        One row for each validation.
+        One row per validation.
     best : dict
-        The best averaged weights so far, `best_score` their score.
+        The best averaged weights so far; `best_score` is their score.
     precision : str
     """
 
