@@ -215,7 +215,7 @@ def test_a_training_that_is_asked_to_end_goes_on(packed, small, tmp_path):
     # Its time is over by now, so it validates and writes.
     done = run(packed, small, out, 0.1, "--resume")
     assert done.returncode == 0, done.stderr
-    assert "Going on after step" in done.stdout
+    assert "Resuming after step" in done.stdout
     assert read_model_facts(out)["training"]["steps"] > 0
 
 

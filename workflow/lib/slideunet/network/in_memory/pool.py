@@ -1,4 +1,4 @@
-"""All images of a training in the memory of the device, each pixel found by one number."""
+"""All images of a training in the memory of the device, their pixels concatenated on one axis."""
 
 import itertools
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from slideunet.network.in_memory.prepared import FARTHEST, Prepared, pyramid
 from slideunet.network.patches.empty_fields import empty_field
 
 NEGATIVE = "negative"
-"""The source of drawn fields without a cell."""
-_FIELD = 384  # px, side of such a field.
+"""Source of synthetic patches without any cell."""
+_FIELD = 384  # Side of such an image in px.
 
 
 @dataclass(frozen=True)
 class PoolIndex:
-    """What must be known of the images to draw patches of them; arrays with one entry for each image.
+    """Metadata for drawing patches; arrays with one entry per image.
 
     Attributes
     ----------
@@ -27,9 +27,9 @@ class PoolIndex:
     sizes : ndarray (n, 2)
         Height and width in px.
     diameters : ndarray (n,)
-        Median of the cells in px; of images without any that of all others.
+        Median diameter of the cells in px; for images without cells the median of all other images.
     centres : tuple of ndarray (cells, 2)
-        Of the cells, (y, x) in px.
+        Centres of the cells, (y, x) in px.
     """
 
     sources: tuple[str, ...]
@@ -41,21 +41,21 @@ class PoolIndex:
 
 @dataclass(frozen=True)
 class Pool:
-    """Tensors of one device.
+    """All images as tensors on one device.
 
     Attributes
     ----------
     planes : (pixels of all levels of all images, c + 2) float16
         See `Prepared.levels`.
     labels : (pixels of all images,) int32
-        Rows of `cells`; 0 = background, -1 = nobody has judged.
+        Rows of `cells`; 0 = background, -1 = ignored.
     origins : (images, levels) int64
-        Where in `planes` a level begins.
+        Row of `planes` at which a level begins.
     sizes : (images, levels, 2) int64
         Height and width of a level.
     label_origins : (images,) int64
     cells : (1 + cells of all images, 4) float32
-        See `Prepared.cells`; the first is none.
+        See `Prepared.cells`; row 0 is the background.
     index : PoolIndex
     """
 
@@ -74,7 +74,7 @@ class Pool:
 
 
 def build_pool(images: Sequence[Prepared], device: torch.device) -> Pool:
-    """Bring images into the memory of a device, one after the other.
+    """Concatenate images in the memory of a device.
 
     Raises
     ------
@@ -85,8 +85,8 @@ def build_pool(images: Sequence[Prepared], device: torch.device) -> Pool:
     pixels = sizes.prod(axis=2)
     if pixels.sum() >= 2**31:
         raise InputError(
-            f"{len(images)} images have {pixels.sum():,} pixels with their smaller copies; 2^31 are too "
-            "many for a training in memory. Train on fewer, or by the workflow, which reads from disk."
+            f"{len(images)} images have {pixels.sum():,} pixels with their smaller copies. A training "
+            "in memory can index 2^31. Train on fewer images, or by the workflow, which reads from disk."
         )
     cells = [np.zeros((1, 4), np.float32), *(image.cells for image in images)]
     first = np.cumsum([0, *(len(image.cells) for image in images)])[:-1]
@@ -111,14 +111,14 @@ def build_pool(images: Sequence[Prepared], device: torch.device) -> Pool:
 
 
 def drawn_negatives(channels: int, count: int, seed: int) -> list[Prepared]:
-    """Draw fields without a cell; see `empty_fields`."""
+    """Draw images without any cell for negative patches; see `empty_fields`."""
     return [_negative(channels, np.random.default_rng((seed, number))) for number in range(count)]
 
 
 def _negative(channels: int, rng: np.random.Generator) -> Prepared:
     field = empty_field((channels, _FIELD, _FIELD), rng).transpose(1, 2, 0)
     planes = [np.zeros((_FIELD, _FIELD, 1)), np.full((_FIELD, _FIELD, 1), FARTHEST)]
-    # Bright specks beyond what float16 holds are as bright as that.
+    # Bright specks may exceed the range of float16.
     full = np.concatenate([field, *planes], axis=2).clip(-6e4, 6e4)
     entry = Entry("", NEGATIVE, "", "", "", "train", False, "", "")
     return Prepared(entry, pyramid(full), np.zeros((_FIELD, _FIELD), np.int32), np.zeros((0, 4), np.float32))
@@ -129,8 +129,8 @@ def _starts(lengths: np.ndarray) -> np.ndarray:
 
 
 def _index(images: Sequence[Prepared]) -> PoolIndex:
-    known = [image.diameter for image in images if image.diameter is not None]
-    usual = float(np.median(known)) if known else 1.0
+    diameters = [image.diameter for image in images if image.diameter is not None]
+    usual = float(np.median(diameters)) if diameters else 1.0
     return PoolIndex(
         sources=tuple(image.entry.source for image in images),
         strata=tuple(image.entry.stratum for image in images),

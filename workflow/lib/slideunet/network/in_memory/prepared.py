@@ -1,4 +1,4 @@
-"""An image made ready to be learned from: smaller copies of it, and what its cells teach at any zoom."""
+"""An image prepared for training: smaller copies of it, and tables of its cells for targets at any zoom."""
 
 import math
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from slideunet.slides.statistics import survey
 from slideunet.truth.ignore_label import IGNORE_LABEL
 
 LEVELS = 4
-"""Copies of an image: as it is, and halved up to three times by means of 2 x 2 px."""
+"""Copies of an image: full resolution, and halved up to three times by means of 2 x 2 px."""
 FARTHEST = 64
-"""px, to which distances to neighbours are kept."""
+"""Upper limit in px of stored distances to neighbours."""
 DEPTH, BETWEEN = -2, -1
 """Planes after the channels: the depth of a pixel in its cell over the largest there, and the distances to
 the nearest and the second nearest cell added up, in px of the image."""
@@ -27,11 +27,11 @@ class Prepared:
     Attributes
     ----------
     entry : Entry
-        Of the archive.
+        Metadata from the archive.
     levels : tuple of ndarray (y, x, c + 2) float16
         The normalised channels and two planes, see `DEPTH`.
     labels : ndarray (y, x) int32
-        Cells 1..n, 0 = background, -1 = nobody has judged.
+        Cells 1..n, 0 = background, -1 = ignored.
     cells : ndarray (n, 4) float32
         Centre (y, x), radius of the disc of the same area and greatest depth, in px.
     """
@@ -48,27 +48,27 @@ class Prepared:
 
 
 def normalised(image: np.ndarray, mode: Mode, background: Background) -> np.ndarray:
-    """Return an image (c, y, x) as a run would normalise it, float32."""
+    """Return an image (c, y, x) normalised as in prediction, float32."""
     return normalisation(survey(image)[0], mode, background).apply(image)
 
 
 def truth(labels: np.ndarray) -> np.ndarray:
-    """Return labels of an archive (y, x) as truth to score against, uint32."""
+    """Return labels of an archive (y, x) as ground truth for scoring, uint32."""
     return np.where(labels == PACKED_IGNORE_LABEL, IGNORE_LABEL, labels.astype(np.uint32))
 
 
 def prepare(packed: PackedImage, mode: Mode, background: Background, least: float, border: bool) -> Prepared:
-    """Make an image ready.
+    """Prepare an image for training.
 
     Parameters
     ----------
     packed : PackedImage
     mode, background : str
-        Of the normalisation.
+        Normalisation of the images.
     least : float
-        The smallest diameter, in px, to which its cells will be zoomed.
+        The smallest diameter in px to which its cells are zoomed.
     border : bool
-        Whether the distances between cells are needed; without, that plane is `FARTHEST`.
+        Whether the distances between cells are needed; otherwise that plane is `FARTHEST`.
     """
     ignored = packed.labels == PACKED_IGNORE_LABEL
     labels = compact(np.where(ignored, -1, packed.labels.astype(np.int32)))
@@ -85,7 +85,7 @@ def prepare(packed: PackedImage, mode: Mode, background: Background, least: floa
 
 
 def pyramid(full: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return planes (y, x, c) and their halves, quarters and eighths as float16; odd sides are rounded up."""
+    """Return planes (y, x, c) and their halves, quarters and eighths as float16; odd sizes are rounded up."""
     levels = [full.astype(np.float32)]
     while len(levels) < LEVELS:
         height, width = levels[-1].shape[:2]
@@ -102,7 +102,7 @@ def _cells(ids: np.ndarray, ignored: np.ndarray) -> tuple[np.ndarray, np.ndarray
     places = np.unravel_index(np.arange(flat.size), ids.shape)
     centres = [np.bincount(flat, weights=place, minlength=count + 1)[1:] / area for place in places]
     deepest, depth = np.ones(count), np.zeros(ids.shape, np.float32)
-    for number, window, found in cell_depths(ids, ignored):
-        deepest[number - 1] = found.max()
-        depth[window] += found / found.max()
+    for number, window, depths in cell_depths(ids, ignored):
+        deepest[number - 1] = depths.max()
+        depth[window] += depths / depths.max()
     return np.stack([*centres, np.sqrt(area / np.pi), deepest], axis=1).astype(np.float32), depth

@@ -1,4 +1,4 @@
-"""The recipe of a training within a time budget: a YAML file, a part of it for GPUs, and changes to it."""
+"""Recipe of a training within a time budget: a YAML file with a section for GPUs, and changes to it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -23,53 +23,53 @@ _NESTED = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """All choices of a training but its time.
+    """All settings of a training except its time.
 
     Attributes
     ----------
     kind : "fluorescence" or "brightfield"
-        Which images of the archive are learned from.
+        Kind of the images that the network is trained on.
     channels : list of str
         Names of the image's channels, for `model.json`.
     normalisation, background : str
         As in the configuration of a run, section `data`.
     model : mapping
-        As there; None is the preset's.
+        As in section `model`; None is the value of the preset.
     init_from : str or None
-        Folder of a model, or a name in resources/models. Of another width, its trained encoder alone.
+        Folder of a model, or a name in resources/models. If the width differs, only its encoder is used.
     encoder_weights : str
-        "random", "imagenet" or a file, without `init_from`.
+        "random", "imagenet" or a file; used when `init_from` is None.
     batch_size, patch_size : int
-        Patches of a step and their side in px.
+        Patches per step and their side in px.
     micro_batch_size : int or None
         Patches that go through the network at once.
     learning_rate : float
-        The highest.
+        Peak of the schedule.
     schedule : str
-        By the share of the time that is over; `warmup` is the share in which the rate rises.
+        Schedule over the share of time elapsed; `warmup` is the share in which the rate rises.
     ema : float
-        Of the running average of the weights.
+        Decay of the exponential moving average of the weights.
     border_weight : float
         See `losses.CellsLoss`.
     freeze_batch_norm : float
-        Last share of the time in which batch normalisation works as in prediction.
+        Last share of the time, in which batch-norm statistics are frozen.
     diameters : (float, float)
-        The zoom of a patch is drawn so that the median diameter of its image's nuclei, in px, lies between
-        these, evenly in the logarithm.
+        The zoom of a patch is drawn so that the median diameter of its image's nuclei, in px, is
+        log-uniform between these.
     native : float
-        Share of the patches that are not zoomed and not turned but by quarters.
+        Share of patches that are not zoomed, and rotated by quarter turns only.
     stratum_balance : float
-        0 shows the images of a source equally often, 1 its strata.
+        0 weights the images of a source equally, 1 its strata.
     negatives : float
-        Share of patches without a cell.
+        Share of negative patches.
     augmentation : mapping
         Strengths, as in the configuration of a run.
     validations : int
-        At even shares of the time, the last at its end.
+        Number of validations, evenly spaced in time, the last at its end.
     validation_images : int or None
-        At most so many of each source; None takes all.
+        Most images of each source; None uses all.
     best_by : "mean_ap" or "last"
-        Which weights are kept: by the mean over sources of the mean AP of each, or those of the end.
+        Weights to keep: the best by the mean AP, averaged over sources, or the last.
     precision : "auto", "fp32" or "bf16"
     compile : bool
         Let torch compile the network; needs a C compiler.
@@ -114,11 +114,11 @@ def read_recipe(path: Path, *, gpu: bool, changes: Sequence[str] = ()) -> Recipe
     Parameters
     ----------
     path : Path
-        YAML with all fields of `Recipe`, and perhaps `gpu`, a mapping of those that are others on a GPU.
+        YAML with all fields of `Recipe`, and optionally `gpu`, a mapping of values that apply on a GPU.
     gpu : bool
-        Whether these count.
+        Whether to apply `gpu`.
     changes : sequence of str
-        Like "batch_size=4" or "augmentation.darkening=0"; they count last.
+        Such as "batch_size=4" or "augmentation.darkening=0"; applied last.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def read_recipe(path: Path, *, gpu: bool, changes: Sequence[str] = ()) -> Recipe
         A bad file, an unknown or a missing key; all of them at once.
     """
     if not path.is_file():
-        raise InputError(f"{path}: there is no such recipe. Those that ship lie in resources/models.")
+        raise InputError(f"{path}: there is no such recipe. Shipped recipes are in resources/models.")
     values = dict(read_yaml_strictly(path))
     for_gpu = values.pop("gpu", {})
     for change in [for_gpu if gpu else {}, *map(_parsed, changes)]:
@@ -148,7 +148,7 @@ def _parsed(change: str) -> dict[str, Any]:
 
 
 def _merged(values: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values with some changed, mappings key by key."""
+    """Return values updated by a change, mappings key by key."""
     merged = dict(values)
     for key, value in change.items():
         old = merged.get(key)

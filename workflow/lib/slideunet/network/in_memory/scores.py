@@ -1,4 +1,4 @@
-"""How good a prediction is, every source counting alike however many images it has. Without torch."""
+"""Scores of a prediction, averaged over sources with equal weight. Without torch."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,12 +15,12 @@ from slideunet.truth.ignore_label import foreground_and_valid
 
 @dataclass(frozen=True)
 class ImageScore:
-    """Counts of some images together; they add up.
+    """Counts of one or more images; they can be added.
 
     Attributes
     ----------
     found, true, both : int
-        Pixels of the foreground.
+        Foreground pixels of the prediction, of the ground truth and of both.
     cells : InstanceCounts
     """
 
@@ -39,11 +39,11 @@ class ImageScore:
 
     @property
     def dice(self) -> float:
-        """Of all pixels together; 1 where there is nothing and nothing was found."""
+        """Dice of all pixels together; 1 where neither truth nor prediction has foreground."""
         return 2 * self.both / (self.found + self.true) if self.found + self.true else 1.0
 
     def row(self) -> dict[str, float]:
-        """Return what a log and `model.json` say of it."""
+        """Return the scores for the log and `model.json`."""
         hundred = 100 / max(self.cells.n_true, 1)
         return {
             "dice": self.dice,
@@ -58,15 +58,15 @@ class ImageScore:
 
 
 def score_image(truth: np.ndarray, maps: Mapping[str, np.ndarray], decoding: Decoding) -> ImageScore:
-    """ImageScore the maps (y, x) uint8 of an image against its truth (y, x) uint32."""
-    true, judged = foreground_and_valid(truth)
-    found = (maps["foreground"] >= foreground_cut(decoding.threshold)) & judged
+    """Score the maps (y, x) uint8 of an image against its ground truth (y, x) uint32."""
+    true, valid = foreground_and_valid(truth)
+    found = (maps["foreground"] >= foreground_cut(decoding.threshold)) & valid
     cells = count_instances(match_arrays(count_overlaps(truth, separate(maps, decoding))))
     return ImageScore(int(found.sum()), int(true.sum()), int((found & true).sum()), cells)
 
 
 def by_source(scores: Iterable[tuple[str, ImageScore]]) -> dict[str, ImageScore]:
-    """Add up the scores of each source."""
+    """Return the sum of the scores of each source."""
     sums: dict[str, ImageScore] = {}
     for source, score in scores:
         sums[source] = sums.get(source, ImageScore()) + score

@@ -1,4 +1,4 @@
-"""Batches without end, each fixed by the seed and its number, made on the device one ahead of their use."""
+"""Endless batches, determined by seed and step, computed on the device one step ahead."""
 
 from collections.abc import Iterator, Sequence
 
@@ -16,7 +16,7 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 class BatchMaker:
-    """Makes the batch of any step.
+    """Computes the batch of any step.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class BatchMaker:
 def batch_stream(make: BatchMaker, first: int) -> Iterator[Batch]:
     """Yield the batches from step `first` on.
 
-    On a GPU the next one is made, in a stream of its own, while the network learns from the one before.
+    On a GPU the next batch is computed, in a separate stream, while the network trains on this one.
     """
     device = make.pool.planes.device
     if device.type != "cuda":
@@ -64,7 +64,7 @@ def batch_stream(make: BatchMaker, first: int) -> Iterator[Batch]:
         torch.cuda.current_stream(device).wait_stream(beside)
         batch = ahead
         for tensor in batch:
-            # Its memory is not given away before the network has read it.
+            # Its memory is not reused before the network has read it.
             tensor.record_stream(torch.cuda.current_stream(device))
         ahead = _made(make, first, beside)
         yield batch

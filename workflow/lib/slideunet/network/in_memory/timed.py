@@ -1,4 +1,4 @@
-"""The training within a time budget: progress is the share of the time that is over."""
+"""Training within a time budget: progress is the share of time elapsed."""
 
 import logging
 import math
@@ -26,21 +26,21 @@ from slideunet.network.training.schedule import learning_rate
 from slideunet.network.training.step import MicroBatch, training_step
 
 CHECKPOINT_SECONDS = 60.0
-_POINTS = 1_000_000  # of the schedule, which is one of steps.
+_POINTS = 1_000_000  # Steps of the schedule that the share of time is mapped to.
 
 
 @dataclass
 class Budget:
-    """The time of a training.
+    """Time budget of a training.
 
     Attributes
     ----------
     seconds : float
-        In all.
+        Total time.
     reserve : float
-        Of these, kept for the last validation and for writing.
+        Part of it, kept for the last validation and for writing.
     used : float
-        Before this process.
+        Seconds used by earlier processes.
     clock : callable
         Returns seconds.
     """
@@ -56,12 +56,12 @@ class Budget:
 
     @property
     def elapsed(self) -> float:
-        """Seconds that are over, of all processes."""
+        """Seconds used so far, by this and earlier processes."""
         return self.used + self.clock() - self.begun
 
     @property
     def share(self) -> float:
-        """Share of the time to train in that is over, at most 1."""
+        """Share of the time for training steps that has elapsed, at most 1."""
         return min(self.elapsed / max(self.seconds - self.reserve, 1e-9), 1.0)
 
 
@@ -72,7 +72,7 @@ class Training:
     Attributes
     ----------
     network : UNet
-        On the device, with its first weights.
+        Network on the device, with its initial weights.
     pool : Pool
     recipe : Recipe
     judge : Judge
@@ -106,7 +106,7 @@ class Training:
         self.pending: tuple[Pending, dict[str, torch.Tensor], dict[str, Any]] | None = None
 
     def resume(self) -> None:
-        """Go on from the state in its file."""
+        """Resume from the checkpoint."""
         self.state = state = State.load(self.state_path)
         self.precision = state.precision  # type: ignore[assignment]
         self.network.load_state_dict(state.network)
@@ -114,15 +114,15 @@ class Training:
         self.optimiser.load_state_dict(state.optimiser)
         self.budget.used = state.seconds
         self.budget.reserve = state.history[0]["reserve"]
-        logging.info(f"Going on after step {state.step}, {state.seconds:.0f} s of the time are used")
+        logging.info(f"Resuming after step {state.step}; {state.seconds:.0f} s of the time are used")
 
     def run(self) -> State:
-        """Train until the time is over, or `stop` says so.
+        """Train until the time is over, or `stop` returns True.
 
         Raises
         ------
         InputError
-            When the loss is no longer finite; the last state is kept.
+            When the loss is no longer finite; the last checkpoint is kept.
         """
         recipe, state = self.recipe, self.state
         maps = self.network.spec.maps
@@ -137,14 +137,14 @@ class Training:
         report = _Report(self.budget, recipe)
         saved = self.budget.elapsed
         stream = batch_stream(BatchMaker(self.pool, recipe, maps), state.step)
-        # On a busy machine all of a short time may be over before the first step; one is made in any case.
+        # On a busy machine a short budget may end before the first step; one step is always done.
         while not (stopped := self.stop()) and ((share := self.budget.share) < 1 or not state.step):
             self._prepare(share)
             image, target = next(stream)
             value, _ = training_step(compiled, self.optimiser, loss, image, target, self.precision, room)
             self.average.update(state.step)
             state.step += 1
-            # After a line, which says that the loss is finite.
+            # Only after a log line, which checks that the loss is finite.
             if report.step(state.step, share, value) and self.budget.elapsed - saved >= CHECKPOINT_SECONDS:
                 self.checkpoint()
                 saved = self.budget.elapsed
@@ -156,16 +156,16 @@ class Training:
         return state
 
     def _reserve_time(self) -> None:
-        """Validate the first weights, and keep as much time for the last ones."""
+        """Validate the initial weights, and reserve as much time for the last validation."""
         begun = self.budget.clock()
         self._validate()
         self._settle()
-        # A short training must not spend its time on being validated.
+        # A short training must not spend most of its time on validation.
         self.budget.reserve = min(1.2 * (self.budget.clock() - begun), self.budget.seconds / 4)
         self.state.history[-1]["reserve"] = self.budget.reserve
 
     def _prepare(self, share: float) -> None:
-        """Set the learning rate of a step, and whether batch statistics change."""
+        """Set the learning rate of a step, and freeze batch-norm statistics when due."""
         recipe, state = self.recipe, self.state
         rate = learning_rate(
             int(share * (_POINTS - 1)),
@@ -177,7 +177,7 @@ class Training:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         if share >= 1 - recipe.freeze_batch_norm and not state.frozen:
-            # Of a training that is frozen from its beginning, the statistics are those that it begins with.
+            # When frozen from the first step on, the statistics of the initial weights are used.
             if state.step:
                 take_statistics(self.network, self.average.network)
             fix_statistics(self.network)
@@ -187,12 +187,12 @@ class Training:
         if self.pending is not None and self.pending[0].ready:
             self._settle()
         done = len(self.state.history) + (self.pending is not None)
-        # The first was of the first weights; the last is that of the end.
+        # The first validation was of the initial weights; the last follows the training.
         if done < self.recipe.validations and share >= done / self.recipe.validations:
             self._validate()
 
     def _validate(self) -> None:
-        """Begin to score the averaged weights, unless it was done."""
+        """Begin to score the averaged weights, unless they were scored already."""
         self._settle()
         if self.state.history and self.state.history[-1]["step"] == self.state.step:
             return
@@ -201,7 +201,7 @@ class Training:
         self.pending = (self.judge.begin(self.average.network, self.precision), weights, row)
 
     def _settle(self) -> None:
-        """Wait for scores that are still to come, and keep the weights if they are the best."""
+        """Wait for pending scores, and keep the weights if they are the best."""
         if self.pending is None:
             return
         pending, weights, row = self.pending
@@ -213,14 +213,14 @@ class Training:
         score = mean["mean_ap"] if self.recipe.best_by == "mean_ap" else float(row["step"])
         if score >= self.state.best_score:
             self.state.best, self.state.best_score = weights, score
-        told = "; ".join(
+        line = "; ".join(
             f"{name} Dice {one['dice']:.3f} AP@0.5 {one['ap50']:.3f} mean AP {one['mean_ap']:.3f}"
             for name, one in [*sources.items(), ("mean", mean)]
         )
-        logging.info(f"Validation of step {row['step']}: {told}")
+        logging.info(f"Validation of step {row['step']}: {line}")
 
     def checkpoint(self) -> None:
-        """Write the state; scores that are still to come are made again after a restart."""
+        """Write a checkpoint; pending scores are computed again after a restart."""
         state = self.state
         state.seconds = self.budget.elapsed
         state.network, state.average = self.network.state_dict(), self.average.network.state_dict()
@@ -229,14 +229,14 @@ class Training:
 
 
 class _Report:
-    """One line about the training every ten seconds; between them the device is not asked for the loss."""
+    """One log line every ten seconds; between them the loss is not read from the device."""
 
     def __init__(self, budget: Budget, recipe: Recipe) -> None:
         self.budget, self.pixels = budget, recipe.batch_size * recipe.patch_size**2
         self.last, self.steps, self.sum = budget.elapsed, 0, torch.zeros(())
 
     def step(self, step: int, share: float, value: torch.Tensor) -> bool:
-        """Count a step of this loss; say where the training stands when it is time, and return whether."""
+        """Add the loss of a step; log progress when due, and return whether a line was logged."""
         self.sum = self.sum.to(value.device) + value.detach()
         self.steps += 1
         seconds = self.budget.elapsed - self.last

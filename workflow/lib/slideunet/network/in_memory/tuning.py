@@ -1,4 +1,4 @@
-"""Threshold and constants of the separation, chosen by the mean over sources of each one's score."""
+"""Threshold and constants of the separation, chosen by the mean score over sources."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from slideunet.network.training.validation import best_threshold, dice_by_thresh
 from slideunet.truth.ignore_label import foreground_and_valid
 
 Predicted = dict[str, list[tuple[np.ndarray, dict[str, np.ndarray]]]]
-"""By source, truth and maps of its images."""
+"""Ground truth and maps of the images of each source."""
 
 
 def tune(engine: Engine, images: Sequence[PackedImage], recipe: Recipe) -> dict[str, Any]:
@@ -26,9 +26,9 @@ def tune(engine: Engine, images: Sequence[PackedImage], recipe: Recipe) -> dict[
     ----------
     engine : Engine
     images : sequence of PackedImage
-        To validate on.
+        Validation images.
     recipe : Recipe
-        Whose normalisation the model has learned with.
+        Recipe of the model, for its normalisation.
     """
     predicted: Predicted = {}
     for packed in images:
@@ -44,13 +44,13 @@ def tune(engine: Engine, images: Sequence[PackedImage], recipe: Recipe) -> dict[
 
 
 def _threshold(predicted: Predicted) -> float:
-    """Return the best threshold by the mean over sources of the Dice of all pixels of each."""
+    """Return the threshold with the best mean over sources of the Dice of all their pixels."""
     dice = []
     for ones in predicted.values():
         counts = np.zeros((2, 256), np.int64)
         for labels, maps in ones:
-            true, judged = foreground_and_valid(labels)
-            for side, where in enumerate((true, judged & ~true)):
-                counts[side] += np.bincount(maps["foreground"][where], minlength=256)
+            true, valid = foreground_and_valid(labels)
+            for row, where in enumerate((true, valid & ~true)):
+                counts[row] += np.bincount(maps["foreground"][where], minlength=256)
         dice.append(dice_by_threshold(*counts))
     return best_threshold(np.mean(dice, axis=0))

@@ -1,4 +1,4 @@
-"""Patches read from the pool, turned, zoomed and bent on the device: image, planes and labels."""
+"""Patches read from the pool, rotated, zoomed and deformed on the device: image, planes and labels."""
 
 from dataclasses import dataclass
 
@@ -12,16 +12,16 @@ from slideunet.network.in_memory.pool import Pool
 
 @dataclass(frozen=True)
 class Warped:
-    """n patches as they are read.
+    """n patches as read from the pool.
 
     Attributes
     ----------
     planes : tensor (n, c + 2, y, x) float32, channels last
         See `Prepared.levels`.
     labels : tensor (n, y, x) int32
-        Rows of `Pool.cells`; 0 = background, -1 = nobody has judged, or beyond the image.
+        Rows of `Pool.cells`; 0 = background, -1 = ignored or beyond the image.
     places : tensor (n, y, x, 2) float32
-        Where in the image a pixel comes from, (y, x) in px.
+        Position (y, x) in the image of each pixel, in px.
     zooms : tensor (n,)
     inverses : tensor (n, 2, 2)
         From px of the image to px of the patch.
@@ -81,20 +81,20 @@ def _bilinear(pool: Pool, images: torch.Tensor, levels: torch.Tensor, places: to
 def _between(
     planes: torch.Tensor, left: torch.Tensor, right: torch.Tensor, share: torch.Tensor
 ) -> torch.Tensor:
-    """Return planes (n, y, x, c) between two pixels, given by their numbers (n, y, x)."""
+    """Return planes (n, y, x, c) interpolated between two pixels, given by their rows (n, y, x)."""
     first, last = (planes.index_select(0, at.reshape(-1)).view(*at.shape, -1).float() for at in (left, right))
     return torch.lerp(first, last, share[..., None])
 
 
 def _neighbours(at: torch.Tensor, size: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the pixels before and after a place on an axis, and how far it lies between them."""
+    """Return the pixels before and after a position on an axis, and its fraction between them."""
     before = at.floor()
     first = before.int()
     return _mirrored(first, size), _mirrored(first + 1, size), at - before
 
 
 def _mirrored(at: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
-    """Return indices inside an axis that is mirrored once at each end, the last pixel twice."""
+    """Return indices inside an axis that is mirrored once at each end, the edge pixel repeated."""
     inside = torch.where(at < 0, -1 - at, at)
     return torch.minimum(inside, 2 * size - 1 - inside).clamp(min=0)
 
