@@ -1,4 +1,4 @@
-"""Published weights for encoders: where they come from, and what is said when they cannot be had."""
+"""Published weights for encoders: their source, and the message when they cannot be downloaded."""
 
 import pickle
 import urllib.error
@@ -118,5 +118,5 @@ def test_without_the_internet_the_message_names_the_file_to_fetch(monkeypatch):
         raise urllib.error.URLError("no route to host")
 
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
-    with pytest.raises(MachineError, match=r"resnet18-f37072fd\.pth cannot be had .*no route to host"):
+    with pytest.raises(MachineError, match=r"resnet18-f37072fd\.pth cannot be downloaded .*no route to host"):
         load_encoder_weights(built("resnet18"), "resnet18", "imagenet")

@@ -1,8 +1,8 @@
-"""Batch normalisation in the last epochs of a training, with the statistics that prediction uses.
+"""Frozen batch-norm statistics in the last epochs of a training, as in prediction.
 
-By the statistics of its batch a network can tell a field without cells from one that has some, and in a
-prediction, where they are fixed, it cannot: small batches of unlike patches teach it what it does not know
-later. Fixed in training too, they leave nothing to tell by but the patch.
+With batch statistics, the output for a patch depends on the other patches of its batch: from them a network
+can recognise a negative patch. In prediction the statistics are fixed and carry no such information. When
+they are frozen in training too, the network has to decide from the patch alone.
 """
 
 import torch
@@ -10,15 +10,15 @@ from torch import nn
 
 
 def first_fixed(epochs: int, share: float) -> int:
-    """Return the number, from 0, of the first of so many epochs that belongs to the last share of them.
+    """Return the index, from 0, of the first epoch with frozen statistics, in the last share of the epochs.
 
-    A share below 1 leaves at least one epoch before it, in which the statistics are learned.
+    With a share below 1 at least one epoch before it updates the statistics.
     """
     return max(epochs - round(share * epochs), int(share < 1))
 
 
 def fix_statistics(network: nn.Module) -> None:
-    """Let batch normalisation use its running statistics, and keep them; its weights are still learned."""
+    """Freeze the running statistics of batch normalisation; its weights are still trained."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
@@ -26,6 +26,6 @@ def fix_statistics(network: nn.Module) -> None:
 
 @torch.no_grad()
 def take_statistics(network: nn.Module, averaged: nn.Module) -> None:
-    """Copy the running statistics of an averaged network: they are of more batches than the last few."""
+    """Copy the running statistics of an averaged network: they are averages over more batches."""
     for buffer, average in zip(network.buffers(), averaged.buffers(), strict=True):
         buffer.copy_(average)

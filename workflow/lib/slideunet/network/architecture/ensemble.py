@@ -12,13 +12,13 @@ from slideunet.network.architecture.unet import UNet, UNetSpec
 
 
 class Ensemble(UNet):
-    """The mean of the outputs of its members: of logits, and of pixels for the offsets.
+    """Mean of the outputs of its members: of logits, and of offsets in pixels.
 
-    A network like any other for whoever predicts with it, of as many times the work as it has members.
+    Used like a single network; its work is that of all members together.
     """
 
     def __init__(self, members: Sequence[UNet]) -> None:
-        nn.Module.__init__(self)  # UNet's would draw random weights.
+        nn.Module.__init__(self)  # UNet.__init__ would draw random weights.
         self.spec = replace(members[0].spec, members=len(members))
         self.members = nn.ModuleList(members)
 
@@ -34,12 +34,12 @@ class Ensemble(UNet):
         return [cast("UNet", member) for member in self.members]
 
     def with_heads(self, heads: Sequence[Head]) -> "Ensemble":
-        """Return a copy that computes some of the heads only, and the foreground as ever."""
+        """Return a copy that computes only some of the heads, and always the foreground."""
         return Ensemble([member.with_heads(heads) for member in self.networks()])
 
 
 def build_network(spec: UNetSpec) -> UNet:
-    """Return a network with random weights, an ensemble where the architecture says so."""
+    """Return a network with random weights; an ensemble when `members` exceeds 1."""
     if spec.members == 1:
         return UNet(spec)
     return Ensemble([UNet(replace(spec, members=1)) for _ in range(spec.members)])

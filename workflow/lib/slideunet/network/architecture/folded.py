@@ -1,4 +1,4 @@
-"""The network as it predicts: batch normalisation folded into the convolutions."""
+"""The network for inference: batch normalisation folded into the convolutions."""
 
 import copy
 import itertools

@@ -1,7 +1,7 @@
-"""The network with each up-sampling merged into the convolution behind it: less work, the same function.
+"""The network with each up-sampling merged into the convolution after it: less work, the same function.
 
-A decoder level computes conv3(cat(skip, up(x))). Between `up` and its half of `conv3` there is nothing but
-sums and products, so the two are one transposed convolution of 4 x 4 with stride 2, and the level is
+A decoder level computes conv3(cat(skip, up(x))). Between `up` and its half of `conv3` there is no
+non-linearity, so the two are one transposed convolution of 4 x 4 with stride 2, and the level is
 conv3_a(skip) + up4(x). That saves 3 of 29 width^2 multiply-accumulates per pixel, and the concatenation.
 """
 
@@ -12,19 +12,19 @@ from torch.nn import functional
 from slideunet.network.architecture.ensemble import Ensemble
 from slideunet.network.architecture.unet import UNet
 
-# With more maps, oneDNN adds the products of a 4 x 4 kernel in another order for tiles of another size.
+# With more maps, oneDNN's order of addition in a 4 x 4 kernel depends on the size of the tile.
 _MOST_MAPS = 128
 
 
 class MergedUNet(UNet):
     """A network for inference (batch normalisation folded) in fewer operations.
 
-    Pixels at the border of what the decoder gets differ from the plain network: there, that one pads the
-    up-sampled maps with zeros. With enough context they lie in the margin that is left out.
+    Pixels at the border of the decoder's input differ from the plain network, which pads the up-sampled maps
+    with zeros there. With enough context they are in the margin that is cut off.
     """
 
     def __init__(self, network: UNet) -> None:
-        nn.Module.__init__(self)  # UNet's would draw random weights.
+        nn.Module.__init__(self)  # UNet.__init__ would draw random weights.
         self.spec, self.dropout = network.spec, network.dropout
         self.encoder = network.encoder
         self.up, self.decoder, self.head = network.up, network.decoder, network.head
@@ -47,7 +47,7 @@ class MergedUNet(UNet):
 
 
 class _Merged(nn.Module):
-    """An up-sampling and the 3 x 3 convolution that reads it beside skipped maps."""
+    """An up-sampling merged with the 3 x 3 convolution of it and the skip connection."""
 
     skip: torch.Tensor
     up: torch.Tensor
@@ -73,7 +73,7 @@ class _Merged(nn.Module):
 
 
 def merged(network: UNet) -> UNet:
-    """Return a network, or every member of an ensemble, in fewer operations."""
+    """Return a network, or an ensemble, with every decoder merged."""
     if isinstance(network, Ensemble):
         return Ensemble([MergedUNet(member) for member in network.networks()])
     return MergedUNet(network)

@@ -1,7 +1,7 @@
-"""Encoders that were trained on ImageNet: their layers, named as in the published weights.
+"""Encoders pretrained on ImageNet: their layers, named as in the published weights.
 
-Each of them looks a bounded distance far, or tiles could not be predicted exactly. That rules out squeeze and
-excitation, which averages over the whole image, and with it the EfficientNets other than the Lite ones.
+Their receptive fields are bounded; otherwise tiles could not be predicted exactly. That excludes squeeze and
+excitation, which averages over the whole image, and so all EfficientNets but the Lite ones.
 """
 
 from collections import OrderedDict
@@ -17,7 +17,7 @@ EncoderName = Literal["efficientnet_lite0", "resnet18", "resnet34"]
 
 @dataclass(frozen=True)
 class Scaling:
-    """From our normalised intensities, about 0 to 1, to those that a trained encoder has learned with."""
+    """Maps normalised intensities, about 0 to 1, to the range that a pretrained encoder was trained on."""
 
     scale: float
     shift: float
@@ -25,14 +25,14 @@ class Scaling:
 
 @dataclass(frozen=True)
 class Pretrained:
-    """An encoder that was trained on ImageNet.
+    """An encoder pretrained on ImageNet.
 
     Attributes
     ----------
     stages : function
-        From the number of channels to modules, each of which halves the image.
+        Returns, for a number of channels, modules that each halve the image.
     widths : tuple of int
-        Feature maps that each stage makes.
+        Feature maps of each stage.
     scaling : Scaling
     """
 
@@ -44,8 +44,8 @@ class Pretrained:
 class InvertedBottleneck(nn.Sequential):
     """Expansion, depthwise convolution and projection (Sandler et al. 2018, arXiv:1801.04381).
 
-    Padded as TensorFlow does ("same"): a convolution of stride 2 has one pixel more at the end than at the
-    beginning, which is where the published weights expect it.
+    Padded as in TensorFlow ("same"): a convolution of stride 2 has one more pixel of padding at the end than
+    at the beginning, as in the network of the published weights.
     """
 
     def __init__(self, inputs: int, outputs: int, *, kernel: int, stride: int, expansion: int) -> None:
@@ -81,7 +81,7 @@ _LITE0 = ((1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 2), (6, 3, 2, 80, 3)
 
 
 def _efficientnet_lite0(channels: int) -> Iterator[nn.Module]:
-    """Yield the stages of EfficientNet-Lite0, the names as in its published weights but for the numbering."""
+    """Yield the stages of EfficientNet-Lite0, named as in its published weights except for the numbering."""
     stage: list[tuple[str, nn.Module]] = [
         ("pad", nn.ZeroPad2d((0, 1, 0, 1))),
         ("conv_stem", nn.Conv2d(channels, 32, 3, stride=2, bias=False)),
@@ -103,7 +103,7 @@ def _efficientnet_lite0(channels: int) -> Iterator[nn.Module]:
 
 
 class BasicBlock(nn.Module):
-    """Two convolutions and a way round them (He et al. 2016, arXiv:1512.03385), named as in torchvision."""
+    """Two convolutions with a residual connection (He et al. 2016, arXiv:1512.03385); torchvision's names."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -143,7 +143,9 @@ def _resnet(repeats: Sequence[int]) -> Callable[[int], Iterator[nn.Module]]:
     return stages
 
 
-_TORCHVISION = Scaling(1 / 0.226, -0.449 / 0.226)  # Its means and deviations of three colours, averaged.
+_TORCHVISION = Scaling(
+    1 / 0.226, -0.449 / 0.226
+)  # Means and standard deviations of torchvision, averaged over three colours.
 PRETRAINED: dict[EncoderName, Pretrained] = {
     "efficientnet_lite0": Pretrained(_efficientnet_lite0, (16, 24, 40, 112, 320), Scaling(2.0, -1.0)),
     "resnet18": Pretrained(_resnet((2, 2, 2, 2)), (64, 64, 128, 256, 512), _TORCHVISION),

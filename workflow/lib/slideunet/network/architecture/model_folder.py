@@ -1,4 +1,4 @@
-"""A model on disk: `model.safetensors` (the weights) and `model.json` (all that is needed to use them)."""
+"""A model on disk: `model.safetensors` (the weights) and `model.json` (everything needed to use them)."""
 
 import hashlib
 from collections.abc import Mapping
@@ -26,18 +26,18 @@ def save_model(folder: Path, weights: dict[str, torch.Tensor], facts: dict[str, 
     folder : Path
         E.g. `results/model`.
     weights : dict
-        The state of the network.
+        State dict of the network.
     facts : dict
         Must hold "architecture", the fields of `UNetSpec`, and "halo".
 
     Raises
     ------
     ValueError
-        When the halo is not the one of the architecture: tiles would depend on their size.
+        When the halo is not the one of the architecture: the result would depend on the size of tiles.
     """
-    known = halo(UNetSpec(**facts["architecture"]))
-    if facts["halo"] != known:
-        raise ValueError(f"halo {facts['halo']} px, where the receptive field needs {known} px")
+    needed = halo(UNetSpec(**facts["architecture"]))
+    if facts["halo"] != needed:
+        raise ValueError(f"halo {facts['halo']} px, where the receptive field needs {needed} px")
     data = safetensors.torch.save({name: tensor.contiguous().cpu() for name, tensor in weights.items()})
     write_atomically(folder / "model.safetensors", data)
     write_manifest(folder / "model.json", facts | {"sha256": hashlib.sha256(data).hexdigest()})
@@ -61,7 +61,7 @@ def load_network(folder: Path, facts: Mapping[str, Any]) -> UNet:
     Parameters
     ----------
     folder : Path
-        With model.safetensors.
+        Folder with model.safetensors.
     facts : mapping
         "architecture" and "sha256" are used.
 
@@ -70,18 +70,18 @@ def load_network(folder: Path, facts: Mapping[str, Any]) -> UNet:
     InputError
         When there are no weights, or they do not fit the architecture.
     DamagedDataError
-        When the weights are not those that were written.
+        When the weights do not match the sha256 in `model.json`.
     """
     path = folder / "model.safetensors"
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise InputError(f"model.weights: there is no {path} beside model.json. Copy both files.") from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != facts["sha256"]:
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != facts["sha256"]:
         raise DamagedDataError(
             f"{path} does not match the sha256 in model.json (expected {facts['sha256'][:12]}, "
-            f"found {found[:12]}). It is damaged or was changed. Copy the model again."
+            f"found {digest[:12]}). It is damaged or was changed. Copy the model again."
         )
     try:
         network = build_network(UNetSpec(**facts["architecture"]))
@@ -92,7 +92,7 @@ def load_network(folder: Path, facts: Mapping[str, Any]) -> UNet:
 
 
 def half_precision(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the weights of a network as float16, half the bytes; batch statistics stay float32.
+    """Return the weights of a network as float16; batch-norm statistics stay float32.
 
     The statistics are few, and a variance may exceed the range of float16 (6e-8 to 65,504).
     """

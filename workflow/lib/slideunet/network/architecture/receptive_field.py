@@ -1,4 +1,4 @@
-"""How far a pixel of the output sees: the context that makes a tile exact."""
+"""Radius of the receptive field: the least halo with which tiles are exact."""
 
 import functools
 from dataclasses import replace
@@ -11,11 +11,12 @@ from slideunet.network.architecture.unet import UNet, UNetSpec
 
 @functools.lru_cache
 def halo(spec: UNetSpec) -> int:
-    """Measure how far a pixel of the output sees, rounded up to a multiple of 2^depth.
+    """Measure the radius of the receptive field, rounded up to a multiple of 2^depth.
 
     The gradient of one output pixel with respect to the input is probed on a network with positive weights,
-    mean instead of maximum pooling and no other non-linearity, so that no path cancels or is shut. The pixels
-    at the two ends of a pooling cell see farthest. It is stored with a model, and the stored one is used.
+    mean instead of maximum pooling and no other non-linearity, so that no path cancels or is blocked. The
+    pixels at the two ends of a pooling cell have the largest radius. The halo is stored with a model, and
+    prediction uses the stored value.
 
     Returns
     -------
@@ -43,7 +44,7 @@ def _probe(spec: UNetSpec) -> UNet:
 
 
 def _radius(network: UNet, position: int, side: int) -> int:
-    """Return how far the output in a row sees, probed on a narrow strip: rows and columns are alike."""
+    """Return the radius of the receptive field of a row, probed on a narrow strip; columns behave alike."""
     image = torch.ones(1, 1, side, network.spec.multiple, dtype=torch.float64, requires_grad=True)
     network(image)[0, 0, position, 0].backward()
     assert image.grad is not None

@@ -1,6 +1,6 @@
 """The U-Net (Ronneberger et al. 2015, arXiv:1505.04597) with batch normalisation and padded convolutions.
 
-Nothing in it depends on the position or the size of a tile: batch normalisation uses fixed statistics at
+No layer depends on the position or the size of a tile: batch normalisation uses fixed statistics at
 inference, and up-sampling is a 2 x 2 transposed convolution or nearest neighbour.
 """
 
@@ -22,24 +22,24 @@ Decoder = Literal["transposed", "upsample"]
 
 @dataclass(frozen=True)
 class UNetSpec:
-    """Everything that is needed to build the network again.
+    """Architecture of a network: everything needed to build it.
 
     Attributes
     ----------
     channels : int
         Input channels.
     width : int
-        Feature maps of the first level; doubled on every level, of the decoder only with another encoder.
+        Feature maps of the first level, doubled on every level; a pretrained encoder has its own widths.
     depth : int
-        Times that the image is halved.
+        Number of times that the image is halved.
     decoder : "transposed" or "upsample"
         2 x 2 transposed convolution, or nearest-neighbour up-sampling followed by a 1 x 1 convolution.
     dropout : float
         Share of feature maps dropped after the encoder's lower half, where most parameters are.
     heads : sequence of "distance" and "centres"
-        What tells cells that touch apart, learned besides the foreground.
+        Output heads besides the foreground, for separating cells that touch.
     encoder : name or None
-        Encoder trained on ImageNet (`network.architecture.imagenet_encoders`), instead of the U-Net's own.
+        Encoder pretrained on ImageNet (`network.architecture.imagenet_encoders`), instead of the U-Net's own.
     members : int
         Networks of this architecture whose outputs are averaged (`network.architecture.ensemble`).
     """
@@ -54,7 +54,7 @@ class UNetSpec:
     members: int = 1
 
     def __post_init__(self) -> None:
-        # From JSON it comes as a list, which has no hash.
+        # JSON gives a list, which is not hashable.
         object.__setattr__(self, "heads", tuple(self.heads))
 
     @property
@@ -95,9 +95,9 @@ class UNet(nn.Module):
         widths = [spec.width * 2**level for level in range(spec.depth)]
         skipped, (*_, bottom) = self.encoder.widths[:-1], self.encoder.widths
         below = [*widths[1:], bottom]
-        ways_up = list(zip(below, widths, skipped, strict=True))[::-1]
-        self.up = nn.ModuleList(_up(under, width, spec.decoder) for under, width, _ in ways_up)
-        self.decoder = nn.ModuleList(DoubleConv(skip + width, width) for _, width, skip in ways_up)
+        levels = list(zip(below, widths, skipped, strict=True))[::-1]
+        self.up = nn.ModuleList(_up(under, width, spec.decoder) for under, width, _ in levels)
+        self.decoder = nn.ModuleList(DoubleConv(skip + width, width) for _, width, skip in levels)
         self.head = nn.Conv2d(widths[0], len(spec.maps), kernel_size=1)
 
     def forward(self, x: torch.Tensor, margin: int = 0) -> torch.Tensor:
@@ -107,8 +107,8 @@ class UNet(nn.Module):
         ----------
         x : tensor (n, channels, y, x)
         margin : int
-            Pixels to leave out on every side, a multiple of 2^depth. The decoder computes of them only what
-            its own convolutions need; the values of the rest are those of the whole pass, bit for bit.
+            Pixels to cut off on every side, a multiple of 2^depth. The decoder computes only those of them
+            that its convolutions need; the remaining values equal those of the whole pass, bit for bit.
 
         Raises
         ------
@@ -136,12 +136,12 @@ class UNet(nn.Module):
         x : tensor (n, maps below, y / 2 + crop, x / 2 + crop)
             From the level below.
         crop : int
-            Pixels to leave out on every side of what is made of x.
+            Pixels to cut off on every side of the up-sampled x.
         """
         return self.decoder[index](torch.cat([skip, _crop(self.up[index](x), crop)], dim=1))
 
     def with_heads(self, heads: Sequence[Head]) -> "UNet":
-        """Return a copy that computes some of the heads only, and the foreground as ever."""
+        """Return a copy that computes only some of the heads, and always the foreground."""
         kept = copy.deepcopy(self)
         kept.spec = replace(self.spec, heads=tuple(head for head in self.spec.heads if head in heads))
         rows = [self.spec.maps.index(name) for name in kept.spec.maps]
@@ -152,7 +152,7 @@ class UNet(nn.Module):
 
 @functools.lru_cache
 def decoder_margins(depth: int) -> tuple[int, ...]:
-    """Return how many pixels around the output the input of each decoder level must have, in its own pixels.
+    """Return the margin around the output that the input of each decoder level needs, in pixels of the level.
 
     Two 3 x 3 convolutions need 2 px more than they give; a 2 x 2 up-sampling needs half as many, rounded up.
 
@@ -172,7 +172,7 @@ def _crop(x: torch.Tensor, margin: int) -> torch.Tensor:
 
 
 def channels_last(network: UNet) -> UNet:
-    """Lay out the weights with channels last, in place: faster on CPUs, and what tensor cores want."""
+    """Convert the weights to channels last, in place: faster on CPUs and on tensor cores."""
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
