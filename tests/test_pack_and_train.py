@@ -99,22 +99,22 @@ def test_no_test_part_and_nothing_of_bbbc039_is_packed(packed, data):
     assert {row["split"] for row in entries} == {"train", "val"}
     dsb = {row["name"]: row["split"] for row in entries if row["source"] == "dsb2018"}
     names = list(pd.read_csv(data / "dsb2018/metadata.csv")["image_id"])
-    # Of the model that ships the first two were learned from; the fourth was its test part.
+    # The shipped model was trained or validated on the first two; the fourth was a test image.
     assert dsb == {names[0]: "train", names[1]: "train", names[2]: "val"}
     for source, total in (("bsst265", 12), ("coelho2009", 10)):
         assert 0 < sum(row["source"] == source for row in entries) < total
         assert {row["split"] for row in entries if row["source"] == source} == {"train", "val"}
 
 
-def test_no_group_is_on_two_sides(pack, data):
+def test_no_group_is_in_two_splits(pack, data):
     table = pack.read_table(data / "bsst265", pack.SOURCES["bsst265"])
     table["group"] = [f"g{i // 2}" for i in range(len(table))]
-    sides = pack.divide(table, pack.SOURCES["bsst265"], {})
-    assert all(len(set(ones)) == 1 for _, ones in sides.groupby(table["group"]))
-    assert set(sides) == {"train", "val", "test"}
+    splits = pack.divide(table, pack.SOURCES["bsst265"], {})
+    assert all(len(set(ones)) == 1 for _, ones in splits.groupby(table["group"]))
+    assert set(splits) == {"train", "val", "test"}
     shuffled = table.sample(frac=1, random_state=0).reset_index(drop=True)
     again = dict(zip(shuffled["image_id"], pack.divide(shuffled, pack.SOURCES["bsst265"], {}), strict=True))
-    assert again == dict(zip(table["image_id"], sides, strict=True))
+    assert again == dict(zip(table["image_id"], splits, strict=True))
 
 
 def test_labels_are_packed_without_loss_and_ignored_pixels_stay(packed, data):
@@ -219,7 +219,7 @@ def test_a_training_that_is_asked_to_end_goes_on(packed, small, tmp_path):
     assert read_model_facts(out)["training"]["steps"] > 0
 
 
-def test_a_source_that_is_left_out_is_only_judged(packed, small, tmp_path):
+def test_a_source_that_is_left_out_is_only_validated_on(packed, small, tmp_path):
     out = tmp_path / "model"
     done = run(packed, small, out, 0.3, "--leave-out", "coelho2009", "--set", "validation_images=2")
     assert done.returncode == 0, done.stderr

@@ -1,8 +1,8 @@
-"""Write the weights of an encoder that was trained on ImageNet in half precision, as far as they are needed.
+"""Write the weights of an encoder pretrained on ImageNet in half precision, up to the depth of the U-Net.
 
     python resources/models/halve_encoder.py --out encoder.safetensors [--depth 4]
 
-For a machine that has neither the package nor the internet: --set encoder_weights=encoder.safetensors.
+For machines without the package and without internet: --set encoder_weights=encoder.safetensors.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from slideunet.network.architecture.imagenet_encoders import PRETRAINED, Encoder
 
 
 def main(out: Path, encoder: EncoderName, depth: int) -> None:
-    """Write the file and say how large it is."""
+    """Write the file and print its size."""
     network = build_encoder(encoder, 3, 16, depth)
     load_encoder_weights(network, encoder, "imagenet")
     weights = {

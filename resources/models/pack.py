@@ -1,8 +1,8 @@
-"""Write one file with the images and labels that the models that ship learn from.
+"""Write one file with the images and labels on which the shipped models are trained and validated.
 
     python resources/models/pack.py DATA --out packed.zip [--sources dsb2018 tnbc] [--most-mb 45]
 
-DATA has a folder for each source with images/, masks/ and metadata.csv. Test parts are not in the file.
+DATA has a folder for each source with images/, masks/ and metadata.csv. Test images are not in the file.
 """
 
 import argparse
@@ -31,23 +31,23 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Source:
-    """How a data set is used.
+    """Use of a data set.
 
     Attributes
     ----------
     kinds : mapping
-        From the modality in its table to the kind of model, "fluorescence" or "brightfield".
+        Modality in its table to the kind of model, "fluorescence" or "brightfield".
     quality : mapping
-        From the kind to the quality of JPEG; None is lossless.
+        Kind of model to the JPEG quality; None is lossless.
     val, test : float
-        Shares of the images.
+        Shares of the images in the split.
     stratum : str
-        Column of its table.
+        Column of its table with the stratum.
     by_image : bool
-        Whether every image is a group by itself. It is where a source has fewer groups than there are sides;
-        the groups are then the strata.
+        Whether every image is a group: for a source with fewer groups than splits, whose groups are then the
+        strata.
     judged : bool
-        Whether its labels are good enough to score against.
+        Whether its labels are good enough for scoring.
     """
 
     kinds: dict[str, str]
@@ -61,19 +61,19 @@ class Source:
 
 FLUORESCENCE, BRIGHTFIELD = {"fluorescence": "fluorescence"}, {"H&E": "brightfield"}
 SOURCES = {
-    # Grey images of few levels: JPEG would leave blocks where they are stretched. The grey images of cells in
-    # bright field fit neither model.
+    # Grey images with few levels: JPEG blocks would show after contrast stretching. The grey bright-field
+    # images fit neither model.
     "dsb2018": Source(FLUORESCENCE | BRIGHTFIELD, {"fluorescence": None, "brightfield": 95}, stratum="stain"),
     "coelho2009": Source(FLUORESCENCE, {"fluorescence": 93}, stratum="group", by_image=True),
     "bsst265": Source(FLUORESCENCE, {"fluorescence": 95}),
     "tnbc": Source(BRIGHTFIELD, {"brightfield": 95}),
-    # Instances made from binary masks, to learn from and not to judge by.
+    # Instances derived from binary masks: for training, not for scoring.
     "nuinsseg": Source(BRIGHTFIELD, {"brightfield": 82}, val=0, test=0, stratum="group", judged=False),
 }
 
 
 def read_table(folder: Path, source: Source) -> pd.DataFrame:
-    """Return the images of a source that are used, with their kind; those of BBBC039 are not.
+    """Return the images of a source to use, with their kind, without those of BBBC039.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def read_table(folder: Path, source: Source) -> pd.DataFrame:
     """
     path = folder / "metadata.csv"
     if not path.is_file():
-        raise InputError(f"{path} is missing. Name the folder in which the folders of the sources lie.")
+        raise InputError(f"{path} is missing. Name the folder that contains the folders of the sources.")
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     if "also_in_bbbc039" in table:
         table = table[table["also_in_bbbc039"] == ""]
@@ -91,14 +91,14 @@ def read_table(folder: Path, source: Source) -> pd.DataFrame:
 
 
 def divide(table: pd.DataFrame, source: Source, known: dict[str, str]) -> pd.Series:
-    """Return the side of every image of a source and a kind, by the library's division of groups.
+    """Return the split of every image of a source and a kind, by the library's split of groups.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        From `read_table`.
+        Result of `read_table`.
     known : dict
-        Sides of images that are given, by name.
+        Splits that are given, by name of the image.
     """
     if source.val == source.test == 0:
         return pd.Series("train", index=table.index)
@@ -113,19 +113,19 @@ def divide(table: pd.DataFrame, source: Source, known: dict[str, str]) -> pd.Ser
             "content": "",
         }
     )
-    sides = split_groups(slides, val=source.val, test=source.test, seed=SEED)
-    return table["image_id"].map(dict(zip(sides["slide"], sides["split"], strict=True)))
+    splits = split_groups(slides, val=source.val, test=source.test, seed=SEED)
+    return table["image_id"].map(dict(zip(splits["slide"], splits["split"], strict=True)))
 
 
-def shipped_sides(table: pd.DataFrame, model: Path) -> dict[str, str]:
-    """Return the sides of BBBC038's images in the training of a model that ships.
+def shipped_splits(table: pd.DataFrame, model: Path) -> dict[str, str]:
+    """Return the splits of BBBC038's images in the training of a shipped model.
 
-    Its sheet named images by the first 16 digits of their ids. What it neither learned from nor was validated
-    on was its test part.
+    Its sheet named images by the first 16 digits of their ids. Images in neither train nor val were its test
+    images.
     """
     slides = json.loads((model / "model.json").read_text(encoding="utf-8"))["training"]["slides"]
-    sides = {name: side for side in ("train", "val") for name in slides[side]}
-    return {name: sides.get(name[:16], "test") for name in table["image_id"]}
+    splits = {name: split for split in ("train", "val") for name in slides[split]}
+    return {name: splits.get(name[:16], "test") for name in table["image_id"]}
 
 
 def read_image(folder: Path, name: str) -> np.ndarray:
@@ -136,22 +136,22 @@ def read_image(folder: Path, name: str) -> np.ndarray:
 
 
 def pack(data: Path, names: list[str]) -> Iterator[tuple[PackedImage, int | None]]:
-    """Yield the images of some sources to learn from and to validate on, with the quality of JPEG."""
+    """Yield the training and validation images of some sources, with their JPEG quality."""
     for name in names:
         source = SOURCES[name]
         table = read_table(data / name, source)
         for kind, rows in table.groupby("kind"):
-            known = shipped_sides(rows, MODELS / f"nuclei-{kind}") if name == "dsb2018" else {}
-            for row, side in zip(rows.itertuples(), divide(rows, source, known), strict=True):
-                if side != "test":
-                    yield _packed(data, name, source, row, side), source.quality[str(kind)]
+            known = shipped_splits(rows, MODELS / f"nuclei-{kind}") if name == "dsb2018" else {}
+            for row, split in zip(rows.itertuples(), divide(rows, source, known), strict=True):
+                if split != "test":
+                    yield _packed(data, name, source, row, split), source.quality[str(kind)]
 
 
-def _packed(data: Path, name: str, source: Source, row: tuple, side: str) -> PackedImage:
+def _packed(data: Path, name: str, source: Source, row: tuple, split: str) -> PackedImage:
     image = read_image(data / name, row.image_id)
     labels = np.asarray(Image.open(data / name / f"masks/{row.image_id}.png")).astype(np.uint16)
-    # As in the training of the model that ships: what is not an outline is not learned.
-    if name == "dsb2018" and side == "train":
+    # As in the training of the shipped model: brush dots are not outlines and are ignored.
+    if name == "dsb2018" and split == "train":
         labels = without_dots(labels)
     entry = Entry(
         name=row.image_id,
@@ -159,7 +159,7 @@ def _packed(data: Path, name: str, source: Source, row: tuple, side: str) -> Pac
         group=row.group,
         stratum=getattr(row, source.stratum),
         kind=row.kind,
-        split=side,
+        split=split,
         judged=source.judged,
         licence=row.licence,
         content=survey(image)[1],
@@ -168,7 +168,7 @@ def _packed(data: Path, name: str, source: Source, row: tuple, side: str) -> Pac
 
 
 def main() -> None:
-    """Read the command line, write the file and say what is in it."""
+    """Read the command line, write the file and print its content."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,9 +1,9 @@
-"""Train a model that ships on a packed file of images, within a time budget, on a GPU or on CPUs.
+"""Train a shipped model on a packed file of images, within a time budget, on a GPU or on CPUs.
 
     python resources/models/train.py --data packed.zip --recipe RECIPE.yaml --minutes 8 --out DIR
 
-DIR gets model.safetensors in half precision, model.json and progress.pt, from which --resume goes on; it is
-rewritten every minute and when the process is asked to end (SIGTERM). The time counts from the start of this
+It writes model.safetensors in half precision, model.json and the checkpoint progress.pt, from which --resume
+continues; the checkpoint is rewritten every minute and at SIGTERM. The time counts from the start of this
 program. Threshold and constants of the separation are tuned afterwards by tune.py. Pack the file by pack.py.
 """
 
@@ -41,23 +41,23 @@ from slideunet.network.training.step import quicker_precision  # noqa: E402
 from slideunet.stores.files import write_atomically  # noqa: E402
 
 MODELS = ROOT / "resources/models"
-NEGATIVES = 128  # drawn fields
-Sides = dict[str, list[PackedImage]]
+NEGATIVES = 128  # Images for negative patches.
+Splits = dict[str, list[PackedImage]]
 
 
-def sides_of(images: Sequence[PackedImage], left_out: str | None) -> Sides:
-    """Return what is learned from and what is validated on.
+def splits_of(images: Sequence[PackedImage], left_out: str | None) -> Splits:
+    """Return the images to train on and to validate on.
 
-    A source that is left out is validated on wholly, and alone.
+    With a left-out source, all its images and no others are validation images.
 
     Raises
     ------
     InputError
-        When there is no such source, or nothing is left to learn from or to validate on.
+        When there is no such source, or no image is left to train or to validate on.
     """
-    known = sorted({image.entry.source for image in images})
-    if left_out is not None and left_out not in known:
-        raise InputError(f"--leave-out {left_out}: the packed file has {', '.join(known)}.")
+    sources = sorted({image.entry.source for image in images})
+    if left_out is not None and left_out not in sources:
+        raise InputError(f"--leave-out {left_out}: the packed file has {', '.join(sources)}.")
     train = [image for image in images if image.entry.split == "train" and image.entry.source != left_out]
     val = [
         image
@@ -67,26 +67,26 @@ def sides_of(images: Sequence[PackedImage], left_out: str | None) -> Sides:
     ]
     if not train or not val:
         raise InputError(
-            f"{len(train)} images to learn from and {len(val)} to validate on are left of {known}. "
-            "Pack more sources, or leave another one out."
+            f"{len(train)} images to train on and {len(val)} to validate on are left of {sources}. "
+            "Pack more sources, or leave out another one."
         )
     return {"train": train, "val": val}
 
 
-def check_unseen(recipe: Recipe, sides: Sides, left_out: str | None) -> None:
-    """Raise InputError when the weights to begin with have learned from the source that is left out."""
+def check_unseen(recipe: Recipe, splits: Splits, left_out: str | None) -> None:
+    """Raise InputError when the initial weights were trained on the source that is left out."""
     if left_out is None or recipe.init_from is None:
         return
     seen = set(learned_contents(model_folder(recipe.init_from, MODELS)))
-    if seen & {image.entry.content for image in sides["val"]}:
+    if seen & {image.entry.content for image in splits["val"]}:
         raise InputError(
-            f"--leave-out {left_out}: init_from {recipe.init_from} has learned from that source. Begin with "
+            f"--leave-out {left_out}: init_from {recipe.init_from} was trained on that source. Use "
             "other weights, such as --set init_from=null --set encoder_weights=imagenet."
         )
 
 
 def prepared(images: Sequence[PackedImage], recipe: Recipe, helpers: Executor | None) -> list[Prepared]:
-    """Make images ready, in other processes where there are some."""
+    """Prepare images for training, in helper processes if there are any."""
     make = functools.partial(
         prepare,
         mode=recipe.normalisation,
@@ -95,13 +95,13 @@ def prepared(images: Sequence[PackedImage], recipe: Recipe, helpers: Executor | 
         border=recipe.border_weight > 0,
     )
     done = map(make, images) if helpers is None else helpers.map(make, images, chunksize=4)
-    return list(with_lines(done, "images made ready", len(images)))
+    return list(with_lines(done, "images prepared", len(images)))
 
 
 def build_training(
     recipe: Recipe, network: UNet, ready: Sequence[Prepared], judge: Judge, budget: Budget, state: Path
 ) -> Training:
-    """Bring images and network together on the network's device."""
+    """Return a training with all images on the device of the network."""
     device = next(network.parameters()).device
     negatives = drawn_negatives(len(recipe.channels), NEGATIVES, recipe.seed) if recipe.negatives else []
     pool = build_pool([*ready, *negatives], device)
@@ -112,39 +112,41 @@ def build_training(
 
 
 def main(options: argparse.Namespace) -> int:
-    """Train, and return the exit code: 143 when the process was asked to end."""
-    found = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(found if options.device == "auto" else options.device)
+    """Train, and return the exit code: 143 after SIGTERM."""
+    best = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(best if options.device == "auto" else options.device)
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     recipe = read_recipe(options.recipe, gpu=device.type == "cuda", changes=options.set)
-    sides = sides_of(read_archive(options.data, recipe.kind), options.leave_out)
-    check_unseen(recipe, sides, options.leave_out)
+    splits = splits_of(read_archive(options.data, recipe.kind), options.leave_out)
+    check_unseen(recipe, splits, options.leave_out)
     state_path = options.out / "progress.pt"
     if state_path.exists() and not options.resume:
-        raise InputError(f"{state_path} is there already. Go on with it by --resume, or name another --out.")
+        raise InputError(f"{state_path} exists already. Resume it by --resume, or name another --out.")
     budget = Budget(options.minutes * 60, used=time.perf_counter() - BEGUN)
     helpers = start_helpers(len(os.sched_getaffinity(0)))
-    ready = prepared(sides["train"], recipe, helpers)
-    judge = Judge(some_of_each(sides["val"], recipe.validation_images), recipe, helpers)
+    ready = prepared(splits["train"], recipe, helpers)
+    judge = Judge(some_of_each(splits["val"], recipe.validation_images), recipe, helpers)
     network = initialised(recipe, MODELS).to(device)
     training = build_training(recipe, network, ready, judge, budget, state_path)
     logging.info(
-        f"{len(sides['train'])} images to learn from, {len(sides['val'])} to validate on; "
+        f"{len(splits['train'])} images to train on, {len(splits['val'])} to validate on; "
         f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f} million parameters on {device} in "
-        f"{training.precision}; {budget.elapsed:.0f} s to get ready"
+        f"{training.precision}; {budget.elapsed:.0f} s of preparation"
     )
-    asked: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
-    training.stop = lambda: bool(asked)
+    signals: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: signals.append(number))
+    training.stop = lambda: bool(signals)
     if options.resume and state_path.exists():
         training.resume()
     state = training.run()
     if helpers is not None:
         helpers.shutdown()
-    if asked:
-        logging.info(f"Asked to end after step {state.step}; {state_path} is written, --resume goes on")
+    if signals:
+        logging.info(
+            f"Stopped by SIGTERM after step {state.step}; {state_path} is written, --resume continues"
+        )
         return 143
     initial = model_folder(recipe.init_from, MODELS) if recipe.init_from else None
     name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
@@ -159,7 +161,7 @@ def main(options: argparse.Namespace) -> int:
         network.spec,
         state,
         recipe,
-        sides,
+        splits,
         diameters=diameter_facts(ready),
         initial=initial,
         more=more,
@@ -171,26 +173,28 @@ def main(options: argparse.Namespace) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    known = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    known.add_argument("--data", type=Path, required=True, help="file written by pack.py")
-    known.add_argument(
+    command = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    command.add_argument("--data", type=Path, required=True, help="file written by pack.py")
+    command.add_argument(
         "--recipe", type=Path, required=True, help="such as resources/models/fluorescence.yaml"
     )
-    known.add_argument(
-        "--minutes", type=float, required=True, help="time in all, from the start of this program"
+    command.add_argument(
+        "--minutes", type=float, required=True, help="total time, from the start of this program"
     )
-    known.add_argument("--out", type=Path, required=True, help="folder of the model")
-    known.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    known.add_argument(
-        "--resume", action="store_true", help="go on with the training in --out, if there is one"
+    command.add_argument("--out", type=Path, required=True, help="folder of the model")
+    command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    command.add_argument(
+        "--resume", action="store_true", help="resume the training in --out, if there is one"
     )
-    known.add_argument(
-        "--leave-out", metavar="SOURCE", help="learn from the other sources and validate on this one"
+    command.add_argument(
+        "--leave-out", metavar="SOURCE", help="train on the other sources and validate on this one"
     )
-    known.add_argument(
+    command.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change the recipe"
     )
-    return known
+    return command
 
 
 if __name__ == "__main__":

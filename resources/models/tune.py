@@ -1,9 +1,9 @@
-"""Tune threshold and separation of a model on validation parts of a packed file, by the mean over sources.
+"""Tune threshold and separation of a model on validation images of a packed file, by the mean over sources.
 
     python resources/models/tune.py MODEL --data packed.zip [--images 20]
 
-MODEL is a folder that train.py has written; its model.json is changed, its weights are not. It runs on CPUs,
-in minutes. A model that was trained without a source is tuned on the validation parts of the others.
+MODEL is a folder written by train.py; its model.json changes, its weights do not. Tuning runs on CPUs, in
+minutes. A model trained without a source is tuned on the validation images of the others.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from slideunet.network.inference.engines import engine_of_machine, open_engine  
 
 
 def main(model: Path, data: Path, images: int | None) -> None:
-    """Tune a model and write its model.json again."""
+    """Tune a model and rewrite its model.json."""
     facts = read_model_facts(model)
     recipe, left_out = Recipe(**facts["training"]["recipe"]), facts["training"]["left_out"]
     val = [
@@ -50,7 +50,7 @@ if __name__ == "__main__":
     )
     parser.add_argument("model", type=Path, help="folder of the model")
     parser.add_argument("--data", type=Path, required=True, help="file written by pack.py")
-    parser.add_argument("--images", type=int, help="at most so many of each source")
+    parser.add_argument("--images", type=int, help="most images of each source")
     try:
         main(**vars(parser.parse_args()))
     except SlideunetError as error:
