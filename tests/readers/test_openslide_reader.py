@@ -212,7 +212,7 @@ def test_every_level_shows_what_was_drawn(slides, maker):
     assert [(level.index, level.step) for level in found[:3]] == [(0, (1, 1)), (1, (2, 2)), (2, (4, 4))]
     for level, expected in zip(found, levels, strict=False):
         stored = open_stored(path, level=level.index)
-        assert (stored.channels, stored.mpp) == (
+        assert (stored.channels, stored.size.mpp) == (
             ("red", "green", "blue"),
             pytest.approx({"vms": 0.46}.get(maker, 0.5)),
         )

@@ -96,10 +96,12 @@ def load_run(config: Mapping[str, Any], *, config_files: Sequence[Path], schemas
     with _collected(problems):
         checked = check_configuration(config, read_yaml_strictly(schemas / "config.schema.yaml"))
     with _collected(problems):
-        weights = _find_model(("model", "weights"), config, config_files, root)
+        weights = _plain("model.weights", _find_model(("model", "weights"), config, config_files, root))
         shrink_by = _shrinking(config, weights)
     with _collected(problems):
-        initial = _find_model(("training", "init_from"), config, config_files, root)
+        initial = _plain(
+            "training.init_from", _find_model(("training", "init_from"), config, config_files, root)
+        )
     with _collected(problems):
         encoder_weights = _find_encoder_weights(config, config_files)
     # The sheet is checked even when the configuration has errors, so that all are reported together.
@@ -111,8 +113,6 @@ def load_run(config: Mapping[str, Any], *, config_files: Sequence[Path], schemas
             with _collected(problems):
                 check_columns(sheet, _value_at(config, "report", "by"))
             check_purpose(sheet, _text_at(config, "model", "weights"))
-    with _collected(problems):
-        weights, initial = _plain("model.weights", weights), _plain("training.init_from", initial)
     if problems:
         raise InputError(problems)
     checked["model"]["encoder_weights"] = encoder_weights
