@@ -207,7 +207,7 @@ def test_a_training_that_is_asked_to_end_goes_on(packed, small, tmp_path):
     process.send_signal(signal.SIGTERM)
     rest = process.stdout.read()
     assert process.wait(60) == 143, rest
-    assert "--resume goes on" in rest
+    assert "--resume continues" in rest
     assert not (out / "model.json").exists()
     refused = run(packed, small, out, 0.1)
     assert refused.returncode == 2
