@@ -99,7 +99,7 @@ def test_no_test_part_and_nothing_of_bbbc039_is_packed(packed, data):
     assert {row["split"] for row in entries} == {"train", "val"}
     dsb = {row["name"]: row["split"] for row in entries if row["source"] == "dsb2018"}
     names = list(pd.read_csv(data / "dsb2018/metadata.csv")["image_id"])
-    # The shipped model was trained or validated on the first two; the fourth was a test image.
+    # The shipped model was trained on the first two; the fourth was a test image.
     assert dsb == {names[0]: "train", names[1]: "train", names[2]: "val"}
     for source, total in (("bsst265", 12), ("coelho2009", 10)):
         assert 0 < sum(row["source"] == source for row in entries) < total
@@ -207,7 +207,7 @@ def test_a_training_that_is_asked_to_end_goes_on(packed, small, tmp_path):
     process.send_signal(signal.SIGTERM)
     rest = process.stdout.read()
     assert process.wait(60) == 143, rest
-    assert "--resume goes on" in rest
+    assert "--resume continues" in rest
     assert not (out / "model.json").exists()
     refused = run(packed, small, out, 0.1)
     assert refused.returncode == 2
