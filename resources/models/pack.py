@@ -120,11 +120,11 @@ def divide(table: pd.DataFrame, source: Source, known: dict[str, str]) -> pd.Ser
 def shipped_splits(table: pd.DataFrame, model: Path) -> dict[str, str]:
     """Return the splits of BBBC038's images in the training of a shipped model.
 
-    Its sheet named images by the first 16 digits of their ids. Images in neither train nor val were its test
-    images.
+    The first sheets named images by the first 16 digits of their ids. Images in neither train nor val are its
+    test images.
     """
     slides = json.loads((model / "model.json").read_text(encoding="utf-8"))["training"]["slides"]
-    splits = {name: split for split in ("train", "val") for name in slides[split]}
+    splits = {name[:16]: split for split in ("train", "val") for name in slides[split]}
     return {name: splits.get(name[:16], "test") for name in table["image_id"]}
 
 
