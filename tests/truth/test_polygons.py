@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from making import blocks_of
 from matplotlib.path import Path as Outline
@@ -54,6 +54,7 @@ def star(centre, radii):
     y=st.floats(-3, 43),
     radii=st.lists(st.floats(1.01, 15), min_size=3, max_size=14),
 )
+@example(x=0.0, y=40.0, radii=[2.0, 2.0, 2.0])  # Cut by the border: no sign of exchanged coordinates.
 def test_every_pixel_whose_centre_is_inside(tmp_path_factory, x, y, radii):
     ring = star((x, y), radii)
     path = write(tmp_path_factory.mktemp("star") / "c.geojson", [polygon(ring)])

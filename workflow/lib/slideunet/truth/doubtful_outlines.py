@@ -29,7 +29,8 @@ def guess_of_units(boxes: npt.NDArray[np.float64], shape: tuple[int, int]) -> st
         return ""
     middles, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
     outside = _outside(middles, shape)
-    if outside.any() and not _outside(middles[:, ::-1], shape).any():
+    # A cell cut by the border may have its middle outside; only one that is wholly outside is evidence.
+    if _wholly_outside(boxes, shape).any() and not _outside(middles[:, ::-1], shape).any():
         return f" {outside.sum()} of {len(boxes)} lie outside, none if x and y are exchanged: exchange them."
     if len(boxes) > 1 and outside.mean() > 0.5:
         return (
@@ -46,6 +47,10 @@ def guess_of_units(boxes: npt.NDArray[np.float64], shape: tuple[int, int]) -> st
 
 def _outside(points: npt.NDArray[np.float64], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
     return np.any((points < 0) | (points >= shape), axis=1)
+
+
+def _wholly_outside(boxes: npt.NDArray[np.float64], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    return np.any((boxes[:, 2:] <= 0) | (boxes[:, :2] >= shape), axis=1)
 
 
 def check_nested(
