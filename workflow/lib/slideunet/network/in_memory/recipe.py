@@ -14,6 +14,7 @@ from slideunet.network.training.schedule import Schedule
 AUGMENTATIONS = (
     *("flip", "rotation", "elastic", "stain", "counterstain", "colour", "blur", "gamma", "illumination"),
     *("contrast", "brightness", "invert", "shot_noise", "noise", "darkening"),
+    "cytoplasm",
 )
 _NESTED = {
     "model": ("preset", "width", "depth", "decoder", "dropout", "heads", "encoder"),

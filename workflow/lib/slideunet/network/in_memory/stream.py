@@ -11,6 +11,7 @@ from slideunet.network.in_memory.intensities import Chance, change_intensities
 from slideunet.network.in_memory.pool import Pool
 from slideunet.network.in_memory.recipe import Recipe
 from slideunet.network.in_memory.warping import warp
+from slideunet.network.patches.cytoplasm import add_cytoplasm, known_foreground
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -39,9 +40,14 @@ class BatchMaker:
         noise.manual_seed(int(rng.integers(2**62)))
         draws = draw_patches(self.pool.index, self.weights, recipe, rng)
         warped = warp(self.pool, draws, recipe.patch_size)
-        images = change_intensities(
-            warped.planes[:, : self.pool.channels], recipe.augmentation, Chance(rng, noise)
+        images = add_cytoplasm(
+            warped.planes[:, : self.pool.channels],
+            known_foreground(warped.labels),
+            recipe.augmentation["cytoplasm"],
+            rng,
+            noise,
         )
+        images = change_intensities(images, recipe.augmentation, Chance(rng, noise))
         targets = batch_targets(self.pool, warped, self.maps, border=recipe.border_weight > 0)
         return images.contiguous(memory_format=torch.channels_last), targets
 
