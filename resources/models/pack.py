@@ -8,7 +8,7 @@ DATA has a folder for each source with images/, masks/ and metadata.csv. Test im
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,15 +135,17 @@ def read_image(folder: Path, name: str) -> np.ndarray:
     return pixels[None] if pixels.ndim == 2 else pixels[..., :3].transpose(2, 0, 1)
 
 
-def pack(data: Path, names: list[str]) -> Iterator[tuple[PackedImage, int | None]]:
-    """Yield the training and validation images of some sources, with their JPEG quality."""
+def pack(
+    data: Path, names: Sequence[str], wanted: Sequence[str] = ("train", "val")
+) -> Iterator[tuple[PackedImage, int | None]]:
+    """Yield the images of some sources in the wanted splits, with their JPEG quality."""
     for name in names:
         source = SOURCES[name]
         table = read_table(data / name, source)
         for kind, rows in table.groupby("kind"):
             known = shipped_splits(rows, MODELS / f"nuclei-{kind}") if name == "dsb2018" else {}
             for row, split in zip(rows.itertuples(), divide(rows, source, known), strict=True):
-                if split != "test":
+                if split in wanted:
                     yield _packed(data, name, source, row, split), source.quality[str(kind)]
 
 
