@@ -1,19 +1,31 @@
-# `make help` lists the commands. Each makes .venv when it is missing; it needs python3.11, pip and make.
-PYTHON ?= python3.11
+# `make help` lists the commands. Each makes .venv when it is missing; it needs Python 3.11, 3.12 or 3.13, pip and make.
+# A name on PATH need not run (pyenv), and Debian has Python without ensurepip; so each is asked, the newest first.
+ACCEPTED := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+	$$python -c "$(ACCEPTED)" 2> /dev/null && echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+DOCS := .venv-docs/bin
 CORES ?= all
+# A path may hold every character. So make takes these values as they are, and the shell sees none of them as a part of
+# a command, only as an environment variable.
+MODEL ?= nuclei-fluorescence
+$(foreach name,IMAGES LABELS OUT MODEL FORMAT CHANNELS DIAMETER,$(eval override export $(name) := $$(value $(name))))
 # The jobs of a run find the interpreter and its tools by PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo histology sheet predict test quick test-slurm test-gpu lint format hooks docs docs-site share wheels bench clean
+.PHONY: help demo histology sheet predict test quick test-pythons test-slurm test-gpu lint format hooks docs docs-site share wheels bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-$(BIN)/.run: envs/requirements.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+# An environment whose Python is gone, as after an upgrade of the system, is made again.
+$(BIN)/python $(DOCS)/python:
+	@"$(PYTHON)" -c "$(ACCEPTED)" 2> /dev/null || { echo "No Python 3.11, 3.12 or 3.13 with venv: $(or $(PYTHON),python3.13 python3.12 python3.11 python3). Install one (on Debian and Ubuntu with python3-venv) or name it: make PYTHON=/path/to/python3.12 ..." >&2; exit 4; }
+	"$(PYTHON)" -m venv $(if $(wildcard $(@D)/../pyvenv.cfg),--clear) $(@:/bin/python=)
+
+$(BIN)/.run: envs/requirements.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements.txt
 	touch $@
 
@@ -28,18 +40,15 @@ histology: $(BIN)/.run ## the same on real H&E, in results-histology/
 	snakemake --cores $(CORES) --configfile resources/demo/histology.yaml --directory results-histology
 
 sheet: $(BIN)/.run ## IMAGES=folder [LABELS=folder] [OUT=slides.tsv]: write a sample sheet and say what did not pair
-	$(BIN)/python workflow/scripts/make_sheet.py --images "$(IMAGES)" $(if $(LABELS),--labels "$(LABELS)") --out "$(or $(OUT),slides.tsv)"
+	$(BIN)/python workflow/scripts/make_sheet.py --images="$$IMAGES" $${LABELS:+--labels="$$LABELS"} --out="$${OUT:-slides.tsv}"
 
-PREDICTED = $(or $(OUT),predicted)
-# A name of resources/models, or the folder of another model.
-MODEL ?= nuclei-fluorescence
 predict: $(BIN)/.run ## IMAGES=folder [MODEL=name or folder] [OUT=folder] [CHANNELS=grey] [DIAMETER=px]: the cells of images by a trained model, nuclei-fluorescence if none is named
-	test -f "$(PREDICTED)/slides.tsv" || $(BIN)/python workflow/scripts/make_sheet.py --images "$(IMAGES)" --out "$(PREDICTED)/slides.tsv"
-	printf 'slides: slides.tsv\nmodel: {weights: "%s"}\ndata: {channels: %s}\ncells: {diameter: %s}\n' "$(if $(wildcard $(MODEL)/model.json),$(abspath $(MODEL)),$(MODEL))" "$(or $(CHANNELS),null)" "$(or $(DIAMETER),null)" > "$(PREDICTED)/config.yaml"
-	snakemake --cores $(CORES) --configfile "$(PREDICTED)/config.yaml" --directory "$(PREDICTED)"
+	test -f "$${OUT:-predicted}/slides.tsv" || $(BIN)/python workflow/scripts/make_sheet.py --images="$$IMAGES" --out="$${OUT:-predicted}/slides.tsv"
+	$(BIN)/python workflow/scripts/configure_prediction.py --model="$$MODEL" --channels="$$CHANNELS" --diameter="$$DIAMETER" --out="$${OUT:-predicted}/config.yaml"
+	snakemake --cores $(CORES) --configfile="$${OUT:-predicted}/config.yaml" --directory="$${OUT:-predicted}"
 
 share: $(BIN)/.run ## MODEL=name or folder FORMAT=onnx|bioimageio|half OUT=file: a model for other programs
-	$(BIN)/python workflow/scripts/share_model.py --model "$(if $(wildcard $(MODEL)/model.json),$(MODEL),resources/models/$(MODEL))" --format "$(FORMAT)" --out "$(OUT)"
+	$(BIN)/python workflow/scripts/share_model.py --model="$$MODEL" --format="$$FORMAT" --out="$$OUT"
 
 wheels: $(BIN)/.run ## wheels/: what a machine with torch for CUDA and Python 3.12 lacks, see docs/gpu.md
 	$(BIN)/python -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 --implementation cp $(addprefix --platform ,manylinux_2_28_x86_64 manylinux_2_17_x86_64 manylinux2014_x86_64) -d wheels -r envs/requirements-gpu.txt
@@ -53,6 +62,9 @@ quick: $(BIN)/.dev ## lint and the fast tests, before every commit
 	snakefmt --check Snakefile workflow/rules
 	mypy
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow and not workflow"
+
+test-pythons: $(BIN)/python ## fast tests without torch on the other accepted Pythons that this machine has
+	tests/pythons.sh $$($(BIN)/python -c "import sys; print(sys.version_info.minor)")
 
 test-slurm: $(BIN)/.dev ## a run on a SLURM of two nodes that is started here (Debian, root), or the reason why not
 	tests/slurm/cluster.sh during $(BIN)/python -m pytest tests/slurm || test $$? -eq 77
@@ -78,9 +90,7 @@ hooks: $(BIN)/.dev ## let git check style and title at every commit
 docs: $(BIN)/.run ## write the tables of configuration and sheet into the docs
 	$(BIN)/python docs/write_tables.py
 
-DOCS := .venv-docs/bin
-$(DOCS)/zensical: envs/requirements-docs.txt
-	test -x $(DOCS)/python || $(PYTHON) -m venv .venv-docs
+$(DOCS)/zensical: envs/requirements-docs.txt | $(DOCS)/python
 	$(DOCS)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements-docs.txt
 	touch $@
 

@@ -10,11 +10,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
 
 from slideunet.errors import InputError, SlideunetError
 
+MODELS = Path(__file__).resolve().parents[2] / "resources" / "models"
 Format = Literal["onnx", "bioimageio", "half"]
 
 
 def main(*, model: Path, format: Format, out: Path) -> None:  # noqa: A002 (name of the option)
     """Write `out`: a file .onnx, a file .zip, or a folder. Existing files are not overwritten.
+
+    Parameters
+    ----------
+    model : Path
+        Folder of a model, or a name of resources/models.
+    format : {"onnx", "bioimageio", "half"}
+    out : Path
 
     Raises
     ------
@@ -23,6 +31,7 @@ def main(*, model: Path, format: Format, out: Path) -> None:  # noqa: A002 (name
     """
     if out.exists():
         raise InputError(f"{out} exists. Choose another name or move it.")
+    model = model if (model / "model.json").is_file() else MODELS / model
     from slideunet.network.architecture.model_folder import half_precision, load_model, save_model
 
     network, facts = load_model(model)
@@ -56,7 +65,9 @@ def _require(*packages: str) -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="folder with model.safetensors")
+    parser.add_argument(
+        "--model", type=Path, required=True, help="folder of a model, or a name of resources/models"
+    )
     parser.add_argument("--format", choices=("onnx", "bioimageio", "half"), required=True)
     parser.add_argument("--out", type=Path, required=True, help="file .onnx, file .zip, or folder for half")
     return parser.parse_args()
