@@ -64,7 +64,7 @@ def check_slide(
     mpp : float, optional
         Micrometres per pixel of the working grid.
     **truth_keys
-        How label images are read; see `open_truth.open_truth`.
+        How labels are read; see `open_truth.open_truth`.
     """
     sheet_mpp = float(row["mpp"]) if row.get("mpp") else None
     try:
@@ -90,7 +90,7 @@ def check_slide(
         problems += error.problems
     try:
         if row.get("labels"):
-            truth = open_truth(Path(row["labels"]), cyx[-2:], **truth_keys)
+            truth = open_truth(Path(row["labels"]), cyx[-2:], mpp=check.mpp, **truth_keys)
             check = replace(check, warnings=check.warnings + truth.warnings, has_cells=truth.count > 0)
     except SlideunetError as error:
         problems += error.problems

@@ -25,7 +25,7 @@ from slideunet.stores import manifests, omezarr, verified
 from slideunet.stores.fingerprint import file_identity, fingerprint
 from slideunet.stores.ngff_metadata import Version
 from slideunet.stores.resumable import Building, building, digests
-from slideunet.truth.kinds_of_labels import Kind
+from slideunet.truth.kinds_of_labels import Kind, Outline
 from slideunet.truth.open_truth import Truth, open_truth
 
 FORMAT = 2  # Raise when a store is written differently, so that old ones are made again.
@@ -67,6 +67,8 @@ class ConversionPlan:
         See `open_truth.open_truth`.
     truth : "auto", "instances" or "mask"
         Kind of the label images; see `open_truth.open_truth`.
+    outline : "cell" or "nucleus"
+        Of QuPath's cells; see `open_truth.open_truth`.
     version : "0.5" or "0.4"
         Of OME-Zarr.
     """
@@ -77,6 +79,7 @@ class ConversionPlan:
     ignore_label: int | None = None
     background_label: int | None = None
     truth: Kind = "auto"
+    outline: Outline = "cell"
     version: Version = "0.5"
 
     def fingerprint(self, slide: Slide) -> str:
@@ -88,6 +91,7 @@ class ConversionPlan:
             keys = {"ignore_label": self.ignore_label, "background_label": self.background_label}
             newer |= {name: value for name, value in keys.items() if value is not None}
             newer |= {} if self.truth == "auto" else {"truth": self.truth}
+            newer |= {} if self.outline == "cell" else {"outline": self.outline}
         return fingerprint(
             format=FORMAT,
             files=[file_identity(path) for path in paths],
@@ -166,6 +170,8 @@ def _read_truth(slide: Slide, source: Source, scale: float, plan: ConversionPlan
         ignore_label=plan.ignore_label,
         background_label=plan.background_label,
         kind=plan.truth,
+        outline=plan.outline,
+        mpp=source.mpp and source.mpp / scale,
     )
 
 
@@ -180,6 +186,7 @@ def _describe(slide: Slide, source: Source, scale: float, truth: Truth | None) -
         "truth_content": None,
         "n_objects": None,
         "source": {"image": str(slide.image), "labels": None if slide.labels is None else str(slide.labels)},
+        "outline": truth.outline if truth else None,
         "warnings": [*source.warnings, *(truth.warnings if truth else ())],
         "versions": {"slideunet": __version__}
         | {name: importlib.metadata.version(name) for name in ("zarr", "numpy")},

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from slideunet.errors import InputError
+from slideunet.truth.kinds_of_labels import Outline
 
 GZIP = b"\x1f\x8b"
 MAX_BYTES = 2**30
@@ -103,6 +104,22 @@ def kind_of(feature: object) -> str:
         return kind
     name = feature.get("id") if isinstance(feature, dict) else None
     return _KINDS_0_2.get(name, "") if isinstance(name, str) else ""
+
+
+def has_nucleus(feature: object) -> bool:
+    """Whether an object has an outline of its nucleus, as QuPath's cells may."""
+    return isinstance(feature, dict) and bool(feature.get("nucleusGeometry"))
+
+
+def with_outline(feature: object, outline: Outline) -> object:
+    """Return an object with the chosen outline as its geometry; `ValueError` for a cell without a nucleus."""
+    if outline == "cell" or not isinstance(feature, dict):
+        return feature
+    if has_nucleus(feature):
+        return {**feature, "geometry": feature["nucleusGeometry"]}
+    if kind_of(feature) == "cell":
+        raise ValueError("is a cell without nucleusGeometry (data.outline: cell takes the cells' outlines)")
+    return feature
 
 
 def _check_object_types(path: Path, features: list[object]) -> None:
