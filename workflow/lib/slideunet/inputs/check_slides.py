@@ -70,7 +70,8 @@ def check_slide(
     try:
         # Only checks the working resolution; the pixels are read and compared at full resolution.
         working, _ = open_at(Path(row["image"]), own_mpp=sheet_mpp, working_mpp=mpp)
-        source = choose_channels(open_image(Path(row["image"])), channels)
+        opened = replace(open_image(Path(row["image"])), warnings=working.warnings)
+        source = choose_channels(opened, channels)
     except SlideunetError as error:
         return SlideCheck(row["slide"], problems=error.problems)
     cyx = source.pixels.shape
@@ -79,7 +80,7 @@ def check_slide(
         shape=cyx,
         dtype=str(source.pixels.dtype),
         mpp=sheet_mpp or source.mpp,
-        warnings=working.warnings,
+        warnings=source.warnings,
     )
     if cyx[-2] * cyx[-1] > HEADER_ONLY:
         return check

@@ -21,6 +21,8 @@ from slideunet.readers.companion_files import files_of
 from slideunet.readers.open_source import Source, choose_channels
 from slideunet.readers.working_resolution import open_at
 from slideunet.slides.statistics import content, pooled, survey_block
+from slideunet.sources.colour_planes import is_rgb
+from slideunet.sources.white import white_level
 from slideunet.stores import manifests, omezarr, verified
 from slideunet.stores.fingerprint import file_identity, fingerprint
 from slideunet.stores.ngff_metadata import Version
@@ -148,6 +150,7 @@ def convert(slide: Slide, plan: ConversionPlan, manifest: Path, threads: int = 1
         with building(manifest, known, create) as store:
             _write_blocks(store, source, threads)
             facts |= _surveyed(store, source)
+            facts |= _white(source, facts)
             if truth is not None:
                 facts |= _write_truth(store.path, truth, mpp=facts["mpp"], version=plan.version)
             store.finish(facts | {"seconds": round(time.perf_counter() - start, 3)})
@@ -243,6 +246,22 @@ def _surveyed(store: Building, source: Source) -> dict[str, Any]:
         "statistics": pooled([block["survey"] for block in blocks]),
         "content": content(source.pixels.dtype, source.pixels.shape, digests(store.done)),
     }
+
+
+def _white(source: Source, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the value of white of a colour image, with a warning where it is the guess of a maximum."""
+    dtype = source.pixels.dtype
+    if not is_rgb(source) or dtype.kind != "u":
+        return {"white": None}
+    most = max(channel["max"] for channel in facts["statistics"][:3])
+    white = white_level(dtype, most, source.bits)
+    if white in (np.iinfo(dtype).max, 2 ** (source.bits or 0) - 1):
+        return {"white": white}
+    guess = (
+        f"the largest value of the {dtype} colours is {most:g}: they are taken to have "
+        f"{white.bit_length()} bits, white is {white}"
+    )
+    return {"white": white, "warnings": [*facts["warnings"], guess]}
 
 
 def _write_truth(path: Path, truth: Truth, *, mpp: float | None, version: Version) -> dict[str, Any]:
