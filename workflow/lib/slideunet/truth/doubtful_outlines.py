@@ -165,7 +165,11 @@ def check_nested(
 
 
 def check_covering(
-    path: Path, kinds: Sequence[str], geometries: Sequence[tuple[Geometry, int]], shape: tuple[int, int]
+    path: Path,
+    kinds: Sequence[str],
+    geometries: Sequence[tuple[Geometry, int]],
+    boxes: npt.NDArray[np.float64],
+    shape: tuple[int, int],
 ) -> None:
     """Refuse an annotation or plain outline that covers the whole image; parameters as `check_nested`.
 
@@ -176,8 +180,11 @@ def check_covering(
     """
     y, x = (np.linspace(0.5, side - 0.5, GRID) for side in shape)
     points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    for kind, (geometry, number) in zip(kinds, geometries, strict=True):
-        if kind in _DRAWN and _covers(geometry, points):
+    # Nearly all outlines are small: their points need not be looked at.
+    large = (boxes[:, :2] <= 0.5).all(axis=1) & (boxes[:, 2:] >= np.array(shape) - 0.5).all(axis=1)
+    for i in np.flatnonzero(large):
+        geometry, number = geometries[int(i)]
+        if kinds[int(i)] in _DRAWN and _covers(geometry, points):
             raise InputError(
                 f"{path}: the outline of feature {number} covers the whole image. It is probably a region, "
                 f"or in other units than pixels. Give it the class {REGION}, delete it, or correct the "
@@ -187,15 +194,11 @@ def check_covering(
 
 def _covers(geometry: Geometry, points: npt.NDArray[np.float64]) -> bool:
     """Whether all points (x, y) are inside of one polygon of a geometry (even-odd rule)."""
-    low, high = points.min(axis=0), points.max(axis=0)
-    for rings in geometry["coordinates"]:
-        outer = np.array(rings[0])
-        # Nearly all outlines are small: no point needs to be looked at.
-        if (outer.min(axis=0) <= low).all() and (outer.max(axis=0) >= high).all():
-            crossed = sum(points_in_poly(points, np.array(ring)).astype(int) for ring in rings)
-            if (crossed % 2 == 1).all():
-                return True
-    return False
+    crossings = (
+        sum(points_in_poly(points, np.array(ring)).astype(int) for ring in rings)
+        for rings in geometry["coordinates"]
+    )
+    return any(bool(np.all(crossed % 2 == 1)) for crossed in crossings)
 
 
 def _contains(outer: Geometry, inner: Geometry) -> bool:

@@ -99,7 +99,7 @@ def read_outlines(
     if guess := guess_of_units(table, shape, mpp, whole=whole):
         raise InputError(f"{path}: coordinates are x, y in pixels of the full-resolution image.{guess}")
     check_nested(path, kinds, cells, table)
-    check_covering(path, kinds, cells, shape)
+    check_covering(path, kinds, cells, table, shape)
     remarks = [*doubts(table, shape, mpp, whole=whole), *_remark_on_nuclei(features, outline)]
     if left_out:
         remarks.append(f"{left_out} objects are tiles, TMA cores or the root of QuPath and are left out")
