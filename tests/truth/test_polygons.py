@@ -14,6 +14,7 @@ from skimage.measure import find_contours
 
 from slideunet.errors import InputError
 from slideunet.truth import open_truth as open_truth_module
+from slideunet.truth.doubtful_outlines import doubts, guess_of_units
 from slideunet.truth.ignore_label import IGNORE_LABEL, cells_alone
 from slideunet.truth.open_truth import open_truth
 
@@ -484,6 +485,23 @@ def test_true_cells_in_a_corner_are_not_refused(tmp_path, cells, mpp):
     assert found.count > 15
     corner = max(x for *_, x, _ in cells) < 0.6 * BIG[1] and len(cells) > 19
     assert any("upper left corner" in text for text in found.warnings) == corner
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    mpp=st.floats(0.1, 3),
+    diameter=st.floats(3.1, 60),
+    region=st.tuples(st.floats(0.05, 1), st.floats(0.05, 1)),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_cells_of_the_size_of_cells_are_never_taken_for_micrometres(mpp, diameter, region, seed):
+    """Wherever the annotated corner ends, even where the image would end in micrometres."""
+    rng, shape, side = np.random.default_rng(seed), np.array([2000, 3000]), diameter / mpp
+    high = np.maximum(shape * region - side, 0)
+    corners = rng.uniform(0, 1, (40, 2)) * high
+    boxes = np.concatenate([corners, corners + side], axis=1)
+    assert guess_of_units(boxes, (2000, 3000), mpp) == "" or side < 1
+    assert not any("corner" in text for text in doubts(boxes[:19], (2000, 3000), mpp, whole=True))
 
 
 def test_an_outline_around_the_whole_image_is_no_cell(tmp_path):
