@@ -109,7 +109,12 @@ def write_store(fill_store):
     from slideunet.stores.verified import block_digests
 
     def write(manifest, pixels, *, labels=None, maps=None, name="truth", version="0.5", **facts):
-        facts = {"fingerprint": manifest.stem, "mpp": None, "shape": list(pixels.shape)} | facts
+        facts = {
+            "fingerprint": manifest.stem,
+            "mpp": None,
+            "shape": list(pixels.shape),
+            "white": None,
+        } | facts
         options = {"channels": ["a"] * len(pixels), "mpp": facts["mpp"], "version": version}
         known = fingerprint(of=facts["fingerprint"])
         with building(

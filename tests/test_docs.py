@@ -240,6 +240,21 @@ def test_every_column_of_the_tables_is_explained():
         assert f"`{column}`" in outputs
 
 
+def test_every_row_of_odd_inputs_names_tests_that_exist():
+    rows = [
+        line
+        for line in (ROOT / "docs" / "odd-inputs.md").read_text().splitlines()
+        if line.startswith("| ") and not line.startswith("| input |")
+    ]
+    assert len(rows) > 40
+    for row in rows:
+        *_, named = (cell.strip() for cell in row.strip("|").split(" | "))
+        tests = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", named)
+        assert tests and named == ", ".join(f"`{file}::{name}`" for file, name in tests), row
+        for file, name in tests:
+            assert re.search(rf"^def {name}\(", (ROOT / file).read_text(), re.MULTILINE), row
+
+
 def test_the_version_is_the_same_everywhere():
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == __version__
 

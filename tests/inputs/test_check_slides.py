@@ -152,3 +152,18 @@ def test_any_reader_will_do(tmp_path, field):
     imsave(tmp_path / "a.png", field, check_contrast=False)
     found = check_slide({"slide": "S1", "image": str(tmp_path / "a.png"), "labels": "", "mpp": ""}, None)
     assert found.shape == (1, 61, 47)
+
+
+def test_planes_that_are_colours_are_checked_as_such(row, tmp_path):
+    share = np.full((3, 61, 47), 0.95)
+    share[:, 20:50, 10:40] = np.array([0.8, 0.5, 0.7])[:, None, None]
+    planes = {"image": str(tmp_path / "p.tif"), "slide": "S1", "labels": "", "mpp": ""}
+    options = {"photometric": "minisblack", "metadata": {"axes": "CYX"}}
+    tifffile.imwrite(planes["image"], (share * 255).astype(np.uint8), ome=True, **options)
+    found = check_slide(planes, None)
+    assert found.problems == ()
+    assert "taken as one colour image" in found.warnings[0]
+    assert check_slide(planes, "rgb").warnings == check_slide(planes, [0, 1, 2]).warnings == ()
+    assert (
+        cohort_problems([found, check_slide(row(np.moveaxis(share, 0, -1).astype(np.float32)), None)]) == []
+    )

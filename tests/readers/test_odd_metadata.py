@@ -1,5 +1,7 @@
 """Metadata that are wrong, absent or in another file: named as such, and overruled by the sheet."""
 
+import gzip
+import re
 import shutil
 import zipfile
 
@@ -16,6 +18,7 @@ from slideunet.readers.open_source import open_image
 from slideunet.readers.working_resolution import open_at
 from slideunet.sources.pixel_size import PixelSize, stated_size, to_micrometres
 from slideunet.truth.geojson_reader import read_features
+from slideunet.truth.open_truth import open_truth
 
 PIXELS = np.arange(9 * 8, dtype=np.uint8).reshape(9, 8)
 OME = '<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'
@@ -86,6 +89,56 @@ def test_a_wrong_scale_in_ome_zarr_does_not_defeat_the_sheet(tmp_path, text):
 def test_a_scale_of_another_form(tmp_path, scale):
     path = ome_zarr(tmp_path / "i.zarr", [{"type": "scale", "scale": scale}])
     assert_only_the_sheet_helps(path, "not one number per axis")
+
+
+@pytest.mark.parametrize("transforms", [{"type": "scale", "scale": [0.5, 0.5]}, "scale", ["scale"], 0.5])
+def test_transformations_of_another_form(tmp_path, transforms):
+    assert_only_the_sheet_helps(ome_zarr(tmp_path / "i.zarr", transforms), "coordinateTransformations are")
+
+
+@pytest.mark.parametrize("axes", [["y", "x"], [{"type": "space"}, {"type": "space"}], [None, None]])
+def test_axes_of_another_form_are_not_called_damaged(tmp_path, axes):
+    path = ome_zarr(tmp_path / "i.zarr", None)
+    group = zarr.open_group(path)
+    facts = group.attrs["ome"]
+    facts["multiscales"][0]["axes"] = axes
+    group.attrs["ome"] = facts
+    with pytest.raises(InputError, match="its axes are") as caught:
+        open_image(path)
+    assert "truncated" not in str(caught.value)
+
+
+@pytest.mark.parametrize("numbers", [(0, 0), (1, 0), (0, 1)])
+@pytest.mark.parametrize("imagej", [False, True])
+def test_resolutions_that_divide_by_zero_are_no_size(tmp_path, numbers, imagej):
+    options = {"imagej": True, "metadata": {"unit": "um"}} if imagej else {"resolutionunit": 3}
+    path = tmp_path / "i.tif"
+    tifffile.imwrite(path, PIXELS, resolution=(2, 2), **options)
+    with tifffile.TiffFile(path) as tif:
+        places = [tif.pages.first.tags[code].valueoffset for code in (282, 283)]
+        order = "little" if tif.byteorder == "<" else "big"
+    content = bytearray(path.read_bytes())
+    for place in places:
+        content[place : place + 8] = b"".join(number.to_bytes(4, order) for number in numbers)
+    path.write_bytes(content)
+    assert open_at(path, own_mpp=None, working_mpp=None)[0].mpp is None
+    assert open_at(path, own_mpp=0.5, working_mpp=None)[0].mpp == 0.5
+
+
+def test_one_axis_or_a_foreign_unit_is_no_size(tmp_path):
+    for number, text in enumerate(['PhysicalSizeX="0.5"', 'PhysicalSizeY="0.5"']):
+        path = ome_tiff(tmp_path / f"{number}.ome.tif", 0, 0)
+        other = re.sub(
+            r'PhysicalSizeX="0" PhysicalSizeY="0"', text.ljust(35), path.read_bytes().decode("latin-1")
+        )
+        path.write_bytes(other.encode("latin-1"))
+        assert open_image(path).mpp is None
+    for unit in ("foo", "pixel", "reference frame"):
+        assert open_image(ome_tiff(tmp_path / "u.ome.tif", 0.5, 0.5, unit)).mpp is None
+    Image.fromarray(PIXELS).save(tmp_path / "r.jpg", dpi=(50_800, 101_600))
+    with pytest.raises(InputError, match="not square"):
+        open_at(tmp_path / "r.jpg", own_mpp=None, working_mpp=None)
+    assert open_at(tmp_path / "r.jpg", own_mpp=0.5, working_mpp=None)[0].mpp == 0.5
 
 
 @pytest.mark.parametrize("text", WRONG)
@@ -174,6 +227,16 @@ def test_a_part_of_an_ome_tiff_names_its_companion(tmp_path, companion, remedy):
     assert "truncated" not in str(caught.value)
 
 
+@pytest.mark.parametrize("image", ['<Image ID="Image:0"/>', "", '<Plate ID="Plate:0"/>'])
+def test_ome_xml_without_pixels_is_not_called_damaged(tmp_path, image):
+    tifffile.imwrite(
+        tmp_path / "i.ome.tif", PIXELS, description=f"{OME}>{image}</OME>".encode(), metadata=None
+    )
+    with pytest.raises(InputError, match="its OME-XML describes no pixels") as caught:
+        open_image(tmp_path / "i.ome.tif")
+    assert "truncated" not in str(caught.value)
+
+
 @pytest.mark.parametrize("version", [2, 3])
 def test_stale_consolidated_metadata_are_not_consulted(tmp_path, version):
     group = zarr.open_group(tmp_path / "i.zarr", mode="w", zarr_format=version)
@@ -205,6 +268,17 @@ def test_geojson_that_is_not_utf8_says_so(tmp_path):
     assert "truncated" not in str(caught.value)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("name", ["l.geojson", "l.json.gz"])
+@pytest.mark.parametrize("letter", ["u", "ü"])
+def test_geojson_in_utf16_says_so(tmp_path, encoding, name, letter):
+    text = f'{{"type": "FeatureCollection", "features": [], "name": "M{letter}ller"}}'.encode(encoding)
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    with pytest.raises(InputError, match="is UTF-16 text") as caught:
+        open_truth(tmp_path / name, PIXELS.shape)
+    assert "truncated" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["RoiSet.zip", "one.roi"])
 def test_imagej_rois_say_what_to_do(tmp_path, name):
     path = tmp_path / name
@@ -215,34 +289,3 @@ def test_imagej_rois_say_what_to_do(tmp_path, name):
         path.write_bytes(b"Iout" + bytes(60))
     with pytest.raises(InputError, match=r"a set of ImageJ ROIs.*export the objects as GeoJSON"):
         open_image(path)
-
-
-@pytest.mark.parametrize(
-    ("names", "order"),
-    [
-        (["Red", "Green", "Blue"], [0, 1, 2]),
-        (["blue", "GREEN", " red"], [2, 1, 0]),
-        (["G", "R", "B"], [1, 0, 2]),
-        (["DAPI", "Green", "Blue"], None),
-        (["Red", "Green", "green"], None),
-    ],
-)
-@pytest.mark.parametrize("suffix", ["ome.tif", "tif", "zarr"])
-def test_planes_named_as_colours_are_rgb(tmp_path, names, order, suffix):
-    planes = np.stack([PIXELS, PIXELS + 1, PIXELS + 2])
-    path = tmp_path / f"i.{suffix}"
-    if suffix == "zarr":
-        group = zarr.open_group(path, mode="w")
-        group.create_array("s0", data=planes)
-        image = {"axes": [{"name": name} for name in "cyx"], "datasets": [{"path": "s0"}]}
-        labels = [{"label": name} for name in names]
-        group.attrs["ome"] = {"version": "0.5", "multiscales": [image], "omero": {"channels": labels}}
-    elif suffix == "ome.tif":
-        metadata = {"axes": "CYX", "Channel": {"Name": names}}
-        tifffile.imwrite(path, planes, metadata=metadata, photometric="minisblack")
-    else:
-        tifffile.imwrite(path, planes, imagej=True, metadata={"axes": "CYX", "Labels": names})
-    source = open_image(path)
-    expected = planes if order is None else planes[order]
-    np.testing.assert_array_equal(source.pixels.compute(), expected)
-    assert (source.channels == ("red", "green", "blue")) == (order is not None)

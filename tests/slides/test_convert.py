@@ -1,3 +1,4 @@
+import json
 import os
 import time
 
@@ -110,6 +111,26 @@ def test_what_is_up_to_date_is_left_alone_and_what_changed_is_done_again(tmp_pat
     assert run(manifest, image)
     assert manifests.read_manifest(manifest)["n_objects"] is None
     assert not (manifests.store_path(manifest) / "labels").exists()
+
+
+def test_another_outline_is_another_truth(tmp_path, manifest, draw_cells):
+    image, truth = save(tmp_path / "image.tif", draw_cells()[0]), tmp_path / "cells.geojson"
+
+    def square(low, high):
+        return {
+            "type": "Polygon",
+            "coordinates": [[[low, low], [high, low], [high, high], [low, high], [low, low]]],
+        }
+
+    cell = {"type": "Feature", "geometry": square(4, 20), "nucleusGeometry": square(8, 14)}
+    truth.write_text(json.dumps([cell | {"properties": {"objectType": "cell"}}]))
+    for outline, area in (("cell", 256), ("nucleus", 36)):
+        assert run(manifest, image, truth, outline=outline)
+        assert not run(manifest, image, truth, outline=outline)
+        assert (verified.open_label_store(manifest, "truth")[:] == 1).sum() == area
+        assert manifests.read_manifest(manifest)["outline"] == outline
+    assert run(manifest, image, save(tmp_path / "l.tif", draw_cells()[1][None]), outline="nucleus")
+    assert manifests.read_manifest(manifest)["outline"] is None
 
 
 def test_problems_name_the_slide_and_leave_the_old_store(tmp_path, manifest, draw_cells):

@@ -14,6 +14,7 @@ from skimage.measure import find_contours
 
 from slideunet.errors import InputError
 from slideunet.truth import open_truth as open_truth_module
+from slideunet.truth.doubtful_outlines import doubts, guess_of_units
 from slideunet.truth.ignore_label import IGNORE_LABEL, cells_alone
 from slideunet.truth.open_truth import open_truth
 
@@ -319,10 +320,10 @@ def of_version(version, kind, geometry, **more):
     return {"type": "Feature", "geometry": geometry, **said[version], **more}
 
 
-def opened(tmp_path, features):
+def opened(tmp_path, features, shape=SHAPE, **options):
     path = tmp_path / "c.geojson"
     path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
-    return open_truth(path, SHAPE)
+    return open_truth(path, shape, **options)
 
 
 SMALL = [square(2, 2), square(10, 2), square(20, 20)]
@@ -359,11 +360,48 @@ def test_annotations_alone_are_cells_unless_they_contain_others(tmp_path, versio
     assert opened(tmp_path, [*cells, of_version(version, "annotation", bent)]).count == 4
 
 
-def test_a_nucleus_is_mentioned(tmp_path):
-    cell = of_version("0.4", "cell", box(2, 2, 12, 12), nucleusGeometry=box(5, 5, 8, 8))
-    found = opened(tmp_path, [cell])
-    assert (found.labels > 0).sum() == 100
-    assert any("1 cells have a nucleus" in text for text in found.warnings)
+def with_nuclei(version):
+    inner = [box(5, 5, 8, 8), box(20, 25, 23, 27)]
+    outer = [box(2, 2, 12, 12), box(18, 20, 30, 30)]
+    return [
+        of_version(version, "cell", cell, nucleusGeometry=nucleus)
+        for cell, nucleus in zip(outer, inner, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("version", ["0.2", "0.3", "0.4"])
+def test_the_outline_of_cells_or_of_their_nuclei_is_drawn(tmp_path, version):
+    cells = with_nuclei(version)
+    found = opened(tmp_path, cells)
+    assert (np.bincount(found.labels.ravel())[1:] == [100, 120]).all()
+    assert found.outline == "cell"
+    assert any("2 cells have a nucleus" in text and "data.outline" in text for text in found.warnings)
+    found = opened(tmp_path, cells, outline="nucleus")
+    expected = np.zeros(SHAPE, np.uint32)
+    expected[5:8, 5:8], expected[25:27, 20:23] = 1, 2
+    np.testing.assert_array_equal(found.labels, expected)
+    assert found.outline == "nucleus"
+    assert any("the nuclei (nucleusGeometry) of 2 cells are drawn" in text for text in found.warnings)
+
+
+def test_a_cell_without_a_nucleus_is_named_where_nuclei_are_wanted(tmp_path):
+    cells = [*with_nuclei("0.4"), of_version("0.4", "cell", box(34, 2, 40, 9))]
+    assert opened(tmp_path, cells).count == 3
+    with pytest.raises(InputError, match=r"1 of 3 .*feature 3: is a cell without nucleusGeometry"):
+        opened(tmp_path, cells, outline="nucleus")
+    with pytest.raises(InputError, match=r"feature 1: is Point"):
+        cells[0]["nucleusGeometry"] = {"type": "Point", "coordinates": [5, 5]}
+        opened(tmp_path, cells, outline="nucleus")
+
+
+def test_objects_that_have_no_nucleus_are_drawn_as_they_are(tmp_path):
+    region = classified("Region*", box(0, 0, 44, 38))
+    detection = of_version("0.4", "detection", box(34, 2, 40, 9))
+    found = opened(tmp_path, [region, *with_nuclei("0.4"), detection], outline="nucleus")
+    assert sorted(np.bincount(found.labels[found.labels != IGNORE_LABEL])[1:]) == [6, 9, 42]
+    assert any("2 objects that are no cells are drawn as they are" in text for text in found.warnings)
+    found = opened(tmp_path, [detection], outline="nucleus")
+    assert any("no object has a nucleusGeometry" in text for text in found.warnings)
 
 
 def test_a_bowtie_is_even_odd(tmp_path):
@@ -393,3 +431,92 @@ def test_coordinates_of_other_units_are_guessed(tmp_path, geometries, guess):
     assert open_truth(write(tmp_path / "good.geojson", scattered()), SHAPE).count == 48
     with pytest.raises(InputError, match=guess):
         open_truth(write(tmp_path / "c.geojson", geometries), SHAPE)
+
+
+BIG = (400, 500)
+
+
+def nuclei(mpp, *, diameter=8.0, region=(1.0, 1.0), count=60):
+    """Nuclei of a diameter in micrometres all over a part of an image of `BIG`, in pixels."""
+    rng, side = np.random.default_rng(0), diameter / mpp
+    height, width = BIG[0] * region[0] - side, BIG[1] * region[1] - side
+    return [
+        (x, y, x + side, y + side)
+        for x, y in zip(rng.uniform(0, width, count), rng.uniform(0, height, count), strict=True)
+    ]
+
+
+def as_cells(boxes, factor=1.0):
+    return [of_version("0.4", "detection", box(*np.multiply(one, factor))) for one in boxes]
+
+
+@pytest.mark.parametrize("mpp", [0.2, 0.25, 0.34])
+def test_micrometres_are_recognised_by_the_pixel_size(tmp_path, mpp):
+    cells = nuclei(mpp)
+    good = opened(tmp_path, as_cells(cells), BIG, mpp=mpp)
+    assert not any("micrometres" in text for text in good.warnings)
+    with pytest.raises(InputError, match=f"probably in micrometres. Divide them by {mpp:g}"):
+        opened(tmp_path, as_cells(cells, mpp), BIG, mpp=mpp)
+    # Without a pixel size there is no more than a remark, and the user's own region settles it.
+    assert any("upper left corner" in text for text in opened(tmp_path, as_cells(cells, mpp), BIG).warnings)
+    marked = [classified("Region*", box(0, 0, BIG[1] * mpp, BIG[0] * mpp)), *as_cells(cells, mpp)]
+    found = opened(tmp_path, marked, BIG, mpp=mpp)
+    assert not any("upper left" in text for text in found.warnings)
+
+
+def test_micrometres_of_a_coarse_image_lie_outside(tmp_path):
+    cells = nuclei(4.0, diameter=40)
+    with pytest.raises(InputError, match="none if the coordinates are in micrometres: divide them by 4"):
+        opened(tmp_path, as_cells(cells, 4.0), BIG, mpp=4.0)
+
+
+@pytest.mark.parametrize(
+    ("cells", "mpp"),
+    [
+        (nuclei(0.25, region=(0.25, 0.25)), 0.25),  # One corner is annotated, cells have the size of cells.
+        (nuclei(0.5, region=(0.5, 0.5)), 0.5),
+        (nuclei(0.1, diameter=1.5, region=(0.5, 0.3)), 0.1),  # Bacteria in a corner of another size.
+        (nuclei(0.25, region=(0.25, 0.25), count=19), 0.25),
+        (nuclei(0.25, diameter=1.0), 0.25),
+    ],
+)
+def test_true_cells_in_a_corner_are_not_refused(tmp_path, cells, mpp):
+    found = opened(tmp_path, as_cells(cells), BIG, mpp=mpp)
+    assert found.count > 15
+    corner = max(x for *_, x, _ in cells) < 0.6 * BIG[1] and len(cells) > 19
+    assert any("upper left corner" in text for text in found.warnings) == corner
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    mpp=st.floats(0.1, 3),
+    diameter=st.floats(3.1, 60),
+    region=st.tuples(st.floats(0.05, 1), st.floats(0.05, 1)),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_cells_of_the_size_of_cells_are_never_taken_for_micrometres(mpp, diameter, region, seed):
+    """Wherever the annotated corner ends, even where the image would end in micrometres."""
+    rng, shape, side = np.random.default_rng(seed), np.array([2000, 3000]), diameter / mpp
+    high = np.maximum(shape * region - side, 0)
+    corners = rng.uniform(0, 1, (40, 2)) * high
+    boxes = np.concatenate([corners, corners + side], axis=1)
+    assert guess_of_units(boxes, (2000, 3000), mpp) == "" or side < 1
+    assert not any("corner" in text for text in doubts(boxes[:19], (2000, 3000), mpp, whole=True))
+
+
+def test_an_outline_around_the_whole_image_is_no_cell(tmp_path):
+    around = box(-3, 0, SHAPE[1], SHAPE[0] + 9)
+    for feature in (of_version("0.4", "annotation", around), {"type": "Feature", "geometry": around}):
+        with pytest.raises(InputError, match="feature 1 covers the whole image"):
+            opened(tmp_path, [feature])
+    assert opened(tmp_path, [of_version("0.4", "detection", around)]).count == 1
+    assert opened(tmp_path, [of_version("0.4", "annotation", box(0, 0, 45, 40))]).count == 1
+    holed = {"type": "Polygon", "coordinates": [around["coordinates"][0], square(15, 10, 20)]}
+    assert opened(tmp_path, [of_version("0.4", "annotation", holed)]).count == 1
+
+
+def test_odd_sizes_are_a_remark(tmp_path):
+    found = opened(tmp_path, as_cells(nuclei(0.25)), BIG, mpp=25.0)
+    assert any("the median outline is 8e+02 micrometres long" in text for text in found.warnings)
+    found = opened(tmp_path, as_cells([(0, 0, 300, 390), *nuclei(0.25)]), BIG, mpp=0.25)
+    assert any("1 outlines have more than half of the image" in text for text in found.warnings)

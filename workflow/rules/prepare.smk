@@ -27,6 +27,7 @@ rule check_inputs:
         ignore_label=CONFIG["data"]["ignore_label"],
         background_label=CONFIG["data"]["background_label"],
         truth=CONFIG["data"]["truth"],
+        outline=CONFIG["data"]["outline"],
         quarantine_folder=QUARANTINE,
     message:
         "Checking all images and labels"
@@ -64,6 +65,7 @@ rule convert_slides:
         ignore_label=CONFIG["data"]["ignore_label"],
         background_label=CONFIG["data"]["background_label"],
         truth=CONFIG["data"]["truth"],
+        outline=CONFIG["data"]["outline"],
         ome_zarr=CONFIG["data"]["ome_zarr"],
     message:
         "Converting batch {wildcards.batch} to OME-Zarr"

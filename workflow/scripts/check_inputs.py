@@ -52,7 +52,7 @@ def main(
     mpp : float or None
         Micrometres per pixel of the working grid.
     truth_keys : TruthKeys
-        How label images are read.
+        How label images and outlines are read.
     model : Path or None
         model.json of the model that is used instead of training one. Without it, every slide that the
         training needs has to be good; otherwise a slide that has a problem is excluded.
@@ -138,6 +138,7 @@ if __name__ == "__main__":
                 ignore_label=snakemake.params.ignore_label,
                 background_label=snakemake.params.background_label,
                 kind=snakemake.params.truth,
+                outline=snakemake.params.outline,
             ),
             model=Path(snakemake.input.model[0]) if snakemake.input.model else None,
             val=snakemake.params.val,

@@ -71,6 +71,7 @@ if __name__ == "__main__":
                 ignore_label=snakemake.params.ignore_label,
                 background_label=snakemake.params.background_label,
                 truth=snakemake.params.truth,
+                outline=snakemake.params.outline,
                 version=snakemake.params.ome_zarr,
             ),
             quarantine_folder=Path(snakemake.params.quarantine_folder),

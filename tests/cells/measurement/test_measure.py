@@ -163,7 +163,8 @@ def test_radix_order_equals_stable_argsort(numbers):
 def test_stains_equal_rgb2hed_as_decadic_densities(measured, dtype):
     _, _, labels, _, probability = measured
     image = np.random.default_rng(4).integers(0, np.iinfo(dtype).max, (3, *labels.shape)).astype(dtype)
-    table = measure(labels, image, probability, ["red", "green", "blue"], None)
+    white = np.iinfo(dtype).max
+    table = measure(labels, image, probability, ["red", "green", "blue"], None, white=white)
     # rgb2hed returns densities in units of -log10(1e-6).
     oracle = 6 * rgb2hed(np.moveaxis(image, 0, -1))
     for stain, name in enumerate(("od_haematoxylin", "od_eosin")):
@@ -177,7 +178,8 @@ def test_only_colour_images_have_stains(measured):
     floats = np.zeros((3, *labels.shape), np.float32)
     for pixels, channels in ((image, CHANNELS), (floats, ("red", "green", "blue"))):
         assert not any(
-            name.startswith("od_") for name in measure_labels(labels, pixels, probability, channels, None)
+            name.startswith("od_")
+            for name in measure_labels(labels, pixels, probability, channels, None, white=255)
         )
 
 

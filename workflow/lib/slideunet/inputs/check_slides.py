@@ -64,13 +64,14 @@ def check_slide(
     mpp : float, optional
         Micrometres per pixel of the working grid.
     **truth_keys
-        How label images are read; see `open_truth.open_truth`.
+        How labels are read; see `open_truth.open_truth`.
     """
     sheet_mpp = float(row["mpp"]) if row.get("mpp") else None
     try:
         # Only checks the working resolution; the pixels are read and compared at full resolution.
         working, _ = open_at(Path(row["image"]), own_mpp=sheet_mpp, working_mpp=mpp)
-        source = choose_channels(open_image(Path(row["image"])), channels)
+        opened = replace(open_image(Path(row["image"])), warnings=working.warnings)
+        source = choose_channels(opened, channels)
     except SlideunetError as error:
         return SlideCheck(row["slide"], problems=error.problems)
     cyx = source.pixels.shape
@@ -79,7 +80,7 @@ def check_slide(
         shape=cyx,
         dtype=str(source.pixels.dtype),
         mpp=sheet_mpp or source.mpp,
-        warnings=working.warnings,
+        warnings=source.warnings,
     )
     if cyx[-2] * cyx[-1] > HEADER_ONLY:
         return check
@@ -90,7 +91,7 @@ def check_slide(
         problems += error.problems
     try:
         if row.get("labels"):
-            truth = open_truth(Path(row["labels"]), cyx[-2:], **truth_keys)
+            truth = open_truth(Path(row["labels"]), cyx[-2:], mpp=check.mpp, **truth_keys)
             check = replace(check, warnings=check.warnings + truth.warnings, has_cells=truth.count > 0)
     except SlideunetError as error:
         problems += error.problems

@@ -86,6 +86,7 @@ def open_ngff(path: Path, max_pixels: int, level: int = 0) -> Stored:
     return Stored(
         pixels=pixels,
         channels=_channel_names(path, pixels.shape[0]),
+        colours=_colours(path, pixels.shape[0]),
         size=size,
         levels=pyramid_levels([one.shape[-2:] for one in arrays]),
     )
@@ -115,6 +116,11 @@ def _only_image(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: OME-Zarr version {version} is not supported or has no axes. "
             f"Versions {' and '.join(VERSIONS)} are. Convert it with a current ome-zarr."
+        )
+    if not all(isinstance(axis, dict) and isinstance(axis.get("name"), str) for axis in images[0]["axes"]):
+        raise InputError(
+            f"{path}: its axes are {images[0]['axes']}, without the names that OME-Zarr "
+            f"{' and '.join(VERSIONS)} give them. Convert it with a current ome-zarr."
         )
     return images[0]
 
@@ -155,7 +161,10 @@ def _check_axes(path: Path, axes: list[str], shape: tuple[int, ...]) -> None:
 
 def _pixel_size(image: dict[str, Any], level: dict[str, Any]) -> PixelSize:
     """Multiply the scales of the level and of the whole image; without any, the size is unknown."""
-    transforms = [each for owner in (level, image) for each in owner.get("coordinateTransformations") or ()]
+    stated = [owner.get("coordinateTransformations") or [] for owner in (level, image)]
+    if not all(isinstance(one, list) and all(isinstance(each, dict) for each in one) for one in stated):
+        return PixelSize(problem=f"The coordinateTransformations are {stated[0] or stated[1]}, not a list.")
+    transforms = [each for one in stated for each in one]
     scales = [each.get("scale") for each in transforms if each.get("type") == "scale"]
     axes = image["axes"]
     if not scales:
@@ -169,10 +178,19 @@ def _pixel_size(image: dict[str, Any], level: dict[str, Any]) -> PixelSize:
     return stated_size(y, x, (axes[-2].get("unit"), axes[-1].get("unit")))
 
 
-def _channel_names(path: Path, count: int) -> tuple[str, ...]:
+def _channels(path: Path) -> list[dict[str, Any]]:
     omero = read_metadata(path).get("omero")
-    channels = omero.get("channels", []) if isinstance(omero, dict) else []
-    labels = [str(channel.get("label", "")).strip() for channel in channels if isinstance(channel, dict)]
+    channels = omero.get("channels") if isinstance(omero, dict) else None
+    return [one for one in channels if isinstance(one, dict)] if isinstance(channels, list) else []
+
+
+def _colours(path: Path, count: int) -> tuple[str, ...]:
+    colours = [str(channel.get("color") or "").strip("# ").lower()[:6] for channel in _channels(path)]
+    return tuple(colours) if len(colours) == count else ("",) * count
+
+
+def _channel_names(path: Path, count: int) -> tuple[str, ...]:
+    labels = [str(channel.get("label", "")).strip() for channel in _channels(path)]
     if len(labels) == count and all(labels) and len(set(labels)) == count:
         return tuple(labels)
     return ("grey",) if count == 1 else tuple(f"channel {i}" for i in range(count))

@@ -15,6 +15,7 @@ from slideunet.readers.omezarr_reader import is_zarr, open_ngff
 from slideunet.readers.openslide_reader import find_vendor, open_vendor_slide
 from slideunet.readers.png_jpeg import open_raster
 from slideunet.readers.tiff.open_tiff import open_tiff
+from slideunet.sources.colour_planes import as_colour
 from slideunet.sources.pixel_values import to_source
 from slideunet.sources.source import MAX_PIXELS, RGB_NAMES, Source, Stored
 
@@ -103,8 +104,10 @@ def choose_channels(source: Source, channels: str | Sequence[int] | None) -> Sou
     source : Source
         The image.
     channels : None, "grey", "rgb" or sequence of int
-        None keeps all. "grey" is the mean of all channels, rounded for integers. "rgb" keeps three channels
-        and repeats a single one. Indices start at 0.
+        None keeps all; three planes that look like the colours of one image become RGB
+        (`colour_planes.as_colour`). "grey" is the mean of all channels, rounded for integers. "rgb" keeps
+        three channels and repeats a single one; planes without names of their own become RGB. Indices start
+        at 0.
 
     Raises
     ------
@@ -112,14 +115,16 @@ def choose_channels(source: Source, channels: str | Sequence[int] | None) -> Sou
         An invalid index, or "rgb" for an image of two, four or more channels.
     """
     if channels is None:
-        return source
+        return as_colour(source)
     count = len(source.channels)
     if channels == "grey":
-        return source if count == 1 else replace(source, pixels=_mean(source.pixels), channels=("grey",))
-    if channels == "rgb" and count in (1, 3):
-        pixels = da.concatenate([source.pixels] * 3) if count == 1 else source.pixels
-        names = RGB_NAMES if count == 1 else source.channels
-        return replace(source, pixels=pixels, channels=names)
+        mean = {"pixels": _mean(source.pixels), "channels": ("grey",), "colours": ()}
+        return source if count == 1 else replace(source, **mean)
+    if channels == "rgb" and count == 3:
+        return as_colour(source, certain=True)
+    if channels == "rgb" and count == 1:
+        pixels = da.concatenate([source.pixels] * 3)
+        return replace(source, pixels=pixels, channels=RGB_NAMES, colours=())
     present = ", ".join(f"{i} = {name}" for i, name in enumerate(source.channels))
     if isinstance(channels, str):
         raise InputError(
@@ -132,7 +137,12 @@ def choose_channels(source: Source, channels: str | Sequence[int] | None) -> Sou
             f"channels {chosen} requested, but the image has {count}: {present}. "
             f"Choose one or more numbers from 0 to {count - 1}."
         )
-    return replace(source, pixels=source.pixels[chosen], channels=tuple(source.channels[i] for i in chosen))
+    return replace(
+        source,
+        pixels=source.pixels[chosen],
+        channels=tuple(source.channels[i] for i in chosen),
+        colours=tuple(source.colours[i] for i in chosen) if source.colours else (),
+    )
 
 
 def _mean(pixels: da.Array) -> da.Array:

@@ -76,7 +76,8 @@ def open_at(
     else:
         scale, pixels = wanted, shrink(source.pixels, levels[0].shape, level, wanted)
     own = mpp and mpp * scale
-    return Source(pixels, source.channels, own, warnings, levels[0].shape), scale
+    found = replace(source, pixels=pixels, mpp=own, warnings=warnings, full_shape=levels[0].shape)
+    return found, scale
 
 
 def centres(start: int, stop: int, scale: float, length: int) -> npt.NDArray[np.int64]:

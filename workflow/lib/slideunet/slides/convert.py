@@ -21,11 +21,13 @@ from slideunet.readers.companion_files import files_of
 from slideunet.readers.open_source import Source, choose_channels
 from slideunet.readers.working_resolution import open_at
 from slideunet.slides.statistics import content, pooled, survey_block
+from slideunet.sources.colour_planes import is_rgb
+from slideunet.sources.white import white_level
 from slideunet.stores import manifests, omezarr, verified
 from slideunet.stores.fingerprint import file_identity, fingerprint
 from slideunet.stores.ngff_metadata import Version
 from slideunet.stores.resumable import Building, building, digests
-from slideunet.truth.kinds_of_labels import Kind
+from slideunet.truth.kinds_of_labels import Kind, Outline
 from slideunet.truth.open_truth import Truth, open_truth
 
 FORMAT = 2  # Raise when a store is written differently, so that old ones are made again.
@@ -67,6 +69,8 @@ class ConversionPlan:
         See `open_truth.open_truth`.
     truth : "auto", "instances" or "mask"
         Kind of the label images; see `open_truth.open_truth`.
+    outline : "cell" or "nucleus"
+        Of QuPath's cells; see `open_truth.open_truth`.
     version : "0.5" or "0.4"
         Of OME-Zarr.
     """
@@ -77,6 +81,7 @@ class ConversionPlan:
     ignore_label: int | None = None
     background_label: int | None = None
     truth: Kind = "auto"
+    outline: Outline = "cell"
     version: Version = "0.5"
 
     def fingerprint(self, slide: Slide) -> str:
@@ -88,6 +93,7 @@ class ConversionPlan:
             keys = {"ignore_label": self.ignore_label, "background_label": self.background_label}
             newer |= {name: value for name, value in keys.items() if value is not None}
             newer |= {} if self.truth == "auto" else {"truth": self.truth}
+            newer |= {} if self.outline == "cell" else {"outline": self.outline}
         return fingerprint(
             format=FORMAT,
             files=[file_identity(path) for path in paths],
@@ -144,6 +150,7 @@ def convert(slide: Slide, plan: ConversionPlan, manifest: Path, threads: int = 1
         with building(manifest, known, create) as store:
             _write_blocks(store, source, threads)
             facts |= _surveyed(store, source)
+            facts |= _white(source, facts)
             if truth is not None:
                 facts |= _write_truth(store.path, truth, mpp=facts["mpp"], version=plan.version)
             store.finish(facts | {"seconds": round(time.perf_counter() - start, 3)})
@@ -166,6 +173,8 @@ def _read_truth(slide: Slide, source: Source, scale: float, plan: ConversionPlan
         ignore_label=plan.ignore_label,
         background_label=plan.background_label,
         kind=plan.truth,
+        outline=plan.outline,
+        mpp=source.mpp and source.mpp / scale,
     )
 
 
@@ -180,6 +189,7 @@ def _describe(slide: Slide, source: Source, scale: float, truth: Truth | None) -
         "truth_content": None,
         "n_objects": None,
         "source": {"image": str(slide.image), "labels": None if slide.labels is None else str(slide.labels)},
+        "outline": truth.outline if truth else None,
         "warnings": [*source.warnings, *(truth.warnings if truth else ())],
         "versions": {"slideunet": __version__}
         | {name: importlib.metadata.version(name) for name in ("zarr", "numpy")},
@@ -236,6 +246,22 @@ def _surveyed(store: Building, source: Source) -> dict[str, Any]:
         "statistics": pooled([block["survey"] for block in blocks]),
         "content": content(source.pixels.dtype, source.pixels.shape, digests(store.done)),
     }
+
+
+def _white(source: Source, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the value of white of a colour image, with a warning where it is the guess of a maximum."""
+    dtype = source.pixels.dtype
+    if not is_rgb(source) or dtype.kind != "u":
+        return {"white": None}
+    most = max(channel["max"] for channel in facts["statistics"][:3])
+    white = white_level(dtype, most, source.bits)
+    if white in (np.iinfo(dtype).max, 2 ** (source.bits or 0) - 1):
+        return {"white": white}
+    guess = (
+        f"the largest value of the {dtype} colours is {most:g}: they are taken to have "
+        f"{white.bit_length()} bits, white is {white}"
+    )
+    return {"white": white, "warnings": [*facts["warnings"], guess]}
 
 
 def _write_truth(path: Path, truth: Truth, *, mpp: float | None, version: Version) -> dict[str, Any]:

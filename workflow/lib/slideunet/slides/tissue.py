@@ -42,7 +42,10 @@ _BLACK = 24
 
 
 def needs_tissue_mask(
-    shape: Sequence[int], statistics: Sequence[Mapping[str, float]], background: Background
+    shape: Sequence[int],
+    statistics: Sequence[Mapping[str, float]],
+    background: Background,
+    white: int = 255,
 ) -> bool:
     """Whether a slide is predicted with a tissue mask if `prediction.tissue` is "auto".
 
@@ -54,21 +57,23 @@ def needs_tissue_mask(
         As returned by `statistics.pooled`.
     background : str
         "dark", "bright" or "auto", as in `normalisation.normalisation`.
+    white : int
+        Value of white light.
 
     Returns
     -------
     bool
-        True for whole slides (both sides at least `WHOLE_SLIDE`) of 8-bit RGB on a bright background, except
-        grey images stored as RGB.
+        True for whole slides (both sides at least `WHOLE_SLIDE`) of RGB integers on a bright background,
+        except grey images stored as RGB.
     """
     if min(shape[-2:]) < WHOLE_SLIDE or len(statistics) != 3 or background == "dark":
         return False
-    eight_bit = 128 <= max(channel["max"] for channel in statistics) <= 255
+    lit = (white + 1) // 2 <= max(channel["max"] for channel in statistics) <= white
     coloured = any(dict(channel) != dict(statistics[0]) for channel in statistics)
     # Bright slides are those that normalisation inverts; glass alone has too little contrast for that.
     inverted = normalisation(statistics, "percentile", background).scale[0] < 0
-    mostly_glass = all(channel["median"] >= _GLASS for channel in statistics)
-    return eight_bit and coloured and (inverted or mostly_glass)
+    mostly_glass = all(channel["median"] >= _GLASS / 255 * white for channel in statistics)
+    return lit and coloured and (inverted or mostly_glass)
 
 
 def mask_level(shape: Sequence[int], mpp: float | None) -> int:
@@ -123,6 +128,14 @@ def tissue_mask(thumbnail: NDArray[np.uint8], mpp_of_thumbnail: float | None) ->
     filled = stained | (holes & ~remove_small_objects(holes, max_size=int(LARGEST_HOLE / mpp**2)))
     reach = min(math.ceil(MARGIN / mpp), max(filled.shape))
     return ndimage.maximum_filter(filled, 2 * reach + 1, mode="constant")
+
+
+def as_bytes(thumbnail: NDArray[np.unsignedinteger], white: int) -> NDArray[np.uint8]:
+    """Return integers with 255 in the place of `white`."""
+    if thumbnail.dtype == np.uint8:
+        return thumbnail
+    scaled = thumbnail * np.float32(255 / white)
+    return np.rint(np.minimum(scaled, 255, out=scaled), out=scaled).astype(np.uint8)
 
 
 def upsampled(mask: NDArray[np.bool_], level: int, rows: slice, columns: slice) -> NDArray[np.bool_]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from slideunet.slides import tissue
 from slideunet.slides.normalisation import Background
+from slideunet.sources.white import white_of
 from slideunet.stores import manifests, omezarr, verified
 from slideunet.stores.ngff_metadata import Version
 from slideunet.stores.resumable import move_unless_there, unfinished
@@ -57,12 +58,13 @@ def make_mask(
     """
     slide = manifests.read_manifest(image)
     shape, statistics = slide["shape"], slide["statistics"]
-    if choice == "none" or not tissue.needs_tissue_mask(shape, statistics, background):
+    white = white_of(slide) or 255
+    if choice == "none" or not tissue.needs_tissue_mask(shape, statistics, background, white):
         return None
     mask = read_mask(store, slide)
     if mask is None:
         level = tissue.mask_level(shape, slide["mpp"])
-        thumbnail = verified.open_image_store(image, level)[:]
+        thumbnail = tissue.as_bytes(verified.open_image_store(image, level)[:], white)
         found = tissue.tissue_mask(thumbnail, slide["mpp"] and slide["mpp"] * 2**level)
         mask = StoredMask(found, level)
         new, path = unfinished(store), store / "labels" / "tissue"

@@ -25,8 +25,7 @@ def to_source(stored: Stored, path: Path) -> Source:
     Returns
     -------
     Source
-        uint8, uint16 or float32. Planes named red, green and blue are RGB.
-        A palette is expanded to RGB, or to one channel if all its colours are grey.
+        uint8, uint16 or float32. A palette is expanded to RGB, or to one channel if all its colours are grey.
         An opaque transparency channel is dropped. MinIsWhite is inverted. A pixel size that cannot be used is
         unknown, with a warning.
 
@@ -47,19 +46,9 @@ def to_source(stored: Stored, path: Path) -> Source:
         pixels = pixels.dtype.type(stored.white) - pixels
     if pixels.dtype.name not in ("uint8", "uint16"):
         pixels = pixels.map_blocks(partial(_to_float, path=path), dtype=np.float32)
-    pixels, names = _as_rgb(pixels, names)
     warnings = (f"{path.name}: {stored.size.problem}",) if stored.size.problem else ()
-    return Source(pixels, names, stored.size.mpp, warnings)
-
-
-def _as_rgb(pixels: da.Array, names: tuple[str, ...]) -> tuple[da.Array, tuple[str, ...]]:
-    """Order and name three 8-bit planes that bear the names of the colours as an RGB image."""
-    plain = [name.strip().lower() for name in names]
-    spelling = RGB_NAMES if "red" in plain else tuple("rgb")
-    order = [plain.index(name) for name in spelling if name in plain]
-    if pixels.dtype != np.uint8 or len(names) != 3 or len(order) != 3:
-        return pixels, names
-    return (pixels if order == [0, 1, 2] else pixels[order]), RGB_NAMES
+    colours = stored.colours if len(stored.colours) == len(names) else ()
+    return Source(pixels, names, stored.size.mpp, warnings, colours=colours, bits=stored.bits)
 
 
 def _check_dtype(path: Path, dtype: np.dtype) -> None:

@@ -41,6 +41,10 @@ class Source:
         Questionable properties that were accepted.
     full_shape : tuple[int, int] or None
         (y, x) at full resolution, to which labels refer; None: that of `pixels`.
+    colours : tuple[str, ...]
+        Display colours ("rrggbb", or empty) of channels that are planes; none for the samples of a pixel.
+    bits : int or None
+        Significant bits of integers, as far as the file says.
     """
 
     pixels: da.Array
@@ -48,6 +52,8 @@ class Source:
     mpp: float | None
     warnings: tuple[str, ...] = ()
     full_shape: tuple[int, int] | None = None
+    colours: tuple[str, ...] = ()
+    bits: int | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,8 @@ class Stored:
         The value of black if zero means white (TIFF MinIsWhite).
     lossy : bool
         Whether JPEG compression made the values approximate.
+    colours, bits
+        As in `Source`.
     """
 
     pixels: da.Array
@@ -85,6 +93,8 @@ class Stored:
     alpha: bool = False
     white: int | None = None
     lossy: bool = False
+    colours: tuple[str, ...] = ()
+    bits: int | None = None
 
 
 def check_size(path: Path, shape: tuple[int, ...], itemsize: int, file_bytes: int | None) -> None:

@@ -13,10 +13,21 @@ from slideunet.truth.geojson_reader import IGNORE, REGION, Geometry
 
 _DRAWN = ("annotation", "")
 """Kinds of objects that may be a region as well as a cell."""
+MANY = 20
+"""Fewer outlines are no evidence of units."""
+LEAST_CELL = 3.0
+PLAUSIBLE = (1.0, 300.0)
+"""Micrometres: half of the outlines of a file are longer than the first, and usually within the range."""
+CORNER = 0.6
+"""Share of height and width."""
+COVERING = 0.5
+GRID = 5
 
 
-def guess_of_units(boxes: npt.NDArray[np.float64], shape: tuple[int, int]) -> str:
-    """Return what the coordinates of outlines probably are; empty if they seem to be pixels.
+def guess_of_units(
+    boxes: npt.NDArray[np.float64], shape: tuple[int, int], mpp: float | None = None, *, whole: bool = True
+) -> str:
+    """Return what the coordinates of outlines must be; empty if they may be pixels.
 
     Parameters
     ----------
@@ -24,6 +35,10 @@ def guess_of_units(boxes: npt.NDArray[np.float64], shape: tuple[int, int]) -> st
         (n, 4) bounding boxes: y0, x0, y1, x1.
     shape : tuple[int, int]
         (y, x) of the image.
+    mpp : float or None
+        Micrometres per pixel.
+    whole : bool
+        Whether no part of the image is named as the annotated one.
     """
     if not len(boxes):
         return ""
@@ -33,6 +48,11 @@ def guess_of_units(boxes: npt.NDArray[np.float64], shape: tuple[int, int]) -> st
     if _wholly_outside(boxes, shape).any() and not _outside(middles[:, ::-1], shape).any():
         return f" {outside.sum()} of {len(boxes)} lie outside, none if x and y are exchanged: exchange them."
     if len(boxes) > 1 and outside.mean() > 0.5:
+        if mpp and not _outside(middles / mpp, shape).any():
+            return (
+                f" {outside.sum()} of {len(boxes)} lie outside, none if the coordinates are in micrometres: "
+                f"divide them by {mpp:g}."
+            )
         return (
             f" {outside.sum()} of {len(boxes)} lie outside: they may belong to another image, another "
             "resolution, or the whole slide of which this is a part."
@@ -42,7 +62,54 @@ def guess_of_units(boxes: npt.NDArray[np.float64], shape: tuple[int, int]) -> st
             f" Half of the {len(boxes)} outlines are smaller than a pixel: the coordinates may be in "
             "micrometres or millimetres, or fractions of the image. Multiply them."
         )
+    if whole and mpp and _fill_in_micrometres(boxes, shape, mpp) and np.median(sides) * mpp < LEAST_CELL:
+        return (
+            f" The {len(boxes)} outlines reach {_reach(boxes, shape)} of the image, and half of them are "
+            f"smaller than {LEAST_CELL:g} micrometres: the coordinates are probably in micrometres. Divide "
+            f"them by {mpp:g}. If they are pixels, draw a region of the class {REGION} around what is "
+            "annotated."
+        )
     return ""
+
+
+def doubts(
+    boxes: npt.NDArray[np.float64], shape: tuple[int, int], mpp: float | None, *, whole: bool
+) -> list[str]:
+    """Return remarks on outlines that may be right, or in other units; parameters as `guess_of_units`."""
+    remarks = []
+    sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
+    if large := int(((boxes[:, 2:] - boxes[:, :2]).prod(axis=1) > COVERING * shape[0] * shape[1]).sum()):
+        remarks.append(f"the bounding boxes of {large} outlines have more than half of the image each")
+    if len(boxes) >= MANY and mpp and not PLAUSIBLE[0] <= np.median(sides) * mpp <= PLAUSIBLE[1]:
+        remarks.append(
+            f"the median outline is {np.median(sides) * mpp:.2g} micrometres long at {mpp:g} micrometres per "
+            "pixel: the pixel size or the coordinates may be wrong"
+        )
+    if whole and len(boxes) >= MANY and (boxes[:, 2:].max(axis=0) < CORNER * np.array(shape)).all():
+        units = (
+            "as coordinates in micrometres would"
+            if mpp and _fill_in_micrometres(boxes, shape, mpp)
+            else "as coordinates in micrometres or of a smaller copy would"
+        )
+        remarks.append(
+            f"all {len(boxes)} outlines lie in the upper left corner, up to {_reach(boxes, shape)} of the "
+            f"image, {units}; the rest counts as background. If it is not annotated, draw a region of the "
+            f"class {REGION} around what is"
+        )
+    return remarks
+
+
+def _fill_in_micrometres(boxes: npt.NDArray[np.float64], shape: tuple[int, int], mpp: float) -> bool:
+    """Whether many outlines spread over just that corner that the image has in micrometres."""
+    if len(boxes) < MANY or mpp > CORNER:
+        return False
+    first, last = boxes[:, :2].min(axis=0) / shape / mpp, boxes[:, 2:].max(axis=0) / shape / mpp
+    return bool((first < 0.2).all() and (last > 0.8).all() and (last <= 1.02).all())
+
+
+def _reach(boxes: npt.NDArray[np.float64], shape: tuple[int, int]) -> str:
+    y, x = boxes[:, 2:].max(axis=0) / shape
+    return f"{y:.0%} of the height and {x:.0%} of the width"
 
 
 def _outside(points: npt.NDArray[np.float64], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
@@ -95,6 +162,43 @@ def check_nested(
             f"{min(found)}). Regions around cells would be drawn as cells. Give them the class {REGION} "
             f"(completely annotated) or {IGNORE}, delete them, or export cells as detections."
         )
+
+
+def check_covering(
+    path: Path,
+    kinds: Sequence[str],
+    geometries: Sequence[tuple[Geometry, int]],
+    boxes: npt.NDArray[np.float64],
+    shape: tuple[int, int],
+) -> None:
+    """Refuse an annotation or plain outline that covers the whole image; parameters as `check_nested`.
+
+    Raises
+    ------
+    InputError
+        Pixels of a grid over the image (y, x) of `shape` are all inside of one outline.
+    """
+    y, x = (np.linspace(0.5, side - 0.5, GRID) for side in shape)
+    points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    # Nearly all outlines are small: their points need not be looked at.
+    large = (boxes[:, :2] <= 0.5).all(axis=1) & (boxes[:, 2:] >= np.array(shape) - 0.5).all(axis=1)
+    for i in np.flatnonzero(large):
+        geometry, number = geometries[int(i)]
+        if kinds[int(i)] in _DRAWN and _covers(geometry, points):
+            raise InputError(
+                f"{path}: the outline of feature {number} covers the whole image. It is probably a region, "
+                f"or in other units than pixels. Give it the class {REGION}, delete it, or correct the "
+                "coordinates; a cell that fills the image can be exported as a detection."
+            )
+
+
+def _covers(geometry: Geometry, points: npt.NDArray[np.float64]) -> bool:
+    """Whether all points (x, y) are inside of one polygon of a geometry (even-odd rule)."""
+    crossings = (
+        sum(points_in_poly(points, np.array(ring)).astype(int) for ring in rings)
+        for rings in geometry["coordinates"]
+    )
+    return any(bool(np.all(crossed % 2 == 1)) for crossed in crossings)
 
 
 def _contains(outer: Geometry, inner: Geometry) -> bool:

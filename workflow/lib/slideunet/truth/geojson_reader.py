@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 
 from slideunet.errors import InputError
+from slideunet.truth.kinds_of_labels import Outline
 
 GZIP = b"\x1f\x8b"
+UTF_16 = (b"\xff\xfe", b"\xfe\xff", b"\0{", b"\0[")
+"""Byte-order marks, or the first character without one."""
 MAX_BYTES = 2**30
 """Maximum bytes of JSON: about two million outlines."""
 
@@ -41,6 +44,8 @@ def is_geojson(path: Path) -> bool:
             text = file.read(64)
     except (OSError, EOFError):
         return path.name.lower().endswith((".geojson.gz", ".json.gz"))
+    if text.startswith(UTF_16):
+        return path.name.lower().endswith((".json", ".geojson", ".json.gz", ".geojson.gz"))
     return text.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
 
 
@@ -55,6 +60,10 @@ def _load(path: Path) -> object:
     try:
         with _open(path) as file:
             text = file.read(MAX_BYTES + 1)
+        if text.startswith(UTF_16) or b"\0" in text[:4]:
+            raise InputError(
+                f"{path}: is UTF-16 text, but GeoJSON must be UTF-8. Save it in UTF-8, or export it again."
+            )
         if len(text) <= MAX_BYTES:
             return json.loads(text.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -103,6 +112,22 @@ def kind_of(feature: object) -> str:
         return kind
     name = feature.get("id") if isinstance(feature, dict) else None
     return _KINDS_0_2.get(name, "") if isinstance(name, str) else ""
+
+
+def has_nucleus(feature: object) -> bool:
+    """Whether an object has an outline of its nucleus, as QuPath's cells may."""
+    return isinstance(feature, dict) and bool(feature.get("nucleusGeometry"))
+
+
+def with_outline(feature: object, outline: Outline) -> object:
+    """Return an object with the chosen outline as its geometry; `ValueError` for a cell without a nucleus."""
+    if outline == "cell" or not isinstance(feature, dict):
+        return feature
+    if has_nucleus(feature):
+        return {**feature, "geometry": feature["nucleusGeometry"]}
+    if kind_of(feature) == "cell":
+        raise ValueError("is a cell without nucleusGeometry (data.outline: cell takes the cells' outlines)")
+    return feature
 
 
 def _check_object_types(path: Path, features: list[object]) -> None:

@@ -16,6 +16,7 @@ from slideunet.truth.components import ConnectedComponents
 from slideunet.truth.label_images import StoredIds
 
 Kind = Literal["auto", "instances", "mask"]
+Outline = Literal["cell", "nucleus"]
 COVERING = 0.5
 """A value with more than this share of the image and of its border looks like background."""
 STANDING_OUT, TIMES_LARGER = 0.25, 5
@@ -26,11 +27,12 @@ COMPARABLE = 0.1
 
 
 class TruthKeys(TypedDict, total=False):
-    """The keys of the configuration that say how label images are read; see `open_truth.open_truth`."""
+    """The keys of the configuration that say how labels are read; see `open_truth.open_truth`."""
 
     ignore_label: int | None
     background_label: int | None
     kind: Kind
+    outline: Outline
 
 
 @dataclass(frozen=True)

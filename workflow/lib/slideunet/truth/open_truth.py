@@ -1,6 +1,6 @@
 """Ground truth as one label image, from a label image, a binary mask, OME-Zarr labels or polygons."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Unpack
 
@@ -20,6 +20,7 @@ from slideunet.truth.geojson_reader import is_geojson
 from slideunet.truth.ignore_label import IGNORE_LABEL, Replaced
 from slideunet.truth.kinds_of_labels import (
     Coded,
+    Outline,
     TruthKeys,
     ValueSurvey,
     check_background,
@@ -46,11 +47,14 @@ class Truth:
         Questionable properties that were accepted.
     count : int
         Number of cells.
+    outline : "cell", "nucleus" or None
+        Which outlines of QuPath's cells these are; None for label images.
     """
 
     labels: npt.NDArray[np.uint32] | da.Array
     warnings: tuple[str, ...]
     count: int
+    outline: Outline | None = None
 
 
 def open_truth(
@@ -59,6 +63,7 @@ def open_truth(
     *,
     scale: float = 1.0,
     working_shape: tuple[int, int] | None = None,
+    mpp: float | None = None,
     **keys: Unpack[TruthKeys],
 ) -> Truth:
     """Read and check the labels of one image, in memory that does not grow with the image.
@@ -80,12 +85,16 @@ def open_truth(
         Pixels of the full resolution per working pixel (`working_resolution.open_at`).
     working_shape : tuple[int, int] or None
         (y, x) of the image at the working resolution; None: `shape`.
+    mpp : float or None
+        Micrometres per pixel of the full resolution, from which coordinates in micrometres are recognised.
     ignore_label : int, optional
         Value of label images whose pixels are excluded.
     background_label : int, optional
         Value of the background of label images. None is 0, unless the values look otherwise.
     kind : "auto", "instances" or "mask"
         Of label images: found from the values, ids as they are, or one mask of all but the background.
+    outline : "cell" or "nucleus"
+        Of QuPath's cells: the cell's, or its nucleus's.
 
     Returns
     -------
@@ -105,7 +114,9 @@ def open_truth(
         # Loads GDAL, which only outlines need.
         from slideunet.truth.polygons import open_polygons
 
-        return _truth(working_shape, *open_polygons(path, shape, scale, working_shape), ignore_label=True)
+        outline = keys.get("outline", "cell")
+        found = open_polygons(path, shape, scale, working_shape, outline=outline, mpp=mpp)
+        return replace(_truth(working_shape, *found, ignore_label=True), outline=outline)
     stored = open_stored(_find_label_group(path) if path.is_dir() else path)
     _check_form(path, stored, shape)
     ids, present, warnings = _read_ids(path, StoredIds(path, stored.pixels[0]), keys)

@@ -12,23 +12,12 @@ from rasterio.enums import MergeAlg
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.features import rasterize
 
-from slideunet.errors import InputError
 from slideunet.geometry.blocks import BlockGrid
-from slideunet.truth.doubtful_outlines import check_nested, guess_of_units
-from slideunet.truth.geojson_reader import (
-    IGNORE,
-    NOT_CELLS,
-    REGION,
-    Geometry,
-    class_of,
-    kind_of,
-    read_features,
-    read_geometry,
-)
+from slideunet.truth.geojson_reader import IGNORE, REGION, Geometry
 from slideunet.truth.ignore_label import IGNORE_LABEL, foreground_and_valid
+from slideunet.truth.kinds_of_labels import Outline
 from slideunet.truth.lazy_labels import Squares
-
-FAULTS_SHOWN = 3
+from slideunet.truth.read_outlines import read_outlines
 
 # Cells have no geographic coordinates.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
@@ -95,7 +84,13 @@ class PolygonLabels(Squares):
 
 
 def open_polygons(
-    path: Path, shape: tuple[int, int], scale: float = 1.0, working_shape: tuple[int, int] | None = None
+    path: Path,
+    shape: tuple[int, int],
+    scale: float = 1.0,
+    working_shape: tuple[int, int] | None = None,
+    *,
+    outline: Outline = "cell",
+    mpp: float | None = None,
 ) -> tuple[PolygonLabels, npt.NDArray[np.int64], list[str]]:
     """Read the polygons of a GeoJSON file.
 
@@ -115,6 +110,10 @@ def open_polygons(
         Pixels of the full resolution per pixel of the labels.
     working_shape : tuple[int, int] or None
         (y, x) of the labels; None: `shape`.
+    outline : "cell" or "nucleus"
+        Of QuPath's cells: the cell's, or its nucleus's.
+    mpp : float or None
+        Micrometres per pixel of the full resolution, from which coordinates in micrometres are recognised.
 
     Returns
     -------
@@ -123,69 +122,25 @@ def open_polygons(
     present : numpy.ndarray
         Sorted ids that have a pixel.
     warnings : list[str]
-        Overlaps, polygons cut by the image border, and polygons without a pixel.
+        Overlaps, polygons cut by the image border, polygons without a pixel, and doubtful units.
 
     Raises
     ------
     InputError
-        Not GeoJSON; other geometries than polygons; polygons that are invalid, empty or outside the image
-        (in one message).
+        Not GeoJSON; other geometries than polygons; polygons that are invalid, empty or outside the image,
+        cells without the nucleus that is wanted (in one message); outlines that contain others or cover the
+        image; coordinates that are in other units.
     """
-    features = read_features(path)
-    geometries, boxes, problems, outlines = [], [], [], []
-    left_out = 0
-    areas: dict[str, list[Geometry]] = {REGION: [], IGNORE: []}
-    for number, feature in enumerate(features, start=1):
-        try:
-            geometry, box = read_geometry(feature)
-        except ValueError as error:
-            problems.append(f"feature {number}: {error}")
-            continue
-        if kind_of(feature) in NOT_CELLS:
-            left_out += 1
-            continue
-        outlines.append(box)
-        if outside := _where_outside(box, shape):
-            problems.append(f"feature {number}: {outside}")
-            continue
-        if (kind := class_of(feature)) in areas:
-            areas[kind].append(geometry)
-            continue
-        geometries.append((geometry, number))
-        boxes.append(box)
-    if problems:
-        faults = "; ".join(problems[:FAULTS_SHOWN])
-        raise InputError(
-            f"{path}: {len(problems)} of {len(features)} outlines cannot be used: {faults}"
-            f"{'; ...' if len(problems) > FAULTS_SHOWN else ''}. Cells are never skipped silently. "
-            "Correct or delete them; coordinates are x, y in pixels of the full-resolution image."
-            f"{guess_of_units(np.array(outlines).reshape(-1, 4), shape)}"
-        )
-    table = np.array(boxes, np.float64).reshape(-1, 4)
-    if guess := guess_of_units(table, shape):
-        raise InputError(f"{path}: coordinates are x, y in pixels of the full-resolution image.{guess}")
-    check_nested(path, [kind_of(features[number - 1]) for _, number in geometries], geometries, table)
+    found = read_outlines(path, shape, outline=outline, mpp=mpp)
     grid = BlockGrid(working_shape or shape)
-    labels = PolygonLabels(grid, geometries, table, scale, areas[REGION], areas[IGNORE])
-    present, remarks = _survey_labels(labels, len(features))
-    crossing = (table[:, :2] < 0).any(axis=1) | (table[:, 2:] > shape).any(axis=1)
+    labels = PolygonLabels(
+        grid, found.cells, found.boxes, scale, regions=found.areas[REGION], ignored=found.areas[IGNORE]
+    )
+    present, remarks = _survey_labels(labels, found.count)
+    crossing = (found.boxes[:, :2] < 0).any(axis=1) | (found.boxes[:, 2:] > shape).any(axis=1)
     if crossing.any():
         remarks.append(f"{crossing.sum()} polygons extend beyond the image and are cut at its border")
-    if left_out:
-        remarks.append(f"{left_out} objects are tiles, TMA cores or the root of QuPath and are left out")
-    if nuclei := sum(isinstance(f, dict) and bool(f.get("nucleusGeometry")) for f in features):
-        remarks.append(
-            f"{nuclei} cells have a nucleus (nucleusGeometry), which is not used: the cell's outline is. "
-            "To use nuclei, export them as detections"
-        )
-    return labels, present, remarks
-
-
-def _where_outside(box: tuple[float, ...], shape: tuple[int, int]) -> str:
-    top, left, bottom, right = box
-    if bottom > 0 and right > 0 and top < shape[0] and left < shape[1]:
-        return ""
-    return f"is outside the image, near x {(left + right) / 2:.1f}, y {(top + bottom) / 2:.1f}"
+    return labels, present, [*remarks, *found.remarks]
 
 
 def _survey_labels(labels: PolygonLabels, n_features: int) -> tuple[npt.NDArray[np.int64], list[str]]:

@@ -29,6 +29,7 @@ from slideunet.cells.measurement.neighbours import count_neighbours, radius
 from slideunet.cells.measurement.regions import find_regions
 from slideunet.clusters import record_blocks
 from slideunet.geometry.blocks import BlockGrid, Region, grown
+from slideunet.sources.white import white_of
 from slideunet.stores import files, manifests, verified
 from slideunet.stores.fingerprint import fingerprint
 from slideunet.stores.resumable import working
@@ -52,10 +53,15 @@ class ExportTask:
 
 def export_fingerprint(image: Path, prediction: Path) -> str:
     """Return the digest of all that the measurements of a slide depend on, given the manifests."""
+    facts = manifests.read_manifest(image)
+    white = white_of(facts)
+    # Tables whose white was the largest value of the type, as in earlier versions, stay current.
+    own = {} if white is None or white == np.iinfo(facts["dtype"]).max else {"white": white}
     return fingerprint(
-        slide=manifests.read_manifest(image)["fingerprint"],
+        slide=facts["fingerprint"],
         cells=manifests.read_manifest(prediction)["cells"]["fingerprint"],
         code=[__version__, MEASUREMENT_VERSION, OUTLINES_VERSION],
+        **own,
     )
 
 
@@ -110,6 +116,7 @@ def measure_block(task: ExportTask, index: int) -> dict[str, bool]:
         facts["scale"],
         origin,
         shape,
+        white_of(facts),
     )
     rows[_GEOMETRY] = outlines(regions, facts["scale"], origin)
     _write_table(task.part(index, "cells"), rows)

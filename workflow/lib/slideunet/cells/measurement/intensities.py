@@ -39,26 +39,29 @@ def intensities(regions: Regions, plane: np.ndarray) -> dict[str, np.ndarray]:
     return statistics
 
 
-def stains(regions: Regions, image: np.ndarray, channels: Sequence[str]) -> dict[str, np.ndarray]:
+def stains(
+    regions: Regions, image: np.ndarray, channels: Sequence[str], white: int | None
+) -> dict[str, np.ndarray]:
     """Return the mean optical density (n,) of each stain of an H&E image; nothing for other images.
 
     Parameters
     ----------
     regions : Regions
     image : ndarray (c, y, x) of uint8 or uint16
-        The largest value of the dtype is full transmission.
     channels : sequence of str
         Colour images start with red, green and blue.
+    white : int or None
+        The value of full transmission (brighter pixels count as that); None for other than colour images.
 
     Notes
     -----
     Colour deconvolution (Ruifrok & Johnston 2001) with the stain vectors of `skimage.color.rgb2hed`, whose
     logarithm has the base `_LEAST_TRANSMISSION`; the densities here have the base 10.
     """
-    if tuple(channels[:3]) != RGB or not np.issubdtype(image.dtype, np.integer):
+    if tuple(channels[:3]) != RGB or not np.issubdtype(image.dtype, np.integer) or white is None:
         return {}
-    full = np.iinfo(image.dtype).max
-    table = -np.log10(np.maximum(np.arange(full + 1) / full, _LEAST_TRANSMISSION))
+    values = np.arange(np.iinfo(image.dtype).max + 1)
+    table = -np.log10(np.clip(values / white, _LEAST_TRANSMISSION, 1))
     densities = [table[regions.values(plane)] for plane in image[:3]]
     means = {}
     for name, stain in _STAINS.items():

@@ -32,6 +32,7 @@ def measure_regions(
     scale: float = 1.0,
     origin: tuple[int, int] = (0, 0),
     slide_shape: tuple[int, ...] | None = None,
+    white: int | None = None,
 ) -> pd.DataFrame:
     """Measure all cells of a slide or of a part of it.
 
@@ -52,6 +53,8 @@ def measure_regions(
         Position (y, x) of the first pixel in the slide.
     slide_shape : (height, width), optional
         Of the whole slide, by default that of the arrays.
+    white : int or None
+        Value of full transmission of a colour image; None for others.
 
     Returns
     -------
@@ -77,7 +80,7 @@ def measure_regions(
     columns |= shapes(regions)
     for name, plane in zip(distinct_names(channels), image, strict=True):
         columns |= {f"{kind}_{name}": values for kind, values in intensities(regions, plane).items()}
-    columns |= {f"od_{name}": values for name, values in stains(regions, image, channels).items()}
+    columns |= {f"od_{name}": values for name, values in stains(regions, image, channels, white).items()}
     columns["mean_probability"] = regions.mean(regions.values(probability).astype(np.int64)) / 255
     end = slide_shape or regions.shape
     first, last = regions.box[:, :2] + origin, regions.box[:, 2:] + origin

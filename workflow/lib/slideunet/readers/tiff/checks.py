@@ -1,6 +1,8 @@
 """Supported TIFF content: one plane with channels, colour models and compressions that decode correctly."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import tifffile
 
@@ -24,8 +26,9 @@ AXIS_NAMES = {
 def check_companion(path: Path, tif: tifffile.TiffFile) -> None:
     """Refuse an OME-TIFF whose description is in another file: its planes alone have no meaning."""
     description = tifffile.xml2dict(tif.ome_metadata) if tif.is_ome else {}
-    binary_only = description.get("OME", {}).get("BinaryOnly")
+    binary_only = (description.get("OME") or {}).get("BinaryOnly")
     if not isinstance(binary_only, dict):
+        _check_pixels(path, description)
         return
     companion = str(binary_only.get("MetadataFile") or "a file that it does not name")
     remedy = (
@@ -37,6 +40,16 @@ def check_companion(path: Path, tif: tifffile.TiffFile) -> None:
         f"{path}: is one file of an OME-TIFF of several; the description of its channels and pixels is in "
         f"{companion}. {remedy}"
     )
+
+
+def _check_pixels(path: Path, description: Mapping[str, Any]) -> None:
+    images = (description.get("OME") or {}).get("Image") if description else [{"Pixels": {}}]
+    images = images if isinstance(images, list) else [images]
+    if not images or not all(isinstance(image, dict) and "Pixels" in image for image in images):
+        raise InputError(
+            f"{path}: its OME-XML describes no pixels, so channels and planes have no meaning. Save it again "
+            "as OME-TIFF, for example with Bio-Formats (bfconvert) or QuPath, or as plain TIFF."
+        )
 
 
 def check_axes(path: Path, series: tifffile.TiffPageSeries) -> str:

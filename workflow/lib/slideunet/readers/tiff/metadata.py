@@ -78,6 +78,34 @@ def name_channels(tif: tifffile.TiffFile, axes: str, count: int, page: tifffile.
     return tuple(f"channel {i}" for i in range(count))
 
 
+def display_colours(tif: tifffile.TiffFile, count: int) -> tuple[str, ...]:
+    """Return the colours in which OME or ImageJ show the planes, as "rrggbb"; empty where they say none."""
+    if tif.is_ome:
+        colours = [_rgb_of(channel.get("Color")) for channel in _ome_channels(tif)]
+    else:
+        tables = (tif.imagej_metadata or {}).get("LUTs", []) if tif.is_imagej else []
+        colours = [bytes(np.asarray(table, np.uint8)[:, -1]).hex() for table in tables]
+    return tuple(colours) if len(colours) == count else ("",) * count
+
+
+def significant_bits(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> int | None:
+    """Return the depth of integers that OME, BitsPerSample or MaxSampleValue state, if any."""
+    maximum = page.tags.valueof("MaxSampleValue", 0)
+    most = max(maximum) if isinstance(maximum, tuple) else maximum
+    limit = most.bit_length() if isinstance(most, int) and most == 2 ** most.bit_length() - 1 else 0
+    stated = [_ome_pixels(tif).get("SignificantBits") if tif.is_ome else None, limit, page.bitspersample]
+    size = 8 * page.dtype.itemsize if page.dtype is not None else 0
+    return next((bits for bits in stated if isinstance(bits, int) and 0 < bits < size), None)
+
+
+def _rgb_of(colour: object) -> str:
+    """Return OME's colour, a signed number of 32 bits (RGBA), as "rrggbb"."""
+    try:
+        return f"{(int(str(colour)) & 0xFFFFFFFF) >> 8:06x}"
+    except ValueError:
+        return ""
+
+
 def pixel_size(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> PixelSize:
     """Return the pixel size from OME, ImageJ, Aperio or resolution tags, in this order.
 
@@ -114,9 +142,13 @@ def _ome_pixels(tif: tifffile.TiffFile) -> dict[str, Any]:
     return (images[0] if isinstance(images, list) else images)["Pixels"]
 
 
-def _ome_channel_names(tif: tifffile.TiffFile) -> list[str]:
+def _ome_channels(tif: tifffile.TiffFile) -> list[dict[str, Any]]:
     channels = _ome_pixels(tif).get("Channel", [])
-    return [str(c.get("Name", "")).strip() for c in (channels if isinstance(channels, list) else [channels])]
+    return channels if isinstance(channels, list) else [channels]
+
+
+def _ome_channel_names(tif: tifffile.TiffFile) -> list[str]:
+    return [str(channel.get("Name", "")).strip() for channel in _ome_channels(tif)]
 
 
 def _imagej_labels(tif: tifffile.TiffFile) -> list[str]:

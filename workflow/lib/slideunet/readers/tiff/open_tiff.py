@@ -26,7 +26,14 @@ from slideunet.readers.tiff.decoding import (
     shape_of_pages,
     uncompressed_planes,
 )
-from slideunet.readers.tiff.metadata import check_tags, main_series, name_channels, pixel_size
+from slideunet.readers.tiff.metadata import (
+    check_tags,
+    display_colours,
+    main_series,
+    name_channels,
+    pixel_size,
+    significant_bits,
+)
 from slideunet.readers.tiff.segments import check_segments
 from slideunet.sources.decode_errors import explain_damage
 from slideunet.sources.lazy_pixels import (
@@ -90,6 +97,8 @@ def open_tiff(path: Path, max_pixels: int, level: int = 0) -> Stored:
             alpha=names[-1] == "alpha",
             white=_white(path, page),
             lossy=page.compression in JPEG,
+            colours=() if "S" in axes else display_colours(tif, len(names)),
+            bits=significant_bits(tif, page),
         )
 
 
