@@ -27,6 +27,7 @@ rule check_inputs:
         ignore_label=CONFIG["data"]["ignore_label"],
         background_label=CONFIG["data"]["background_label"],
         truth=CONFIG["data"]["truth"],
+        seen=bool(RUN.weights or RUN.initial),
         quarantine_folder=QUARANTINE,
     message:
         "Checking all images and labels"
