@@ -28,12 +28,12 @@ from scipy import ndimage as ndi  # noqa: E402
 from train import build_training  # noqa: E402
 
 from slideunet.network.in_memory.archive import Entry, PackedImage  # noqa: E402
-from slideunet.network.in_memory.judging import Judge  # noqa: E402
 from slideunet.network.in_memory.learner import initialised  # noqa: E402
 from slideunet.network.in_memory.prepared import prepare  # noqa: E402
 from slideunet.network.in_memory.recipe import Recipe, read_recipe  # noqa: E402
 from slideunet.network.in_memory.stream import BatchMaker  # noqa: E402
 from slideunet.network.in_memory.timed import Budget, Training  # noqa: E402
+from slideunet.network.in_memory.validation import Validator  # noqa: E402
 from slideunet.network.training.losses import CellsLoss, build_loss  # noqa: E402
 from slideunet.network.training.step import training_step  # noqa: E402
 
@@ -67,7 +67,9 @@ def training_on(recipe: Recipe, device: torch.device, folder: Path) -> Training:
         for seed in range(IMAGES)
     ]
     network = initialised(recipe, ROOT / "resources/models").to(device)
-    training = build_training(recipe, network, ready, Judge([], recipe), Budget(1e9), folder / "progress.pt")
+    training = build_training(
+        recipe, network, ready, Validator([], recipe), Budget(1e9), folder / "progress.pt"
+    )
     training.state.history = [{"step": -1}]
     return training
 

@@ -46,8 +46,8 @@ class Source:
     by_image : bool
         Whether every image is a group: for a source with fewer groups than splits, whose groups are then the
         strata.
-    judged : bool
-        Whether its labels are good enough for scoring.
+    for_validation : bool
+        Whether its labels are good enough for scoring, so that its images may be used for validation.
     """
 
     kinds: dict[str, str]
@@ -56,7 +56,7 @@ class Source:
     test: float = 0.15
     stratum: str = "modality"
     by_image: bool = False
-    judged: bool = True
+    for_validation: bool = True
 
 
 FLUORESCENCE, BRIGHTFIELD = {"fluorescence": "fluorescence"}, {"H&E": "brightfield"}
@@ -68,7 +68,9 @@ SOURCES = {
     "bsst265": Source(FLUORESCENCE, {"fluorescence": 95}),
     "tnbc": Source(BRIGHTFIELD, {"brightfield": 95}),
     # Instances derived from binary masks: for training, not for scoring.
-    "nuinsseg": Source(BRIGHTFIELD, {"brightfield": 82}, val=0, test=0, stratum="group", judged=False),
+    "nuinsseg": Source(
+        BRIGHTFIELD, {"brightfield": 82}, val=0, test=0, stratum="group", for_validation=False
+    ),
 }
 
 
@@ -162,7 +164,7 @@ def _packed(data: Path, name: str, source: Source, row: tuple, split: str) -> Pa
         stratum=getattr(row, source.stratum),
         kind=row.kind,
         split=split,
-        judged=source.judged,
+        for_validation=source.for_validation,
         licence=row.licence,
         content=survey(image)[1],
     )

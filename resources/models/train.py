@@ -31,12 +31,12 @@ from slideunet.model_json import Precision, learned_contents  # noqa: E402
 from slideunet.network.architecture.unet import UNet  # noqa: E402
 from slideunet.network.in_memory.archive import PackedImage, read_archive  # noqa: E402
 from slideunet.network.in_memory.folder import diameter_facts, write_model  # noqa: E402
-from slideunet.network.in_memory.judging import Judge, some_of_each, start_helpers  # noqa: E402
 from slideunet.network.in_memory.learner import initialised, model_folder  # noqa: E402
 from slideunet.network.in_memory.pool import build_pool, drawn_negatives  # noqa: E402
 from slideunet.network.in_memory.prepared import Prepared, prepare  # noqa: E402
 from slideunet.network.in_memory.recipe import Recipe, read_recipe  # noqa: E402
 from slideunet.network.in_memory.timed import Budget, Training  # noqa: E402
+from slideunet.network.in_memory.validation import Validator, some_of_each, start_helpers  # noqa: E402
 from slideunet.network.training.step import quicker_precision  # noqa: E402
 from slideunet.stores.files import write_atomically  # noqa: E402
 
@@ -62,7 +62,7 @@ def splits_of(images: Sequence[PackedImage], left_out: str | None) -> Splits:
     val = [
         image
         for image in images
-        if image.entry.judged
+        if image.entry.for_validation
         and (image.entry.split == "val" if left_out is None else image.entry.source == left_out)
     ]
     if not train or not val:
@@ -99,7 +99,12 @@ def prepared(images: Sequence[PackedImage], recipe: Recipe, helpers: Executor | 
 
 
 def build_training(
-    recipe: Recipe, network: UNet, ready: Sequence[Prepared], judge: Judge, budget: Budget, state: Path
+    recipe: Recipe,
+    network: UNet,
+    ready: Sequence[Prepared],
+    validator: Validator,
+    budget: Budget,
+    state: Path,
 ) -> Training:
     """Return a training with all images on the device of the network."""
     device = next(network.parameters()).device
@@ -108,7 +113,7 @@ def build_training(
     precision: Precision = "bf16" if recipe.precision == "auto" else recipe.precision
     if recipe.precision == "auto" and device.type == "cpu":
         precision = quicker_precision(network.spec, recipe.patch_size, recipe.batch_size)
-    return Training(network, pool, recipe, judge, budget, state, precision)
+    return Training(network, pool, recipe, validator, budget, state, precision)
 
 
 def main(options: argparse.Namespace) -> int:
@@ -127,9 +132,9 @@ def main(options: argparse.Namespace) -> int:
     budget = Budget(options.minutes * 60, used=time.perf_counter() - BEGUN)
     helpers = start_helpers(len(os.sched_getaffinity(0)))
     ready = prepared(splits["train"], recipe, helpers)
-    judge = Judge(some_of_each(splits["val"], recipe.validation_images), recipe, helpers)
+    validator = Validator(some_of_each(splits["val"], recipe.validation_images), recipe, helpers)
     network = initialised(recipe, MODELS).to(device)
-    training = build_training(recipe, network, ready, judge, budget, state_path)
+    training = build_training(recipe, network, ready, validator, budget, state_path)
     logging.info(
         f"{len(splits['train'])} images to train on, {len(splits['val'])} to validate on; "
         f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f} million parameters on {device} in "

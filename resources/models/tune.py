@@ -19,9 +19,9 @@ from slideunet.errors import SlideunetError  # noqa: E402
 from slideunet.model_json import read_model_facts  # noqa: E402
 from slideunet.network.in_memory.archive import read_archive  # noqa: E402
 from slideunet.network.in_memory.folder import add_tuned  # noqa: E402
-from slideunet.network.in_memory.judging import some_of_each  # noqa: E402
 from slideunet.network.in_memory.recipe import Recipe  # noqa: E402
 from slideunet.network.in_memory.tuning import tune  # noqa: E402
+from slideunet.network.in_memory.validation import some_of_each  # noqa: E402
 from slideunet.network.inference.engines import engine_of_machine, open_engine  # noqa: E402
 
 
@@ -32,7 +32,7 @@ def main(model: Path, data: Path, images: int | None) -> None:
     val = [
         packed
         for packed in read_archive(data, recipe.kind)
-        if packed.entry.split == "val" and packed.entry.judged and packed.entry.source != left_out
+        if packed.entry.split == "val" and packed.entry.for_validation and packed.entry.source != left_out
     ]
     threads = len(os.sched_getaffinity(0))
     heads = facts["architecture"]["heads"]

@@ -4,6 +4,7 @@ import pytest
 import tifffile
 from skimage.io import imsave
 
+from slideunet.geometry import blocks
 from slideunet.inputs import check_slides as check_slides_module
 from slideunet.inputs.check_slides import (
     check_slide,
@@ -11,7 +12,11 @@ from slideunet.inputs.check_slides import (
     check_table,
     cohort_problems,
     cohort_warnings,
+    odd_channels,
+    with_warnings,
 )
+from slideunet.inputs.equal_slides import cells_digest
+from slideunet.slides.statistics import survey
 
 
 @pytest.fixture
@@ -46,7 +51,52 @@ def row(tmp_path):
 def test_a_good_slide(row, field, cells):
     found = check_slide(row(field, cells, mpp="0.25"), None)
     assert found.problems == found.warnings == ()
-    assert (found.shape, found.dtype, found.mpp, found.has_cells) == ((1, 61, 47), "uint8", 0.25, True)
+    assert (found.shape, found.dtype, found.mpp, found.n_cells) == ((1, 61, 47), "uint8", 0.25, 2)
+    assert (found.content, found.truth) == (survey(field[None])[1], cells_digest(cells))
+    assert not found.blank
+
+
+@pytest.mark.parametrize("block", [16, 20, 64])
+def test_the_content_is_that_of_a_conversion_whatever_the_file(row, field, tmp_path, monkeypatch, block):
+    monkeypatch.setattr(blocks, "BLOCK", block)
+    rgb = np.stack([field, field.T.reshape(field.shape), 255 - field], -1)
+    imsave(tmp_path / "a.png", rgb, check_contrast=False)
+    tifffile.imwrite(tmp_path / "b.tif", rgb, tile=(16, 32), compression="deflate", photometric="rgb")
+    tifffile.imwrite(tmp_path / "c.tif", rgb, rowsperstrip=7, photometric="rgb")
+    rows = [{"slide": name, "image": str(tmp_path / name)} for name in ("a.png", "b.tif", "c.tif")]
+    contents = {check.content for check in check_slides(rows, None, None, 2)}
+    assert contents == {survey(rgb.transpose(2, 0, 1))[1]}
+
+
+@pytest.mark.parametrize(("last", "blank"), [((3, 4, 5), True), ((3, 4, 6), False)])
+def test_a_field_is_blank_when_every_channel_has_one_value(row, last, blank):
+    image = np.full((61, 47, 3), (3, 4, 5), np.uint8)
+    image[-1, -1] = last
+    found = check_slide(row(image), None)
+    assert found.blank == blank
+    assert found.warnings == (
+        ("all pixels of S1.tif have the value 3, 4, 5, so the image shows nothing.",) * blank
+    )
+
+
+def test_problems_of_pixel_size_pixels_and_labels_come_together(row, field, cells):
+    image = field.astype(np.float32)
+    image[0, 0] = np.nan
+    found = check_slide(row(image, cells.T), None, 0.5)
+    assert [
+        part
+        for part, text in zip(("pixel size", "NaN", "transposed"), found.problems, strict=True)
+        if part in text
+    ]
+    assert len(found.problems) == 3
+    (problem,) = check_slide({"slide": "S1", "image": "nowhere.tif"}, None, 0.5).problems
+    assert "nowhere.tif" in problem
+
+
+def test_no_check_begins_after_the_time(row, field):
+    rows = [row(field, slide=f"S{i}") for i in range(3)]
+    assert check_slides(rows, None, None, 2, seconds=0) == []
+    assert [check.slide for check in check_slides(rows, None, None, 2)] == ["S0", "S1", "S2"]
 
 
 def test_one_pixel_is_enough(row):
@@ -85,18 +135,19 @@ def test_a_large_slide_is_checked_by_header_only(row, field, cells, monkeypatch)
     image[0, 0] = np.nan
     found = check_slide(row(image, cells), None)
     assert found.problems == ()
-    assert found.has_cells is None
+    assert found.n_cells is None
+    assert found.content == found.truth == ""
     assert cohort_problems([found]) == []
 
 
 def test_odd_channels_are_named(row, field):
     rows = [row(field, slide="S1"), row(np.stack([field] * 3, -1), slide="S2"), row(field, slide="S3")]
-    sheet = pd.DataFrame(rows)
-    (problem,) = cohort_problems(check_slides(sheet, None, None, 2))
-    assert problem.startswith("slide S2: has 3 channels but 2 of 3 slides have 1")
-    assert len(cohort_problems(check_slides(sheet, None, None, 2), expected=3)) == 2
-    assert cohort_problems(check_slides(sheet, "grey", None, 2)) == []
-    assert cohort_problems(check_slides(sheet, "rgb", None, 2)) == []
+    ((slide, problem),) = odd_channels(check_slides(rows, None, None, 2))
+    assert slide == "S2"
+    assert problem.startswith("has 3 channels but 2 of 3 slides have 1")
+    assert len(odd_channels(check_slides(rows, None, None, 2), expected=3)) == 2
+    assert odd_channels(check_slides(rows, "grey", None, 2)) == []
+    assert odd_channels(check_slides(rows, "rgb", None, 2)) == []
 
 
 def test_channel_that_is_not_there(row, field):
@@ -106,7 +157,7 @@ def test_channel_that_is_not_there(row, field):
 def test_empty_labels_are_an_error_only_when_all_are_empty(row, field, cells):
     empty = check_slide(row(field, np.zeros_like(cells), slide="S1"), None)
     full = check_slide(row(field, cells, slide="S2"), None)
-    assert empty.has_cells is False
+    assert empty.n_cells == 0
     assert empty.problems == ()
     assert empty.warnings != ()
     assert cohort_problems([empty, full]) == []
@@ -118,10 +169,10 @@ def test_the_ignore_label_is_no_cell(row, field, cells):
     ignored = np.zeros_like(cells)
     ignored[40:50, 4:11], ignored[20:31, 20:33] = 65535, 65535
     truths = {"S1": np.maximum(cells, ignored), "S2": ignored}
-    sheet = pd.DataFrame([row(field, truth, slide) for slide, truth in truths.items()])
-    some, none = check_slides(sheet, None, None, 1, ignore_label=65535)
+    rows = [row(field, truth, slide) for slide, truth in truths.items()]
+    some, none = check_slides(rows, None, None, 1, ignore_label=65535)
     assert some.warnings == ()
-    assert (some.has_cells, none.has_cells) == (True, False)
+    assert (some.n_cells, none.n_cells) == (1, 0)
 
 
 def test_mixed_types_are_a_warning(row, field):
@@ -131,8 +182,9 @@ def test_mixed_types_are_a_warning(row, field):
 
 
 def test_table(row, field, cells):
-    sheet = pd.DataFrame([row(field, cells, mpp="0.5")])
-    table = check_table(check_slides(sheet, None, None, 1), sheet, {"S1": "small-all"})
+    rows = [row(field, cells, mpp="0.5")]
+    checks = with_warnings(check_slides(rows, None, None, 1), [("S1", "has"), ("S1", "two")])
+    table = check_table(checks, pd.DataFrame(rows), {"S1": "small-all"})
     assert table.to_dict("records") == [
         {
             **{
@@ -143,7 +195,7 @@ def test_table(row, field, cells):
                 "channels": 1,
                 "dtype": "uint8",
             },
-            **{"mpp": 0.5, "labelled": True, "warnings": ""},
+            **{"mpp": 0.5, "labelled": True, "warnings": "has two"},
         }
     ]
 

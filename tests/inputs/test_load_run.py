@@ -5,6 +5,7 @@ import pytest
 import tifffile
 
 from slideunet.errors import InputError
+from slideunet.inputs import sheet_problems
 from slideunet.inputs.load_run import load_run
 from slideunet.stores.manifests import write_manifest
 
@@ -79,3 +80,79 @@ def test_a_misspelt_column_of_the_report_names_the_nearest(load, tmp_path):
     assert load(report={"by": ["scanner", "group"]}).config["report"]["by"] == ["scanner", "group"]
     with pytest.raises(InputError, match=r"no column 'scaner'\. Did you mean 'scanner'\?"):
         load(report={"by": ["scaner"]})
+
+
+@pytest.fixture
+def faulty(load, tmp_path):
+    """A sheet with two faults, and images with three."""
+    rng = np.random.default_rng(0)
+    for name in "bcdef":
+        labels = np.zeros((61, 47), np.uint16)
+        labels[3:9, 4:11], labels[20:31, 20:33] = 1, 2
+        tifffile.imwrite(tmp_path / f"{name}.tif", rng.integers(0, 255, labels.shape, np.uint8))
+        tifffile.imwrite(tmp_path / f"{name}_labels.tif", labels)
+    whole = (tmp_path / "c.tif").read_bytes()
+    (tmp_path / "c.tif").write_bytes(whole[: len(whole) // 2])
+    tifffile.imwrite(tmp_path / "d_labels.tif", labels.T)
+    tifffile.imwrite(tmp_path / "e.tif", tifffile.imread(tmp_path / "f.tif"))
+    tifffile.imwrite(tmp_path / "e_labels.tif", np.minimum(labels, 1) * 255)
+    tifffile.imwrite(tmp_path / "f_labels.tif", np.roll(labels, 1, 0))
+    rows = [f"{name}\t{name}.tif\t{name}_labels.tif\t" for name in "cdef"]
+    rows = ["slide\timage\tlabels\tmpp", "b\tb.tif\tnowhere.tif\t", rows[0] + "half", *rows[1:]]
+    (tmp_path / "slides.tsv").write_text("\n".join(rows) + "\n")
+    return load
+
+
+def messages(load, **config):
+    with pytest.raises(InputError) as caught:
+        load(**config)
+    return caught.value.problems
+
+
+def test_problems_of_the_sheet_and_inside_images_come_in_one_list_by_row(faulty):
+    found = messages(faulty)
+    expected = [
+        ("line 2, slide b: ", "nowhere.tif does not exist"),
+        ("line 3, slide c: ", "mpp is 'half'"),
+        ("line 3, slide c: ", "truncated"),
+        ("line 4, slide d: ", "transposed"),
+        ("lines 5 and 6: ", "different ground truth"),
+    ]
+    assert [start for start, _ in expected] == [
+        text.removeprefix("slides.tsv ")[: len(s)] for text, (s, _) in zip(found, expected, strict=True)
+    ]
+    assert [part for text, (_, part) in zip(found, expected, strict=True) if part not in text] == []
+
+
+def test_an_error_of_the_configuration_has_images_checked_too(faulty, tmp_path):
+    text = (tmp_path / "slides.tsv").read_text().replace("nowhere.tif", "b_labels.tif").replace("half", "")
+    (tmp_path / "slides.tsv").write_text(text)
+    assert faulty().sheet["slide"].tolist() == list("bcdef")
+    found = messages(faulty, training={"epoch": 3}, cells={"min_area": -1})
+    assert ["configuration" in text for text in found] == [True, True, False, False, False]
+    # How images are to be read is not known here.
+    assert len(messages(faulty, data={"channels": "red"})) == 1
+
+
+def test_problems_of_the_split_come_too(faulty):
+    assert "split.val is 0" in messages(faulty, model={}, split={"val": 0})[-1]
+    # With a model, labelled slides need no split.
+    assert "split.val" not in messages(faulty, split={"val": 0})[-1]
+
+
+def test_without_a_problem_no_image_is_opened(load, tmp_path):
+    (tmp_path / "a.tif").write_bytes(b"no image")
+    assert load().sheet["slide"].tolist() == ["a"]
+
+
+def test_images_that_were_not_reached_in_time_are_counted(faulty, monkeypatch):
+    monkeypatch.setattr(sheet_problems.sheet_problems, "__kwdefaults__", {"stopping": False, "seconds": 0})
+    found = messages(faulty)
+    assert len(found) == 3
+    assert found[-1].startswith("5 of 5 images were not checked yet")
+
+
+def test_numbers_of_channels_are_those_of_the_model(faulty, tmp_path):
+    write_manifest(tmp_path / "model" / "model.json", FACTS | {"architecture": {"channels": 3}})
+    # That of the truncated image is not known.
+    assert sum("has 1 channels but the model needs 3" in text for text in messages(faulty)) == 4

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from slideunet.errors import InputError
 from slideunet.inputs.configuration.strict_yaml import read_yaml_strictly
+from slideunet.inputs.row_problems import RESERVED, row_messages
 from slideunet.inputs.sheet import (
-    RESERVED,
     SHEET_COLUMNS,
     check_purpose,
+    lines_of,
     load_sheet,
     missing_files,
     read_sheet,
@@ -26,14 +27,23 @@ def write(folder, text, name="slides.csv", encoding="utf-8"):
     return path
 
 
+def read_faultless(path):
+    sheet = read_sheet(path, SCHEMA)
+    assert sheet.problems == ()
+    return sheet.slides
+
+
 def read(folder, text, **options):
-    return read_sheet(write(folder, text, **options), SCHEMA)
+    return read_faultless(write(folder, text, **options))
 
 
 def problems(folder, text):
-    with pytest.raises(InputError) as caught:
-        read(folder, text)
-    return caught.value.problems
+    """All messages, whether rows could be read or not."""
+    path = write(folder, text)
+    try:
+        return row_messages(path, read_sheet(path, SCHEMA).problems)
+    except InputError as error:
+        return error.problems
 
 
 def test_text_stays_text(tmp_path):
@@ -54,7 +64,7 @@ def test_contract_columns_are_always_there(tmp_path):
 def test_paths_are_relative_to_the_sheet(tmp_path):
     (tmp_path / "sheets").mkdir()
     path = write(tmp_path / "sheets", f"slide,image,labels\nS1,../a.png,{tmp_path}/m.png\n")
-    sheet = read_sheet(path, SCHEMA)
+    sheet = read_faultless(path)
     assert sheet.loc[0, "image"] == str(tmp_path / "a.png")
     assert sheet.loc[0, "labels"] == str(tmp_path / "m.png")
 
@@ -69,7 +79,7 @@ def test_byte_order_mark_and_line_ends(tmp_path, encoding, newline):
 def test_line_numbers_after_a_quoted_line_break(tmp_path):
     found = problems(tmp_path, 'slide,image,note\nS1,a.png,"one\ntwo"\n../x,b.png,\n')
     assert len(found) == 2
-    assert "line 2: the column 'note' has a control character" in found[0]
+    assert found[0].startswith("slides.csv line 2, slide S1: the column 'note' has a control character")
     assert "line 4: '../x'" in found[1]
 
 
@@ -114,7 +124,6 @@ def test_hostile_ids_are_refused(tmp_path, slide):
         ("slide,image\n", ["no slide"]),
         ("", ["empty"]),
         ("slide,image\nS1,a\ns1,b\n", ["lines 2 and 3", "'S1' and 's1'"]),
-        ("slide,image\nS1,a\nS2,a\n", ["lines 2 and 3", "image 'a'"]),
         ("slide,image\nS1,\n", ["line 2", "'image' is empty"]),
         ("slide,image,mpp\nS1,a,-1\n", ["line 2", "mpp", "'-1'", "above 0"]),
         ("slide,image,mpp\nS1,a,nan\n", ["line 2", "mpp", "'nan'"]),
@@ -136,6 +145,16 @@ def test_a_wrong_sheet_is_explained(tmp_path, text, expected):
 
 def test_all_problems_come_together(tmp_path):
     assert len(problems(tmp_path, "slide,image,mpp,split\na;b,x,0,no\nS1,,1,predict\nS1,y,1,\n")) == 5
+
+
+def test_problems_have_the_order_of_the_sheet(tmp_path):
+    found = problems(tmp_path, "slide,image,mpp\nS1,a,\nS2,b,x\na;b,c,\ns1,d,\nS4,,0\n")
+    places = ["lines 2 and 5", "line 3, slide S2", "line 4", "line 6, slide S4", "line 6, slide S4"]
+    assert [text.split(":")[0] for text in found] == [f"slides.csv {place}" for place in places]
+
+
+def test_one_image_in_two_rows_is_left_to_the_comparison_of_pixels(tmp_path):
+    assert problems(tmp_path, "slide,image\nS1,a\nS2,a\n") == []
 
 
 def test_not_utf8_and_not_there(tmp_path):
@@ -175,10 +194,10 @@ def test_a_column_like_one_that_is_there_is_metadata(tmp_path):
 def test_missing_files_are_named(tmp_path):
     (tmp_path / "a.png").touch()
     (tmp_path / "gone.png").symlink_to("target.png")
-    sheet = read(tmp_path, "slide,image,labels\nS1,a.png,m.png\nS2,gone.png,\n")
-    found = missing_files(sheet)
+    path = write(tmp_path, "slide,image,labels\n\nS1,a.png,m.png\nS2,gone.png,\n")
+    found = row_messages(path, missing_files(read_sheet(path, SCHEMA)))
     assert len(found) == 2
-    assert "slide S1: the label file" in found[0]
+    assert "slides.csv line 3, slide S1: the label file" in found[0]
     assert "m.png" in found[0]
     assert "link to target.png" in found[1]
 
@@ -208,7 +227,8 @@ def test_what_is_written_is_read(tmp_path_factory, rows, tab):
         writer.writerows(
             [("slide", "image", "note"), *((slide, f"{slide}.png", note) for slide, note in rows)]
         )
-    sheet = read_sheet(path, SCHEMA)
+    sheet = read_faultless(path)
+    assert list(lines_of(path)) == list(sheet["slide"])
     assert list(zip(sheet["slide"], sheet["note"], strict=True)) == rows
     pd.testing.assert_frame_equal(load_sheet(path), sheet)
     # Jobs read it as it was written by another one, elsewhere.

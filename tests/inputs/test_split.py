@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slideunet.errors import InputError
-from slideunet.inputs.split import COLUMNS, split_groups
+from slideunet.inputs.split import COLUMNS, split_groups, split_sheet
 
 
 def cohort(rows):
@@ -140,13 +140,18 @@ def test_a_group_in_two_splits_is_named():
     assert "group a: slide a1 is in train and slide a2 is in test" in problem
 
 
-@pytest.mark.parametrize("labelled", [True, False])
-def test_identical_pixels_are_named(labelled):
-    table = simple("abcdef")
-    table.loc[[1, 4], "content"] = "0123456789abcdef"
-    table.loc[4, "labelled"] = labelled
-    (problem,) = problems(table)
-    assert "slides b-0, e-0 have identical pixels (sha256 0123456789ab)" in problem
+@settings(deadline=None, max_examples=25)
+@given(cohorts(), shares, seeds)
+def test_the_sheet_alone_decides_the_split(table, test, seed):
+    sheet = table.drop(columns=["labelled", "n_objects", "content"]).assign(labels="m.tif")
+    chosen = {"val": 0.2, "test": test, "seed": seed, "training": True}
+    assert split_sheet(sheet, **chosen) == assigned(table, **chosen)
+
+
+def test_a_misspelt_split_is_none():
+    sheet = simple("abcdef").assign(labels="m.tif")
+    chosen = {"val": 0.2, "test": 0.2, "seed": 0, "training": True}
+    assert split_sheet(sheet.assign(split="tset"), **chosen) == split_sheet(sheet, **chosen)
 
 
 def test_a_split_without_cells_is_an_error():

@@ -20,7 +20,7 @@ from slideunet.stores.manifests import store_path, write_manifest
 from slideunet.stores.verified import block_digests
 
 SHAPE, LEVEL = (1201, 900), 3
-STATISTICS = [{"low": 60.0, "high": 250.0}] * 3
+STATISTICS = [{"min": 40.0, "low": 60.0, "high": 250.0, "max": 255.0}] * 3
 EMPTY = "no tissue found; set prediction.tissue: none to force prediction"
 
 

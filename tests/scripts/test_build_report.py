@@ -34,7 +34,7 @@ def write_slide(write_store, results, slide, seed, *, labelled, size=(70, 55)):
         labels=truth if labelled else None,
         n_objects=n_objects,
         warnings=[f"odd mask {HOSTILE}"] if seed == 0 else [],
-        statistics=[{"low": 40.0, "high": 150.0}],
+        statistics=[{"min": 30.0, "low": 40.0, "high": 150.0, "max": 160.0}],
         scale=2.0,
     )
     facts = {

@@ -5,12 +5,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from skimage.io import imsave
 
 import check_inputs
 from slideunet import quarantine
 from slideunet.errors import InputError
 from slideunet.inputs import batches
 from slideunet.inputs.sheet import load_sheet
+from slideunet.inputs.split import split_sheet
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def rows(tmp_path):
 @pytest.fixture
 def run(tmp_path, write_sheet):
     def main(rows, **changes):
-        choices = {"channels": None, "mpp": None, "truth_keys": {}, "model": None}
+        choices = {"channels": None, "mpp": None, "truth_keys": {}, "model": None, "seen": False}
         choices |= {"val": 0.15, "test": 0.15, "seed": 0} | changes
         check_inputs.main(
             sheet=write_sheet(rows), threads=2, table=tmp_path / "inputs.tsv",
@@ -72,8 +74,8 @@ def test_all_problems_of_all_slides_come_together_and_no_table(run, rows, tmp_pa
     rows[2]["group"] = "S1"
     with pytest.raises(InputError) as caught:
         run(rows)
-    starts = sorted(problem.split(":")[0] for problem in caught.value.problems)
-    assert starts[:3] == ["slide S1", "slide S2", "slide S3"]
+    starts = [problem.split(":")[0] for problem in caught.value.problems]
+    assert starts[:3] == [f"sheet.tsv line {i + 1}, slide S{i}" for i in (1, 2, 3)]
     assert "there are 2 groups" in starts[3]
     assert not (tmp_path / "inputs.tsv").exists()
 
@@ -82,6 +84,9 @@ def test_a_slide_that_the_run_can_do_without_is_excluded(run, rows, tmp_path):
     (tmp_path / "S2.tif").write_bytes(b"no image")
     rows[1] |= {"labels": "", "split": "predict"}
     more = [row | {"slide": f"T{i}", "group": f"T{i}"} for i, row in enumerate(rows) if row["labels"]]
+    for row in more:
+        tifffile.imwrite(tmp_path / f"{row['slide']}.tif", tifffile.imread(row["image"]) // 2)
+        row["image"] = str(tmp_path / f"{row['slide']}.tif")
     table = run([*rows, *more])
     assert "S2" not in table["slide"].tolist()
     ((slide, excluded),) = quarantine.read(tmp_path / "excluded").items()
@@ -96,8 +101,89 @@ def test_when_no_slide_is_left_the_run_stops(run, rows, tmp_path):
     (tmp_path / "S1.tif").write_bytes(b"no image")
     model = tmp_path / "model.json"
     model.write_text(json.dumps({"architecture": {"channels": 1}}))
-    with pytest.raises(InputError, match=r"slide S1: "):
+    with pytest.raises(InputError, match=r"sheet\.tsv line 2, slide S1: "):
         run(rows[:1], model=model)
+
+
+@pytest.fixture
+def equal(rows, tmp_path):
+    """The third slide has the pixels of the first one, as PNG, and its cells, with other ids."""
+    image, labels = (tifffile.imread(tmp_path / f"S1{kind}.tif") for kind in ("", "_labels"))
+    imsave(tmp_path / "S3.png", image, check_contrast=False)
+    tifffile.imwrite(tmp_path / "S3_labels.tif", np.where(labels, 3 - labels, 0).astype(np.uint16))
+    rows[2]["image"] = str(tmp_path / "S3.png")
+    return rows
+
+
+def test_equal_slides_that_are_only_predicted_are_a_warning(run, equal, caplog):
+    more = [row | {"slide": f"P{i}", "labels": "", "split": "predict"} for i, row in enumerate(equal)]
+    rows = [*more, equal[0], equal[1], equal[1] | {"slide": "S4", "group": "S4", "image": equal[1]["labels"]}]
+    table = run(rows).set_index("slide")
+    assert "slide P0: has the same pixels as P2, S1" in [record.message for record in caplog.records]
+    assert table.loc["P0", "warnings"] == "has the same pixels as P2, S1"
+
+
+@pytest.mark.parametrize("splits", [("train", "test"), ("train", "val"), ("val", "test")])
+def test_equal_slides_on_different_sides_of_the_split_are_an_error(run, equal, splits, tmp_path):
+    equal[0]["split"], equal[2]["split"] = splits
+    equal[1]["split"] = ({"train", "val", "test"} - set(splits)).pop()
+    with pytest.raises(InputError) as caught:
+        run(equal)
+    (problem,) = caught.value.problems
+    named = f"S1 ({splits[0]}), S3 ({splits[1]})"
+    assert problem.startswith(f"sheet.tsv lines 2 and 4: slides {named} have identical pixels")
+    assert not (tmp_path / "inputs.tsv").exists()
+
+
+def test_sides_that_the_split_assigns_count_unless_a_model_has_seen_slides(run, equal):
+    more = [row | {"slide": f"T{i}", "group": f"T{i}"} for i, row in enumerate(equal)]
+    for seed in range(8):
+        rows = [*equal, *more]
+        split = split_sheet(pd.DataFrame(rows), val=0.15, test=0.15, seed=seed, training=True)
+        sides = [{split[slide] for slide in slides} for slides in (("S1", "S3", "T0", "T2"), ("S2", "T1"))]
+        if max(map(len, sides)) == 1:
+            run(rows, seed=seed)
+        else:
+            with pytest.raises(InputError, match="on different sides"):
+                run(rows, seed=seed)
+        run(rows, seed=seed, seen=True)
+
+
+def test_equal_slides_under_different_truth_are_an_error_with_or_without_a_model(run, equal, tmp_path):
+    labels = tifffile.imread(tmp_path / "S3_labels.tif")
+    labels[35:39, 3:9] = 3
+    tifffile.imwrite(tmp_path / "S3_labels.tif", labels)
+    model = tmp_path / "model.json"
+    model.write_text(json.dumps({"architecture": {"channels": 1}}))
+    for options in ({"seen": True}, {"seen": True, "model": model}):
+        with pytest.raises(InputError) as caught:
+            run(equal, **options)
+        (problem,) = caught.value.problems
+        assert problem.startswith("sheet.tsv lines 2 and 4: slides S1 (")
+        assert "S1_labels.tif, 2 cells), S3 (" in problem and "S3_labels.tif, 3 cells)" in problem
+    equal[2]["split"] = "predict"
+    run(equal, model=model, seen=True)
+
+
+def test_empty_fields_are_a_warning_on_any_side(run, rows, tmp_path, caplog):
+    more = []
+    for row, split in zip(rows, ("train", "val", "test"), strict=True):
+        names = {"image": tmp_path / f"E{split}.tif", "labels": tmp_path / f"E{split}_labels.tif"}
+        tifffile.imwrite(names["image"], np.full((40, 33), 7, np.uint8))
+        tifffile.imwrite(names["labels"], np.zeros((40, 33), np.uint16))
+        more.append(
+            row | {"slide": split, "group": split, "split": split} | {k: str(v) for k, v in names.items()}
+        )
+    run([*rows, *more])
+    assert any("slide train: is empty" in record.message for record in caplog.records)
+
+
+def test_an_excluded_slide_is_equal_to_none(run, equal, tmp_path):
+    tifffile.imwrite(tmp_path / "S3_labels.tif", np.ones((33, 40), np.uint8))
+    model = tmp_path / "model.json"
+    model.write_text(json.dumps({"architecture": {"channels": 1}}))
+    run(equal, model=model, seen=True)
+    assert list(quarantine.read(tmp_path / "excluded")) == ["S3"]
 
 
 def test_a_working_resolution_needs_a_pixel_size(run, rows):

@@ -24,9 +24,10 @@ def test_the_sheet_can_be_read(folders, capsys):
     out = folders / "new" / "slides.tsv"
     make_sheet.main(images=folders / "images", labels=folders / "masks", out=out, group_regex="^(p.)_")
     sheet = read_sheet(out, read_yaml_strictly(ROOT / "workflow/schemas/slides.schema.yaml"))
+    assert sheet.problems == ()
     assert missing_files(sheet) == []
-    assert sheet["group"].tolist() == ["p1", "p2"]
-    assert sheet["labels"].tolist() == [str(folders / "masks" / "p1_a_mask.png"), ""]
+    assert sheet.slides["group"].tolist() == ["p1", "p2"]
+    assert sheet.slides["labels"].tolist() == [str(folders / "masks" / "p1_a_mask.png"), ""]
     output = capsys.readouterr().out
     assert "p2_b.png: no labels found" in output
     assert "2 slides, 1 with labels" in output

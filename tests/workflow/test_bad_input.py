@@ -38,12 +38,14 @@ def test_all_problems_of_the_images_come_together(tmp_path, snakemake, tiny):
     assert not (tmp_path / "results/slides").exists()
 
 
-def test_problems_of_sheet_and_configuration_come_before_any_job(tmp_path, snakemake):
+def test_problems_of_configuration_sheet_and_images_come_together_before_any_job(tmp_path, snakemake):
     rows = [*fields(tmp_path, "abz")[:2], "a;touch x\tz.tif\t\tg", "c\tgone.tif\t\tg"]
+    (tmp_path / "b.tif").write_bytes((tmp_path / "b.tif").read_bytes()[:-1000])
     result = snakemake(tmp_path, config=sheet(tmp_path, rows) | {"training": {"lr": "1e-4"}})
     assert result.returncode == 2
-    for problem in ("3 problems", "a;touch x", "gone.tif", "training.learning_rate"):
-        assert problem in result.stderr
+    problems = ("training.learning_rate", "line 3, slide b: ", "a;touch x", "line 5, slide c: ", "2 groups")
+    places = [result.stderr.index(problem) for problem in ("5 problems", *problems)]
+    assert places == sorted(places)
     assert not (tmp_path / "x").exists()
     assert not (tmp_path / "results").exists()
 
@@ -66,14 +68,17 @@ def test_configuration_traps_are_named(tmp_path, snakemake, text, hint):
     assert "Traceback" not in result.stderr
 
 
-def test_identical_pixels_under_two_ids_stop_the_run_with_both_names(tmp_path, snakemake, tiny):
+def test_equal_pixels_under_different_truth_stop_the_run_before_anything_is_converted(
+    tmp_path, snakemake, tiny
+):
     rows = fields(tmp_path, "abcdef")
     (tmp_path / "f.tif").write_bytes((tmp_path / "a.tif").read_bytes())
+    tifffile.imwrite(tmp_path / "f_labels.tif", np.roll(tifffile.imread(tmp_path / "f_labels.tif"), 1, 0))
     result = snakemake(tmp_path, config=tiny | sheet(tmp_path, rows))
     assert result.returncode == 2
     account = result.stderr.split("What went wrong")[1]
-    assert "identical pixels" in account
-    assert "a" in account and "f" in account
+    assert "slides.tsv lines 2 and 7: slides a (" in account and "identical pixels" in account
+    assert not (tmp_path / "results/slides").exists()
 
 
 def test_nothing_labelled_and_no_model(tmp_path, snakemake):
@@ -88,6 +93,8 @@ def test_a_damaged_slide_is_set_aside_and_done_once_it_is_mended(
 ):
     rows = [row.replace(f"{row[0]}_labels.tif", "") for row in fields(tmp_path, "abc")]
     save_network(tmp_path / "model", random_network(), training={"contents": []})
+    # Two slides with equal pixels go on.
+    (tmp_path / "c.tif").write_bytes((tmp_path / "a.tif").read_bytes())
     good = (tmp_path / "b.tif").read_bytes()
     (tmp_path / "b.tif").write_bytes(good[: len(good) // 2])
     config = sheet(tmp_path, rows) | {"model": {"weights": "model"}, "prediction": {"engine": "torch"}}
@@ -98,6 +105,7 @@ def test_a_damaged_slide_is_set_aside_and_done_once_it_is_mended(
     results = tmp_path / "results"
     assert sorted(path.stem for path in (results / "predictions").glob("[!.]*.json")) == ["a", "c"]
     assert "slide b: " in (results / "report/report.html").read_text()
+    assert "<strong>a</strong>: has the same pixels as c" in (results / "report/report.html").read_text()
     (tmp_path / "b.tif").write_bytes(good)
     result = snakemake(tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr

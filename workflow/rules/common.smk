@@ -22,6 +22,7 @@ with stop_on_input_errors():
 
 CONFIG = RUN.config
 TRAINING = RUN.weights is None
+LABELLED = any(RUN.sheet["labels"] != "")
 SEEDS = CONFIG["training"]["seeds"]
 
 # Where results go. What a job works through, slide by slide, lies in folders that are no declared outputs; the

@@ -4,6 +4,8 @@ rule predict_slides:
         slides=rules.convert_slides.output.manifest,
         parts=get_parts,
         model=get_model(MODEL),
+        # What is wrong with the split, or with labelled slides that are equal, ends a run before this.
+        split=branch(LABELLED, then=rules.split_slides.output.table),
     output:
         manifest=f"{BATCH}/predict_slides.json",
     log:
@@ -34,6 +36,7 @@ use rule predict_slides as predict_part with:
     input:
         slides=rules.convert_slides.output.manifest,
         model=get_model(MODEL),
+        split=rules.predict_slides.input.split,
     output:
         manifest=f"{BATCH}/predict_part-{{part}}.json",
     log:

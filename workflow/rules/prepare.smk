@@ -28,6 +28,7 @@ rule check_inputs:
         background_label=CONFIG["data"]["background_label"],
         truth=CONFIG["data"]["truth"],
         outline=CONFIG["data"]["outline"],
+        seen=bool(RUN.weights or RUN.initial),
         quarantine_folder=QUARANTINE,
     message:
         "Checking all images and labels"

@@ -17,9 +17,14 @@ from slideunet.inputs.check_slides import (
     check_table,
     cohort_problems,
     cohort_warnings,
+    contents_of,
+    odd_channels,
+    with_warnings,
 )
-from slideunet.inputs.sheet import learned_slides, load_sheet
-from slideunet.inputs.split import split_groups
+from slideunet.inputs.equal_slides import equal_problems, equal_warnings
+from slideunet.inputs.row_problems import locate, row_messages
+from slideunet.inputs.sheet import learned_slides, lines_of, load_sheet, records
+from slideunet.inputs.split import split_sheet
 from slideunet.logs import log_to
 from slideunet.stores.files import write_atomically
 from slideunet.truth.kinds_of_labels import TruthKeys
@@ -34,6 +39,7 @@ def main(
     mpp: float | None,
     truth_keys: TruthKeys,
     model: Path | None,
+    seen: bool,
     val: float,
     test: float,
     seed: int,
@@ -56,6 +62,9 @@ def main(
     model : Path or None
         model.json of the model that is used instead of training one. Without it, every slide that the
         training needs has to be good; otherwise a slide that has a problem is excluded.
+    seen : bool
+        Whether there is a model that may have seen some of the slides: the one in use, or the one that the
+        training starts from.
     val, test, seed
         Of the split, so that too few groups are reported before anything is converted.
     quarantine_folder : Path
@@ -67,17 +76,24 @@ def main(
         Written: the sheet with all contract columns and absolute paths.
     """
     rows = load_sheet(sheet)
-    checks = check_slides(rows, channels, mpp, threads, **truth_keys)
+    checks = check_slides(records(rows), channels, mpp, threads, **truth_keys)
     damaged = [check for check in checks if check.problems]
     required = learned_slides(rows) if model is None else []
     # When nothing is left, there is no run that could go on.
-    fatal = [check for check in damaged if check.slide in required or len(damaged) == len(checks)]
-    problems = [f"slide {check.slide}: {problem}" for check in fatal for problem in check.problems]
-    problems += _split_problems(rows, val=val, test=test, seed=seed, training=model is None)
-    problems += cohort_problems(checks, _channels_of(model) if model else None)
-    if problems:
+    needed = set(rows["slide"] if len(damaged) == len(checks) else required)
+    used = [check for check in checks if not check.problems or check.slide in needed]
+    single = [(check.slide, problem) for check in used for problem in check.problems]
+    single += odd_channels(used, _channels_of(model) if model else None)
+    of_split, split = _split(rows, val=val, test=test, seed=seed, training=model is None)
+    # Slides that a model has seen may move to the training split: only given splits are certain.
+    split = {} if seen else split
+    labels, given = (dict(zip(rows["slide"], rows[name], strict=True)) for name in ("labels", "split"))
+    contents = contents_of(used, labels, given | split)
+    of_rows = locate(lines_of(sheet), single, equal_problems(contents))
+    if problems := [*row_messages(sheet, of_rows), *of_split, *cohort_problems(checks)]:
         raise InputError(problems)
     _exclude(damaged, quarantine_folder)
+    checks = with_warnings(checks, equal_warnings(contents))
     _warn(checks, table)
     write_atomically(table, check_table(checks, rows, _batch_of(rows)).to_csv(sep="\t", index=False))
     write_atomically(complete, rows.to_csv(sep="\t", index=False))
@@ -107,15 +123,14 @@ def _exclude(damaged: Sequence[SlideCheck], folder: Path) -> None:
         quarantine.put(folder, check.slide, error)
 
 
-def _split_problems(
+def _split(
     sheet: pd.DataFrame, *, val: float, test: float, seed: int, training: bool
-) -> Sequence[str]:
-    unread = sheet.assign(labelled=sheet["labels"] != "", n_objects=None, content="")
+) -> tuple[Sequence[str], dict[str, str]]:
+    """Return the problems of the split, and the split of every slide when there are none."""
     try:
-        split_groups(unread, val=val, test=test, seed=seed, training=training)
+        return (), split_sheet(sheet, val=val, test=test, seed=seed, training=training)
     except InputError as error:
-        return error.problems
-    return ()
+        return error.problems, {}
 
 
 def _channels_of(path: Path) -> int:
@@ -141,6 +156,7 @@ if __name__ == "__main__":
                 outline=snakemake.params.outline,
             ),
             model=Path(snakemake.input.model[0]) if snakemake.input.model else None,
+            seen=snakemake.params.seen,
             val=snakemake.params.val,
             test=snakemake.params.test,
             seed=snakemake.params.seed,

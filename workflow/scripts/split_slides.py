@@ -1,12 +1,20 @@
 """Split the slides into training, validation, test and prediction, by group."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from slideunet.batch import read_batch
+from slideunet.errors import InputError
+from slideunet.inputs.equal_slides import (
+    SlideContent,
+    cells_digest,
+    equal_problems,
+    equal_warnings,
+    is_blank,
+)
 from slideunet.inputs.seen_slides import mark_seen
 from slideunet.inputs.sheet import load_sheet
 from slideunet.inputs.split import split_groups
@@ -49,6 +57,11 @@ def main(
         that it was trained on is no test slide.
     split_table : Path
         Output with the columns slide, group, stratum, split, n_objects, content.
+
+    Raises
+    ------
+    InputError
+        As `split_groups`, and for equal pixels in different splits or under different ground truth.
     """
     manifests = [read_manifest(slides_folder / f"{slide}.json") for slide in slides]
     facts = pd.DataFrame(manifests)[["slide", "n_objects", "content"]]
@@ -59,9 +72,47 @@ def main(
     if learned is not None:
         cohort = mark_seen(cohort, learned_contents(learned))
     split = split_groups(cohort, val=val, test=test, seed=seed, training=training)
+    contents = _repeated(split, dict(zip(rows["slide"], rows["labels"], strict=True)), slides_folder)
+    if problems := equal_problems(contents):
+        raise InputError(text for _, text in problems)
+    for slide, warning in equal_warnings(contents):
+        logging.warning(f"slide {slide}: {warning}")
     for name, count in split["split"].value_counts().items():
         logging.info(f"{name}: {count} slides")
     write_atomically(split_table, split.to_csv(sep="\t", index=False))
+
+
+def _repeated(split: pd.DataFrame, labels: Mapping[str, str], folder: Path) -> list[SlideContent]:
+    """Return the contents of all slides whose pixels another one has, too; only their ground truth is read.
+
+    check_inputs has compared them unless they have more than 64 Mpx or are equal at the working resolution
+    only.
+    """
+    repeated = split[split["content"].duplicated(keep=False)]
+    return [
+        _content(folder / f"{slide}.json", name, labels[slide])
+        for slide, name in zip(repeated["slide"], repeated["split"], strict=True)
+    ]
+
+
+def _content(manifest: Path, split: str, labels: str) -> SlideContent:
+    facts = read_manifest(manifest)
+    return SlideContent(
+        slide=facts["slide"],
+        content=facts["content"],
+        split=split,
+        blank=is_blank(facts["statistics"]),
+        labels=labels,
+        truth=_truth_of(manifest) if labels else "",
+        n_cells=facts["n_objects"],
+    )
+
+
+def _truth_of(manifest: Path) -> str:
+    # Loads zarr, which few cohorts need here.
+    from slideunet.stores.verified import open_label_store
+
+    return cells_digest(open_label_store(manifest, "truth"))
 
 
 if __name__ == "__main__":

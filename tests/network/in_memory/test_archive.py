@@ -1,3 +1,6 @@
+import json
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -54,3 +57,20 @@ def test_what_is_not_there_or_not_whole_is_named(draw_image, tmp_path):
     path.write_bytes(damaged)
     with pytest.raises(DamagedDataError, match="A0 cannot be read"):
         read_archive(path, "fluorescence")
+
+
+def test_an_archive_of_the_first_format_is_read_and_one_of_a_later_refused(draw_image, tmp_path):
+    write_archive(tmp_path / "a.zip", [(draw_image(0), None)])
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    index = json.loads(files["index.json"])
+    index["images"][0]["judged"] = index["images"][0].pop("for_validation")
+    for number in (1, 3):
+        text = json.dumps(index | {"format": number})
+        with zipfile.ZipFile(tmp_path / f"{number}.zip", "w") as archive:
+            for name, data in (files | {"index.json": text}).items():
+                archive.writestr(name, data)
+    (before,), (after,) = (read_archive(tmp_path / name, "fluorescence") for name in ("a.zip", "1.zip"))
+    assert after.entry == before.entry
+    with pytest.raises(InputError, match=r"has format 3, this version reads 2\. Pack it again"):
+        read_index(tmp_path / "3.zip")

@@ -9,12 +9,12 @@ import torch
 
 from slideunet.errors import InputError
 from slideunet.network.in_memory import timed
-from slideunet.network.in_memory.judging import Judge
 from slideunet.network.in_memory.learner import Average, State, initialised
 from slideunet.network.in_memory.pool import build_pool, drawn_negatives
 from slideunet.network.in_memory.prepared import prepare
 from slideunet.network.in_memory.scores import means
 from slideunet.network.in_memory.timed import Budget, Training
+from slideunet.network.in_memory.validation import Validator
 from slideunet.network.training.schedule import learning_rate
 
 CPU = torch.device("cpu")
@@ -42,10 +42,10 @@ def build(draw_image, make_recipe, tmp_path):
         train = [draw_image(i, source="AB"[i % 2]) for i in range(4)]
         ready = [prepare(image, "percentile", "dark", 6, True) for image in train]
         pool = build_pool([*ready, *drawn_negatives(1, 4, 0)], CPU)
-        judge = Judge([draw_image(9, split="val"), draw_image(10, source="B", split="val")], recipe)
+        validator = Validator([draw_image(9, split="val"), draw_image(10, source="B", split="val")], recipe)
         time = Budget(budget, clock=clock)
         network = initialised(recipe, tmp_path)
-        return Training(network, pool, recipe, judge, time, tmp_path / name, "fp32", clock.stop)
+        return Training(network, pool, recipe, validator, time, tmp_path / name, "fp32", clock.stop)
 
     return new
 
@@ -121,7 +121,7 @@ def test_the_network_learns_and_the_best_weights_are_kept(build):
 def test_the_mean_over_sources_decides(build):
     training = build(Clock(last=0))
     training.run()
-    sums = training.judge.begin(training.average.network, "fp32").result()
+    sums = training.validator.begin(training.average.network, "fp32").result()
     assert means(sums)["ap50"] == pytest.approx(np.mean([score.cells.ap[0] for score in sums.values()]))
 
 
@@ -161,5 +161,5 @@ def test_an_average_moves_towards_the_network(build):
 def test_other_processes_score_alike(build):
     training = build(Clock(last=0))
     with ProcessPoolExecutor(2, get_context("fork")) as helpers:
-        beside = replace(training.judge, helpers=helpers).begin(training.network, "fp32").result()
-    assert beside == training.judge.begin(training.network, "fp32").result()
+        beside = replace(training.validator, helpers=helpers).begin(training.network, "fp32").result()
+    assert beside == training.validator.begin(training.network, "fp32").result()

@@ -81,7 +81,7 @@ def test_images_are_read_as_scipy_reads_them(pool, prepared, zoom, level):
     assert np.abs(warped.planes[0, 0].numpy() - oracle)[inside].max() < 2e-3
 
 
-def test_beyond_the_border_nobody_has_judged(pool, prepared):
+def test_beyond_the_border_pixels_are_ignored(pool, prepared):
     warped = warp(pool, place(middle=(5.5, 60.5)), 64)
     assert (warped.labels[0, :26] == -1).all()
     assert np.array_equal(warped.labels[0, 26:], prepared[0].labels[:38, 29:93])
@@ -119,7 +119,7 @@ def test_targets_of_enlarged_cells_are_those_of_enlarged_labels(pool, prepared):
     assert found[5][cells] == pytest.approx(wanted[5][cells], rel=0.01)
 
 
-def test_ignored_pixels_are_no_edge_and_not_judged(draw_image):
+def test_ignored_pixels_are_no_edge_and_not_scored(draw_image):
     packed = draw_image(0)
     packed.labels[:, 60:] = 65535
     ready = prepare(packed, "percentile", "dark", 6, True)

@@ -3,7 +3,8 @@
 A message has one sentence each on what and where, why, and what to do.
 """
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 
 
 class SlideunetError(Exception):
@@ -32,3 +33,12 @@ class MachineError(SlideunetError):
     """A failure of disk, memory, permission or a lock (exit code 4)."""
 
     exit_code = 4
+
+
+@contextlib.contextmanager
+def collected(problems: list[str], kind: type[SlideunetError] = InputError) -> Iterator[None]:
+    """Add the problems of a block that ends with an error of this kind to a list, instead of raising it."""
+    try:
+        yield
+    except kind as error:
+        problems.extend(error.problems)

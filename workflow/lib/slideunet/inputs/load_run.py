@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from slideunet.errors import InputError, SlideunetError
+from slideunet.errors import InputError, SlideunetError, collected
 from slideunet.inputs.batches import assign_batches, image_sizes, large_batches
 from slideunet.inputs.configuration.schema import check_configuration
 from slideunet.inputs.configuration.strict_yaml import duplicate_keys, read_yaml_strictly
-from slideunet.inputs.sheet import check_columns, check_purpose, missing_files, read_sheet
+from slideunet.inputs.configuration.unchecked import text_at, value_at
+from slideunet.inputs.sheet import read_sheet
+from slideunet.inputs.sheet_problems import sheet_problems
 from slideunet.model_json import ENCODER_SOURCES, read_model_facts
 from slideunet.stores.fingerprint import file_times, fingerprint
 
@@ -31,7 +33,7 @@ class Run:
         Every key of the schema.
     sheet_path : Path
     sheet : pandas.DataFrame
-        See `sheet.read_sheet`.
+        See `sheet.Sheet.slides`.
     batches : dict
         Batch to slide ids.
     large : frozenset of str
@@ -90,65 +92,43 @@ def load_run(config: Mapping[str, Any], *, config_files: Sequence[Path], schemas
     Raises
     ------
     InputError
-        With all problems of the configuration and of the sheet.
+        With all problems of the configuration, the sheet and, if there are any, the images.
     """
+    schema = read_yaml_strictly(schemas / "config.schema.yaml")
     problems = [problem for path in config_files for problem in duplicate_keys(path)]
-    with _collected(problems):
-        checked = check_configuration(config, read_yaml_strictly(schemas / "config.schema.yaml"))
-    with _collected(problems):
+    with collected(problems):
+        checked = check_configuration(config, schema)
+    weights = None
+    with collected(problems):
         weights = _plain("model.weights", _find_model(("model", "weights"), config, config_files, root))
         shrink_by = _shrinking(config, weights)
-    with _collected(problems):
+    with collected(problems):
         initial = _plain(
             "training.init_from", _find_model(("training", "init_from"), config, config_files, root)
         )
-    with _collected(problems):
+    with collected(problems):
         encoder_weights = _find_encoder_weights(config, config_files)
     # The sheet is checked even when the configuration has errors, so that all are reported together.
-    if (name := _text_at(config, "slides")) is not None:
-        with _collected(problems):
+    if (name := text_at(config, "slides")) is not None:
+        with collected(problems):
             path = _find_sheet(name, config_files, root)
             sheet_path = _plain("slides", path)
-            sheet = read_sheet(path, read_yaml_strictly(schemas / "slides.schema.yaml"), missing_files)
-            with _collected(problems):
-                check_columns(sheet, _value_at(config, "report", "by"))
-            check_purpose(sheet, _text_at(config, "model", "weights"))
+            sheet = read_sheet(path, read_yaml_strictly(schemas / "slides.schema.yaml"))
+            problems += sheet_problems(sheet, config, schema, weights, stopping=bool(problems))
     if problems:
         raise InputError(problems)
     checked["model"]["encoder_weights"] = encoder_weights
-    sizes = image_sizes(sheet)
+    sizes = image_sizes(sheet.slides)
     return Run(
         config=checked,
         sheet_path=sheet_path,
-        sheet=sheet,
+        sheet=sheet.slides,
         batches=assign_batches(sizes),
         large=frozenset(large_batches(sizes)),
         weights=weights,
         initial=None if weights else initial,
         shrink_by=shrink_by,
     )
-
-
-def _text_at(config: Mapping[str, Any], *keys: str) -> str | None:
-    """Return a text of the unchecked configuration; None when it is missing or no text."""
-    value = _value_at(config, *keys)
-    return value if isinstance(value, str) else None
-
-
-def _value_at(config: Mapping[str, Any], *keys: str) -> Any:  # noqa: ANN401 (any YAML value)
-    value: Any = config
-    for key in keys:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
-
-
-@contextlib.contextmanager
-def _collected(problems: list[str]) -> Iterator[None]:
-    """Add the problems of the block to a list instead of raising them."""
-    try:
-        yield
-    except InputError as error:
-        problems.extend(error.problems)
 
 
 @contextlib.contextmanager
@@ -207,7 +187,7 @@ def _find_sheet(name: str, config_files: Sequence[Path], root: Path) -> Path:
 def _find_model(
     key: tuple[str, str], config: Mapping[str, Any], config_files: Sequence[Path], root: Path
 ) -> Path | None:
-    if (name := _text_at(config, *key)) is None:
+    if (name := text_at(config, *key)) is None:
         return None
     folders = [Path(), *_folders(config_files), root / "resources" / "models"]
     model = _find(name, "model.json", folders, f"{'.'.join(key)}: there is no model.json in")
@@ -221,7 +201,7 @@ def _find_model(
 
 def _find_encoder_weights(config: Mapping[str, Any], config_files: Sequence[Path]) -> str:
     """Return the source of the encoder weights, a file as an absolute path."""
-    name = _text_at(config, "model", "encoder_weights") or ENCODER_SOURCES[0]
+    name = text_at(config, "model", "encoder_weights") or ENCODER_SOURCES[0]
     if name in ENCODER_SOURCES:
         return name
     return str(_find(name, "", [Path(), *_folders(config_files)], "model.encoder_weights: there is no file"))
@@ -242,7 +222,7 @@ def _plain(key: str, path: _MaybePath) -> _MaybePath:
 
 def _shrinking(config: Mapping[str, Any], weights: Path | None) -> float:
     """Return the downsampling factor by `cells.diameter` of the unchecked configuration."""
-    diameter = _value_at(config, "cells", "diameter")
+    diameter = value_at(config, "cells", "diameter")
     if not isinstance(diameter, int | float) or isinstance(diameter, bool) or diameter <= 0:
         return 1.0
     if weights is None:
@@ -250,7 +230,7 @@ def _shrinking(config: Mapping[str, Any], weights: Path | None) -> float:
             "cells.diameter: scales images to the cell size of a trained model, but this run trains its own "
             "model on these images. Remove it, or name a model in model.weights."
         )
-    if _value_at(config, "data", "mpp") is not None:
+    if value_at(config, "data", "mpp") is not None:
         raise InputError("cells.diameter and data.mpp: both set the working resolution. Remove one.")
     trained = read_model_facts(weights).get("diameter")
     if trained is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from slideunet.errors import InputError
-from slideunet.inputs.sheet import RESERVED
+from slideunet.inputs.row_problems import RESERVED
 from slideunet.readers.companion_files import files_of
 from slideunet.readers.endings import IMAGE_ENDINGS, LABEL_ENDINGS, ROI_REMEDY
 

@@ -1,37 +1,52 @@
-"""Reading the sample sheet: cells are plain text, and all problems are reported together with their lines."""
+"""Reading the sample sheet: cells are plain text, and every problem is known by its line."""
 
 import os
-import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import pandas as pd
-from jsonschema import Draft202012Validator
 
 from slideunet.errors import InputError
-from slideunet.inputs.configuration.wording import Schema, allowed_values, did_you_mean, nearest, types
+from slideunet.inputs.configuration.wording import Schema, did_you_mean, nearest
+from slideunet.inputs.row_problems import Row, RowProblem, problems_of_row, repeated_ids
 from slideunet.inputs.text_table import Table, read_table
 
-# Windows reserves these names for devices, with any file extension.
-RESERVED = {
-    "CON",
-    "PRN",
-    "AUX",
-    "NUL",
-    *(f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10)),
-}
 _NEAR_MISS = 0.75
 # What slides.schema.yaml describes, in its order.
 SHEET_COLUMNS = ("slide", "image", "labels", "group", "split", "stratum", "mpp")
 
-Row = dict[str, str]
+
+@dataclass(frozen=True)
+class Sheet:
+    """A sample sheet, of which single rows may have problems.
+
+    Attributes
+    ----------
+    path : Path
+    slides : pandas.DataFrame
+        One row per slide in the order of the sheet, every cell is text ("001" and "NA" are kept).
+        All contract columns are present, "" by default; the default `group` is the slide itself.
+        `image` and `labels` are absolute. Other columns follow as metadata.
+    lines : tuple of int
+        Line of every row in the file, from 1.
+    problems : tuple of RowProblem
+        Of the text of the rows.
+    """
+
+    path: Path
+    slides: pd.DataFrame
+    lines: tuple[int, ...]
+    problems: tuple[RowProblem, ...]
+
+    @property
+    def numbered(self) -> list[tuple[int, Row]]:
+        """The line of every row, and its cells."""
+        return list(zip(self.lines, records(self.slides), strict=True))
 
 
-def read_sheet(
-    path: Path, schema: Schema, check: Callable[[pd.DataFrame], Iterable[str]] = lambda sheet: ()
-) -> pd.DataFrame:
-    """Read and check a sample sheet.
+def read_sheet(path: Path, schema: Schema) -> Sheet:
+    """Read a sample sheet and check its text.
 
     Parameters
     ----------
@@ -39,44 +54,43 @@ def read_sheet(
         TSV when its header has a tab, CSV otherwise; UTF-8.
     schema : mapping
         JSON schema of one row; its properties are the contract columns.
-    check : callable
-        Finds further problems of the sheet, which are reported together with those of its text.
 
     Returns
     -------
-    pandas.DataFrame
-        One row per slide in the order of the sheet, every cell is text ("001" and "NA" are kept).
-        All contract columns are present, "" by default; the default `group` is the slide itself.
-        `image` and `labels` are absolute. Other columns follow as metadata.
+    Sheet
+        With the problems of all rows.
 
     Raises
     ------
     InputError
-        With one message per problem and its line.
+        When there are no rows that could be read: the file, its header, or no slide.
     """
     table = read_table(path)
-    problems = list(_header_problems(path, table.header, schema))
-    if problems:
+    if problems := list(_header_problems(path, table.header, schema)):
         raise InputError(problems)
     rows = list(zip(table.lines, table.rows, strict=True))
     if not rows:
         raise InputError(
             f"{path}: has a header but no slide. There is nothing to do. Add one line per slide."
         )
-    for line, row in rows:
-        problems.extend(f"{path} line {line}: {problem}" for problem in _row_problems(row, schema))
-    problems.extend(_repeated(path, rows, "slide", str.lower, "Some systems ignore upper and lower case."))
-    problems.extend(_repeated(path, rows, "image", str, "The same pixels could end up in two splits."))
-    sheet = _complete_sheet(table, path.parent)
-    problems.extend(check(sheet))
-    if problems:
-        raise InputError(problems)
-    return sheet
+    found = [problem for line, row in rows for problem in problems_of_row(line, row, schema)]
+    return Sheet(path, _complete_sheet(table, path.parent), table.lines, (*found, *repeated_ids(rows)))
 
 
 def load_sheet(path: Path) -> pd.DataFrame:
-    """Read a sample sheet that `read_sheet` has accepted, and return the same table."""
+    """Read a sample sheet in which `read_sheet` found no problem, and return the same table."""
     return _complete_sheet(read_table(path), path.parent)
+
+
+def records(sheet: pd.DataFrame) -> list[Row]:
+    """Return the cells of every row by the names of their columns."""
+    return [{str(name): cell for name, cell in row.items()} for row in sheet.to_dict("records")]
+
+
+def lines_of(path: Path) -> dict[str, int]:
+    """Return the line of every slide in a sample sheet, from 1."""
+    table = read_table(path)
+    return {row["slide"]: line for line, row in zip(table.lines, table.rows, strict=True)}
 
 
 def learned_slides(sheet: pd.DataFrame) -> list[str]:
@@ -84,17 +98,11 @@ def learned_slides(sheet: pd.DataFrame) -> list[str]:
     return list(sheet.loc[(sheet["labels"] != "") & (sheet["split"] != "predict"), "slide"])
 
 
-def missing_files(sheet: pd.DataFrame) -> list[str]:
-    """Return a message for every missing image and label file of a sheet.
-
-    Parameters
-    ----------
-    sheet : pandas.DataFrame
-        As `read_sheet` returns it.
-    """
+def missing_files(sheet: Sheet) -> list[RowProblem]:
+    """Return a problem for every missing image and label file of a sheet."""
     return [
-        _missing(row["slide"], column, Path(row[column]))
-        for row in sheet.to_dict("records")
+        RowProblem(line, row["slide"], _missing(column, Path(row[column])))
+        for line, row in sheet.numbered
         for column in ("image", "labels")
         if row[column] and not Path(row[column]).exists()
     ]
@@ -157,69 +165,6 @@ def _header_problems(path: Path, header: Sequence[str], schema: Schema) -> Itera
             )
 
 
-def _row_problems(row: Row, schema: Schema) -> Iterator[str]:
-    typed = {name: _typed(value, schema["properties"].get(name, {})) for name, value in row.items()}
-    typed = dict.fromkeys(schema["required"], "") | typed
-    for error in Draft202012Validator(schema).iter_errors(typed):
-        yield _cell_problem(str(error.absolute_path[0]), row, cast("Schema", error.schema))
-    if row.get("slide", "").split(".")[0].upper() in RESERVED:
-        yield (
-            f"'{row['slide']}' is not a valid slide id. Windows reserves that name for a device. Choose "
-            "another id."
-        )
-    if row.get("split") in ("train", "val", "test") and not row.get("labels"):
-        yield (
-            f"slide {row['slide']} has split '{row['split']}' but no labels. Training, validation and "
-            "test need ground truth. Give its labels or write 'predict'."
-        )
-    for name, value in row.items():
-        if any(unicodedata.category(character) == "Cc" for character in value):
-            yield (
-                f"the column '{name}' has a control character ({value!r}). It would corrupt tables. Type "
-                "it again."
-            )
-
-
-def _typed(value: str, column: Schema) -> object:
-    if "number" not in types(column):
-        return value
-    try:
-        number = float(value) if value else None
-    except ValueError:
-        return value
-    return value if number in (float("inf"), float("-inf")) or number != number else number
-
-
-def _cell_problem(name: str, row: Row, column: Schema) -> str:
-    value = row.get(name, "")
-    if name == "slide":
-        return (
-            f"{value!r} is not a valid slide id. It becomes part of file names. Use 1 to 64 letters, "
-            "digits, '.', '_' or '-', beginning with a letter or digit."
-        )
-    if not value:
-        return f"the column '{name}' is empty. {column.get('description', '')} Fill it in."
-    return (
-        f"{name} is {value!r}. Allowed: "
-        f"{allowed_values(column)}.{did_you_mean(value, filter(None, column.get('enum', [])))}"
-    )
-
-
-def _repeated(
-    path: Path, rows: list[tuple[int, Row]], column: str, key: Callable[[str], str], why: str
-) -> Iterator[str]:
-    first: dict[str, tuple[int, str]] = {}
-    for line, row in rows:
-        value = row.get(column, "")
-        line_before, before = first.setdefault(key(value), (line, value))
-        if value and line_before != line:
-            same = f"'{value}'" if value == before else f"'{before}' and '{value}'"
-            yield (
-                f"{path} lines {line_before} and {line}: both have the {column} {same}. {why} Change or "
-                "remove one."
-            )
-
-
 def _complete_sheet(table: Table, folder: Path) -> pd.DataFrame:
     columns = [*SHEET_COLUMNS, *(name for name in table.header if name not in SHEET_COLUMNS)]
     rows = [dict.fromkeys(columns, "") | _complete(row, folder) for row in table.rows]
@@ -235,14 +180,8 @@ def _complete(row: Row, folder: Path) -> Row:
     return complete
 
 
-def _missing(slide: str, column: str, path: Path) -> str:
+def _missing(column: str, path: Path) -> str:
     kind = "image" if column == "image" else "label file"
     if path.is_symlink():
-        return (
-            f"slide {slide}: the {kind} {path} is a link to {path.readlink()}, which does not exist. "
-            "Repair the link."
-        )
-    return (
-        f"slide {slide}: the {kind} {path} does not exist. Correct the path; it is relative to the "
-        "sheet's folder."
-    )
+        return f"the {kind} {path} is a link to {path.readlink()}, which does not exist. Repair the link."
+    return f"the {kind} {path} does not exist. Correct the path; it is relative to the sheet's folder."

@@ -7,7 +7,7 @@ groups next to the two borders in that order: mostly none, rarely more than one 
 """
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -56,13 +56,11 @@ def split_groups(
     Raises
     ------
     InputError
-        For identical pixels under two ids, a group in two splits, too few groups, or a training or
-        validation split without cells.
+        For a group in two splits, too few groups, or a training or validation split without cells.
     """
     table = table.sort_values("slide", ignore_index=True)
     labelled = table[table["labelled"].astype(bool) & (table["split"] != "predict")]
-    problems = [*_identical(table), *_leaking(labelled)]
-    if problems:
+    if problems := _leaking(labelled):
         raise InputError(problems)
     groups = _groups(labelled)
     splits = (
@@ -77,16 +75,16 @@ def split_groups(
     return result[COLUMNS]
 
 
-def _identical(table: pd.DataFrame) -> list[str]:
-    same: dict[str, list[str]] = defaultdict(list)
-    for slide, content in zip(table["slide"], table["content"], strict=True):
-        same[content].append(slide)
-    return [
-        f"slides {_listed(slides)} have identical pixels (sha256 {content[:12]}). The same image in two "
-        "splits would make the test meaningless. Keep one of them."
-        for content, slides in sorted(same.items())
-        if content and len(slides) > 1
-    ]
+def split_sheet(sheet: pd.DataFrame, *, val: float, test: float, seed: int, training: bool) -> dict[str, str]:
+    """Return the split of every slide as far as the sheet alone decides it, before anything is read.
+
+    It is final unless a model has seen some of the slides (`seen_slides.mark_seen`). Values of the column
+    that are no split count as empty. Raises as `split_groups`.
+    """
+    known = sheet["split"].where(sheet["split"].isin([*SPLITS, "predict"]), "")
+    unread = sheet.assign(split=known, labelled=sheet["labels"] != "", n_objects=None, content="")
+    split = split_groups(unread, val=val, test=test, seed=seed, training=training)
+    return dict(zip(split["slide"], split["split"], strict=True))
 
 
 def _leaking(labelled: pd.DataFrame) -> list[str]:
@@ -194,7 +192,7 @@ def _splits_without_cells(result: pd.DataFrame) -> list[str]:
         rows = result[result["split"] == split]
         if pd.to_numeric(rows["n_objects"], errors="coerce").eq(0).all():
             problems.append(
-                f"the '{split}' split ({len(rows)} slides: {_listed(rows['slide'])}) contains no cells. "
+                f"the '{split}' split ({len(rows)} slides: {listed(rows['slide'])}) contains no cells. "
                 "Nothing can be learned or tuned there. Choose another split.seed, or give the split in "
                 "the sheet."
             )
@@ -205,7 +203,8 @@ def _rank(name: str, seed: int) -> bytes:
     return hashlib.sha256(f"{seed}\n{name}".encode()).digest()
 
 
-def _listed(slides: Iterable[str], most: int = 10) -> str:
-    names = sorted(slides)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def listed(names: Iterable[str], most: int = 10) -> str:
+    """Return sorted names in words, at most `most` of them and the number of the others."""
+    ordered = sorted(names)
+    more = f" and {len(ordered) - most} more" if len(ordered) > most else ""
+    return ", ".join(ordered[:most]) + more

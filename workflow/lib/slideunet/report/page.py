@@ -64,6 +64,11 @@ class RunRecord:
     seeds: pd.DataFrame | None = None
     quarantined: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
+    @property
+    def learned(self) -> Sequence[str]:
+        """Content (sha256) of all slides that the model was trained and validated on, if it lists them."""
+        return self.model.get("training", {}).get("contents", ())
+
 
 def summary_of(run: RunRecord, results: Sequence[SlideResult]) -> dict[str, Any]:
     """Return summary.json: the run, and a summary of each split."""
@@ -79,7 +84,7 @@ def summary_of(run: RunRecord, results: Sequence[SlideResult]) -> dict[str, Any]
             for split in dict.fromkeys(result.split for result in results)
         },
         "seeds": spread(run.seeds),
-        "warnings": [f"slide {slide}: {text}" for slide, text in warnings_of(list(results))],
+        "warnings": [f"slide {slide}: {text}" for slide, text in warnings_of(results, run.learned)],
         "quarantined": {slide: list(problems) for slide, problems in run.quarantined.items()},
         "sheet_sha256": run.sheet_sha256,
         "versions": dict(run.versions),
@@ -139,7 +144,7 @@ def _numbers(run: RunRecord, results: Sequence[SlideResult], test: Sequence[Slid
         "overview": split_overview(results),
         "breakdowns": [(column, breakdown(test, column)) for column in ["group", *columns] if test],
         "by": [column for column in dict.fromkeys(run.by) if column not in ("group", "stratum")],
-        "warnings": warnings_of(list(results)),
+        "warnings": warnings_of(results, run.learned),
         "n_cells": sum(result.n_cells for result in results),
         "spread": spread(run.seeds),
         "has_strata": len({result.stratum for result in results}) > 1,

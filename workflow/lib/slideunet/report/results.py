@@ -1,16 +1,23 @@
 """All results of every slide, read once for the report."""
 
 import json
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from slideunet.errors import DamagedDataError
+from slideunet.inputs.equal_slides import SlideContent, equal_warnings, is_blank
 from slideunet.inputs.sheet import SHEET_COLUMNS
 from slideunet.inputs.text_table import read_table
 from slideunet.scoring.error_examples import Example
 from slideunet.scoring.score_slide import Score
 from slideunet.stores.manifests import read_manifest
+
+_LEARNED = (
+    "the model was trained or validated on these pixels, so its prediction does not show how well it does "
+    "on new images"
+)
 
 
 @dataclass(frozen=True)
@@ -106,8 +113,11 @@ def load_results(
     return results
 
 
-def warnings_of(results: list[SlideResult]) -> list[tuple[str, str]]:
-    """Return (slide, warning): the warnings of earlier stages, and missing results."""
+def warnings_of(results: Sequence[SlideResult], learned: Collection[str] = ()) -> list[tuple[str, str]]:
+    """Return (slide, warning): the warnings of earlier stages, missing results, equal and learned pixels.
+
+    `learned` is the content (sha256) of all slides that the model was trained and validated on.
+    """
     warnings = []
     for result in results:
         if result.facts is None:
@@ -122,7 +132,17 @@ def warnings_of(results: list[SlideResult]) -> list[tuple[str, str]]:
             )
         if result.prediction is not None and result.labelled and result.score is None:
             warnings.append((result.slide, "has labels but was not scored"))
-    return warnings
+        if result.split == "predict" and result.content in learned:
+            warnings.append((result.slide, _LEARNED))
+    return warnings + _equal(results)
+
+
+def _equal(results: Sequence[SlideResult]) -> list[tuple[str, str]]:
+    return equal_warnings(
+        SlideContent(result.slide, result.content, result.split, is_blank(result.facts.get("statistics", ())))
+        for result in results
+        if result.facts is not None
+    )
 
 
 def _metadata(sheet: Path) -> dict[str, dict[str, str]]:

@@ -15,7 +15,7 @@ from slideunet.errors import DamagedDataError, InputError
 
 PACKED_IGNORE_LABEL = 65535
 """Ignore label of the packed label images."""
-FORMAT = 1
+FORMAT = 2
 _INDEX = "index.json"
 
 
@@ -30,8 +30,8 @@ class Entry:
     kind : "fluorescence" or "brightfield"
         Kind of model that it is for.
     split : "train" or "val"
-    judged : bool
-        Whether the labels are good enough for scoring.
+    for_validation : bool
+        Whether the labels are good enough for scoring, so that the image may be used for validation.
     licence : str
     content : str
         Sha256 of the pixels before packing; see `slides.statistics.content`.
@@ -43,7 +43,7 @@ class Entry:
     stratum: str
     kind: str
     split: str
-    judged: bool
+    for_validation: bool
     licence: str
     content: str
 
@@ -120,6 +120,9 @@ def _index(archive: zipfile.ZipFile, path: Path) -> list[dict[str, Any]]:
         index = json.loads(archive.read(_INDEX))
     except (KeyError, ValueError, zipfile.BadZipFile) as error:
         raise DamagedDataError(f"{path} has no readable index ({error}). Pack it again.") from error
+    if index["format"] == 1:
+        # The same, but for one name.
+        return [row | {"for_validation": row["judged"]} for row in index["images"]]
     if index["format"] != FORMAT:
         raise InputError(f"{path} has format {index['format']}, this version reads {FORMAT}. Pack it again.")
     return index["images"]

@@ -15,12 +15,12 @@ from slideunet.logs import LINE_SECONDS
 from slideunet.model_json import Precision
 from slideunet.network.architecture.batch_statistics import fix_statistics, take_statistics
 from slideunet.network.architecture.unet import UNet, channels_last
-from slideunet.network.in_memory.judging import Judge, Pending
 from slideunet.network.in_memory.learner import Average, State
 from slideunet.network.in_memory.pool import Pool
 from slideunet.network.in_memory.recipe import Recipe
 from slideunet.network.in_memory.scores import means
 from slideunet.network.in_memory.stream import BatchMaker, batch_stream
+from slideunet.network.in_memory.validation import Pending, Validator
 from slideunet.network.training.losses import CellsLoss, build_loss
 from slideunet.network.training.schedule import learning_rate
 from slideunet.network.training.step import MicroBatch, training_step
@@ -75,7 +75,7 @@ class Training:
         Network on the device, with its initial weights.
     pool : Pool
     recipe : Recipe
-    judge : Judge
+    validator : Validator
     budget : Budget
     state_path : Path
         Rewritten every minute; where it exists the training goes on from it.
@@ -87,7 +87,7 @@ class Training:
     network: UNet
     pool: Pool
     recipe: Recipe
-    judge: Judge
+    validator: Validator
     budget: Budget
     state_path: Path
     precision: Precision
@@ -198,7 +198,7 @@ class Training:
             return
         row = {"step": self.state.step, "seconds": self.budget.elapsed}
         weights = {name: values.cpu().clone() for name, values in self.average.network.state_dict().items()}
-        self.pending = (self.judge.begin(self.average.network, self.precision), weights, row)
+        self.pending = (self.validator.begin(self.average.network, self.precision), weights, row)
 
     def _settle(self) -> None:
         """Wait for pending scores, and keep the weights if they are the best."""

@@ -7,9 +7,9 @@ import numpy as np
 
 from slideunet.cells.separation.decoding import Method, fitting_methods
 from slideunet.network.in_memory.archive import PackedImage
-from slideunet.network.in_memory.judging import predict_image
 from slideunet.network.in_memory.prepared import truth
 from slideunet.network.in_memory.recipe import Recipe
+from slideunet.network.in_memory.validation import predict_image
 from slideunet.network.inference.engines import Engine
 from slideunet.network.training.tune_cells import Tried, chosen_decodings, try_decodings
 from slideunet.network.training.validation import best_threshold, dice_by_threshold

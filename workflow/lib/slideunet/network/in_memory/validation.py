@@ -43,7 +43,7 @@ def predict_image(engine: Engine, packed: PackedImage, recipe: Recipe) -> dict[s
 
 
 @dataclass(frozen=True)
-class Judge:
+class Validator:
     """Scores networks on the same images.
 
     Attributes
