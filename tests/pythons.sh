@@ -27,7 +27,7 @@ install() {
     test -x "$2/bin/python" || "$1" -m venv "$2"
     "$2/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary=:all: \
         $(sed -n 's/^ *- \([^ ]*==\)/\1/p' envs/imaging.yaml) \
-        $(grep -E '^(pytest|pytest-xdist|hypothesis)==' envs/requirements-dev.txt)
+        $(grep -E '^(pytest|pytest-xdist|hypothesis|ome-zarr|ome-zarr-models)==' envs/requirements-dev.txt)
 }
 
 for minor in 11 12 13; do
