@@ -82,14 +82,16 @@ def test_blocks_give_the_ids_of_the_whole_slide(shape, seed, sigma, method, leas
     assert labels.dtype == np.uint32
 
 
-def confluent(shape, seed, spacing=13):
+def confluent(shape, seed, spacing=13, jitter=6):
     """A foreground of one piece, and rough heights that fall from the middles of cells to their borders."""
     rng = np.random.default_rng(seed)
     grid = np.stack(np.meshgrid(*(np.arange(0, side, spacing) for side in shape), indexing="ij"), axis=-1)
-    places = np.minimum(grid.reshape(-1, 2) + rng.integers(0, 6, (grid.size // 2, 2)), np.array(shape) - 1)
+    places = np.minimum(
+        grid.reshape(-1, 2) + rng.integers(0, jitter, (grid.size // 2, 2)), np.array(shape) - 1
+    )
     outside = np.ones(shape, bool)
     outside[tuple(places.T)] = False
-    height = 250 - 20 * ndi.distance_transform_edt(outside) + 4 * rng.standard_normal(shape)
+    height = 250 - 260 / spacing * ndi.distance_transform_edt(outside) + 4 * rng.standard_normal(shape)
     return {
         "foreground": np.where(rng.random(shape) < 0.001, 0, 255).astype(np.uint8),
         "distance": np.clip(height, 1, 255).astype(np.uint8),
@@ -111,6 +113,23 @@ def test_cells_that_touch_everywhere_are_those_of_the_whole_slide(shape, seed, r
     assert not any(block.unfinished for block in found.values())
     assert ndi.label(labels > 0)[1] == 1
     assert labels.max() > 50
+
+
+@pytest.mark.parametrize("size", [30, 150, 500])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_large_cells_that_touch_everywhere_are_finished(monkeypatch, size, seed):
+    """With the real margins, in windows that are cut on both sides."""
+    monkeypatch.setattr(label_block_module, "MARGIN", 256)
+    monkeypatch.setattr(label_block_module, "LARGEST_MARGIN", 1024)
+    spacing, jitter = 6 * size // 7, size // 7  # cells are at most as long as both
+    maps = confluent((517, 3301), seed, spacing, jitter)
+    with blocks_of(1024):
+        labels, found = label_all(maps, method="distance", merge_ratio=0.8)
+        expected = number_by_blocks(separate(maps, Decoding(0.5, "distance", merge_ratio=0.8)), block=1024)
+    np.testing.assert_array_equal(labels, expected)
+    assert not any(block.unfinished for block in found.values())
+    areas = np.bincount(labels[labels > 0])
+    assert np.percentile(np.repeat(areas, areas), 50) > 0.5 * size**2  # half of the pixels are in such cells
 
 
 @settings(max_examples=20, deadline=None)
