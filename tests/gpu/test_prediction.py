@@ -145,6 +145,7 @@ def test_pixels_of_16_bits_travel_as_they_are(engine_of, draw):
 def test_tiles_are_halved_when_memory_runs_out(network_of, device, draw, side, memory):
     network = network_of("light")
     engine = TorchEngine(network, "fp32", device, halo(network.spec))
+    side = side if device.type == "cuda" else 600  # Halves must not be shorter than the shortest core.
     pixels, core = draw(1, side, side), ((0, side), (0, side))
     expected = predict_core(engine, pixels, CONSTANTS, core, tile=side // 8)
     fits = 900_000_000 if device.type == "cuda" else (side // 2 + 2 * engine.halo) ** 2
