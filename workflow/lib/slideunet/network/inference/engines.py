@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from slideunet.errors import MachineError
+from slideunet.geometry.tiles import Tile
 from slideunet.model_json import EngineName, Head, Precision
 from slideunet.network.architecture.model_folder import load_network
 from slideunet.network.architecture.unet import UNet, UNetSpec
@@ -33,6 +34,10 @@ class Engine(Protocol):
     spec : UNetSpec
     halo : int
         Pixels of context with which a prediction is exact; a multiple of 2^depth.
+    margin : int
+        Context of the decoder, and mirrored pixels beyond the border of a slide; see `border_margin`.
+    step : int
+        Cores begin and end on multiples of it: 2^depth, or more for an engine that wants few shapes.
     tile_limit : int or None
         Side of the largest core that fits into memory, once a larger one did not.
     memory : int
@@ -46,26 +51,26 @@ class Engine(Protocol):
     precision: Precision
     spec: UNetSpec
     halo: int
+    margin: int
+    step: int
     tile_limit: int | None
     memory: int
     dtype: np.dtype
 
-    def predict(self, tiles: Iterable[np.ndarray], constants: Normalisation) -> Iterator[np.ndarray]:
+    def predict(self, tiles: Iterable[Tile], constants: Normalisation) -> Iterator[np.ndarray]:
         """Predict tiles, in their order; a GPU has several of them in flight.
 
         Parameters
         ----------
-        tiles : iterable of ndarray (c, y, x)
-            Raw pixels of a core and `halo` pixels around it; height, width and position in the slide are
-            multiples of 2^depth.
+        tiles : iterable of Tile
         constants : Normalisation
             Constants of the whole slide.
 
         Yields
         ------
-        ndarray (maps, y - 2 halo, x - 2 halo) uint8
-            The maps of `spec`, as `output_maps.to_bytes` encodes them; the first is the foreground,
-            round(255 p).
+        ndarray (maps, y, x) uint8
+            The maps of `spec` of each core, as `output_maps.to_bytes` encodes them; the first is the
+            foreground, round(255 p).
 
         Raises
         ------
@@ -165,7 +170,9 @@ def fastest_precision(
     ready = {precision: build_engine(network, engine, precision, threads, halo) for precision in precisions}
     on_gpu = engine == "torch" and best_device().type == "cuda"
     side = (_GPU_TRIAL if on_gpu else _TRIAL) + 2 * halo
-    tile = np.random.default_rng(0).random((network.spec.channels, side, side), np.float32)
+    pixels = np.random.default_rng(0).random((network.spec.channels, side, side), np.float32)
+    core = (halo, side - halo)
+    tile = Tile(pixels, (core, core))
     constants = Normalisation((0.0,) * network.spec.channels, (1.0,) * network.spec.channels)
     chosen, seconds = choose_precision(lambda precision: list(ready[precision].predict([tile], constants)))
     logging.info(

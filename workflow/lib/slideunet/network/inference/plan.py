@@ -16,7 +16,7 @@ from slideunet.stores.ngff_metadata import Version
 
 Part = tuple[int, int]  # (number, parts)
 
-FORMAT = 2  # Raise it when the result changes, so that slides are predicted again.
+FORMAT = 3  # Raise it when the result changes, so that slides are predicted again.
 _USED = ("sha256", "architecture", "normalisation", "background", "halo")
 
 
