@@ -7,6 +7,7 @@ from oracles import number_by_blocks
 from scipy import ndimage as ndi
 
 from slideunet.cells.separation import label_block as label_block_module
+from slideunet.cells.separation import watershed as watershed_module
 from slideunet.cells.separation.decoding import Decoding
 from slideunet.cells.separation.separate import separate
 from slideunet.geometry.blocks import BlockGrid
@@ -104,12 +105,15 @@ def confluent(shape, seed, spacing=13, jitter=6):
     st.integers(0, 10**6),
     st.sampled_from([0.8, 0.95]),
     st.sampled_from([1, 10]),
+    st.sampled_from([100.0, watershed_module.FULL_RATIO_AREA]),
 )
-def test_cells_that_touch_everywhere_are_those_of_the_whole_slide(shape, seed, ratio, min_area):
+def test_cells_that_touch_everywhere_are_those_of_the_whole_slide(shape, seed, ratio, min_area, area):
     """One component across all blocks, far larger than the largest margin."""
     maps, options = confluent(shape, seed), {"merge_ratio": ratio, "min_area": min_area}
-    labels, found = label_all(maps, method="distance", **options)
-    np.testing.assert_array_equal(labels, whole(maps, method="distance", **options))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(watershed_module, "FULL_RATIO_AREA", area)
+        labels, found = label_all(maps, method="distance", **options)
+        np.testing.assert_array_equal(labels, whole(maps, method="distance", **options))
     assert not any(block.unfinished for block in found.values())
     assert ndi.label(labels > 0)[1] == 1
     assert labels.max() > 50
@@ -130,6 +134,38 @@ def test_large_cells_that_touch_everywhere_are_finished(monkeypatch, size, seed)
     assert not any(block.unfinished for block in found.values())
     areas = np.bincount(labels[labels > 0])
     assert np.percentile(np.repeat(areas, areas), 50) > 0.5 * size**2  # half of the pixels are in such cells
+
+
+def crowded(shape, seed, texture):
+    """Touching cells of 8 to 50 px with learned distances, as textured as asked, between gaps."""
+    rng = np.random.default_rng(seed)
+    places = rng.uniform((0, 0), shape, (400, 2))
+    radii = np.exp(rng.uniform(np.log(4), np.log(25), len(places)))
+    grid = np.stack(np.mgrid[: shape[0], : shape[1]], axis=-1)
+    nearness, used = np.zeros(shape), []
+    for place, radius in sorted(zip(places, radii, strict=True), key=lambda cell: -cell[1]):
+        if all(np.hypot(*(place - other)) > 0.8 * (radius + size) for other, size in used):
+            used.append((place, radius))
+            nearness = np.maximum(nearness, 1 - np.hypot(*(grid - place).T).T / radius)
+    noise = ndi.gaussian_filter(rng.standard_normal(shape), 1.5)
+    heights = 250 * np.sqrt(nearness) + texture * noise / noise.std()
+    foreground = (nearness > 0).astype(np.uint8) * 255
+    return {"foreground": foreground, "distance": np.clip(heights, 1, 255).astype(np.uint8)}
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(0, 10**6), st.sampled_from([0, 10, 25]), st.floats(0.5, 0.95), st.sampled_from([48, 64, 91])
+)
+def test_textured_cells_of_all_sizes_are_those_of_the_whole_slide(seed, texture, ratio, side):
+    """With blocks of any size, although a cell depends on how large neighbours at a window's edge are."""
+    maps, options = crowded((230, 201), seed, texture), {"merge_ratio": ratio}
+    with blocks_of(side), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(label_block_module, "LARGEST_MARGIN", 128)
+        labels, found = label_all(maps, method="distance", **options)
+        expected = number_by_blocks(separate(maps, Decoding(0.5, "distance", **options)), block=side)
+    same = labels == expected
+    assert same.all() or any(block.unfinished for block in found.values())
 
 
 @settings(max_examples=20, deadline=None)

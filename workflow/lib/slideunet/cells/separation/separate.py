@@ -25,7 +25,7 @@ from slideunet.geometry.blocks import Region
 
 Maps = Mapping[str, np.ndarray]
 
-SEPARATION_VERSION = "4"
+SEPARATION_VERSION = "5"
 """Part of the fingerprint of every labelling: raise it when the same maps would give other cells."""
 
 MERGE_RATIOS: dict[Method, float] = {
@@ -34,8 +34,9 @@ MERGE_RATIOS: dict[Method, float] = {
     # merging, 0.907 with a fixed depth of the saddle and 0.803 with connected components. With a roughened
     # foreground: 0.811, against 0.778, 0.801 and 0.692.
     "watershed": 0.92,
-    # Chosen on the validation part of DSB2018's fluorescence images; see docs/accuracy.md.
-    "distance": 0.9,
+    # For cells of at most 16 px, see `watershed.FULL_RATIO_AREA`. Chosen by the mean over five sources, each
+    # at three sizes; see docs/notebook/accuracy.md.
+    "distance": 0.7,
 }
 """Default merge ratio of the methods that merge basins, for models without a tuned one."""
 
@@ -125,7 +126,8 @@ def separate_window(
     else:
         distance = maps["distance"] * foreground
     ratio = MERGE_RATIOS[method] if decoding.merge_ratio is None else decoding.merge_ratio
-    return watershed.split_at_valleys(foreground, watershed.smoothed(distance), ratio, origin, doubtful)
+    height, by_size = watershed.smoothed(distance), method == "distance"
+    return watershed.split_at_valleys(foreground, height, ratio, origin, doubtful, by_size)
 
 
 def _check(maps: Maps, method: Method) -> None:

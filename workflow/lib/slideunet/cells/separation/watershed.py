@@ -7,10 +7,11 @@ setting fits small and large nuclei (the dynamics of Grimaud 1992, made scale-fr
 
 1. A basin is a shoulder of the higher basin behind its highest pass if that pass is at least `merge_ratio` of
    the basin's own peak; and so on, up to a summit.
-2. The basins of two summits are one cell if a pass between them is at least `merge_ratio` of the lower one.
+2. The basins of two summits are one cell if a pass between them is at least `merge_ratio` of the lower one;
+   `by_size` this ratio falls with the square root of the smaller one's diameter, see `FULL_RATIO_AREA`.
 
-Hence a cell depends on its own pixels, and on how high its neighbours are, but on no cell farther away:
-however many cells touch, a window that holds it and its neighbours suffices.
+Hence a cell depends on its own pixels, and on how high and large its neighbours are, but on no cell farther
+away: however many cells touch, a window that holds it and its neighbours suffices.
 
 Heights are integers and ties are broken by a hash of the pixel's position: the result is the same on every
 machine and does not depend on how the slide is cut into windows.
@@ -29,6 +30,10 @@ ZONE = 3
 """Pixels at least so far inside of where the distance is known climb as in the whole slide: 2 for smoothing,
 1 for their neighbours."""
 
+FULL_RATIO_AREA = 64 * np.pi
+"""Of a disc of 16 px. Texture makes deeper valleys in larger cells, so the merge ratio of two groups of
+basins falls with the fourth root of the smaller one's area beyond this one (decision 0011)."""
+
 
 def split_at_valleys(
     foreground: np.ndarray,
@@ -36,6 +41,7 @@ def split_at_valleys(
     merge_ratio: float,
     origin: tuple[int, int],
     doubtful: np.ndarray | None = None,
+    by_size: bool = False,
 ) -> SeparatedCells:
     """Split a foreground along the valleys of a height map.
 
@@ -50,6 +56,8 @@ def split_at_valleys(
         Position (y, x) of the first pixel in the whole slide.
     doubtful : ndarray (y, x) of bool, optional
         Pixels that may climb elsewhere in a larger window, because they or their neighbours may differ.
+    by_size : bool
+        Whether the merge ratio falls with size.
     """
     keys, width = _keys(foreground, height, origin)
     peaks, basins = _climb(keys, width)
@@ -61,7 +69,8 @@ def split_at_valleys(
         met[padded[doubtful]] = True
         unsure = met[1:]
         unsure[pairs[unsure[pairs].any(axis=1)]] = True  # the peaks of their neighbours are unsure
-    cells = _join(keys[peaks], pairs, passes, merge_ratio, unsure)
+    areas = np.bincount(basins, minlength=len(peaks) + 1)[1:] if by_size else None
+    cells = _join(keys[peaks], areas, pairs, passes, merge_ratio, unsure)
     uncertain = np.zeros(int(cells.max(initial=-1)) + 2, bool)
     uncertain[cells[unsure] + 1] = True
     of_basin = np.concatenate([[0], cells + 1]).astype(np.int32)
@@ -165,24 +174,49 @@ def _passes(keys: np.ndarray, width: int, basins: np.ndarray) -> tuple[np.ndarra
 
 
 def _join(
-    peaks: np.ndarray, pairs: np.ndarray, passes: np.ndarray, merge_ratio: float, unsure: np.ndarray
+    peaks: np.ndarray,
+    areas: np.ndarray | None,
+    pairs: np.ndarray,
+    passes: np.ndarray,
+    merge_ratio: float,
+    unsure: np.ndarray,
 ) -> np.ndarray:
-    """Return the cell (0 to n - 1) of each basin.
+    """Return the cell (0 to n - 1) of each basin; with areas the ratio falls with size.
 
-    An unsure basin is nobody's shoulder. Its summit is never taken for higher than it is, so that it is
-    rather joined than divided: a cell without unsure basins is the cell of every larger window.
+    An unsure basin is nobody's shoulder. Its summit is never taken for higher than it is, nor its group for
+    smaller, so that it is rather joined than divided: a cell without unsure basins is the cell of every
+    larger window.
     """
     heights, every = passes >> 16, np.arange(len(peaks))
     is_lower = peaks[pairs[:, 0]] < peaks[pairs[:, 1]]
     lower, higher = np.where(is_lower, pairs.T, pairs.T[::-1])
+    high = heights >= merge_ratio * (peaks[lower] >> 16)
     basin, best = np.unique(lower, return_index=True)  # the first is the highest pass
-    shoulder = (heights[best] >= merge_ratio * (peaks[basin] >> 16)) & ~unsure[basin]
+    shoulder = high[best] & ~unsure[basin]
     parent = every.copy()
     parent[basin[shoulder]] = higher[best[shoulder]]
     while not np.array_equal(further := parent[parent], parent):
         parent = further
-    least = merge_ratio * (peaks[parent] >> 16)
-    joined = pairs[heights >= least[pairs].min(axis=1)]
+    least = merge_ratio * (peaks[parent] >> 16)[pairs].min(axis=1)
+    if areas is not None:
+        # Groups that an unsure basin is in or may be a shoulder of: the second step makes both one cell.
+        growing = parent[np.concatenate([np.flatnonzero(unsure), higher[high & unsure[lower]]])]
+        least = least * _factor(np.bincount(parent, areas, len(peaks)), growing, parent[pairs])
+    joined = pairs[heights >= least]
     ends = np.concatenate([joined, np.stack([every, parent], axis=1)]).T
     graph = coo_array((np.ones(ends.shape[1], bool), tuple(ends)), shape=(len(peaks), len(peaks)))
     return connected_components(graph, directed=False)[1]
+
+
+def _factor(areas: np.ndarray, growing: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Return the factor (m,), at most 1, of the merge ratio of pairs (m, 2) of groups by their areas (n,).
+
+    A group of basins with one summit that may grow in a larger window is taken for infinite beside one that
+    does not; two of them are uncertain in any case, and are taken as seen. Roots, unlike powers, are the same
+    on every machine.
+    """
+    largest = areas.astype(float)
+    largest[growing] = np.inf
+    smaller = largest[pairs].min(axis=1)
+    smaller = np.where(np.isinf(smaller), areas[pairs].min(axis=1), smaller)
+    return np.minimum(1, np.sqrt(np.sqrt(FULL_RATIO_AREA / smaller)))

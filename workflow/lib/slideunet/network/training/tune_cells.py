@@ -23,7 +23,7 @@ from slideunet.stores.verified import open_image_store, open_label_store
 
 T = TypeVar("T")
 MERGE_RATIOS_TRIED = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
-MIN_PROBABILITIES_TRIED = (0.0, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
+MIN_PROBABILITIES_TRIED = (0.0, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95)
 _AS_GOOD = 0.005  # Of AP@0.5: less than what another seed changes.
 
 Tried = dict[tuple[float | None, float], InstanceCounts]
