@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import cast
 
 import pandas as pd
-from jsonschema import Draft202012Validator
 
 from slideunet.errors import InputError
 from slideunet.inputs.configuration.wording import Schema, allowed_values, did_you_mean, nearest, types
@@ -158,6 +157,8 @@ def _header_problems(path: Path, header: Sequence[str], schema: Schema) -> Itera
 
 
 def _row_problems(row: Row, schema: Schema) -> Iterator[str]:
+    from jsonschema import Draft202012Validator  # Most jobs read a sheet that is checked already.
+
     typed = {name: _typed(value, schema["properties"].get(name, {})) for name, value in row.items()}
     typed = dict.fromkeys(schema["required"], "") | typed
     for error in Draft202012Validator(schema).iter_errors(typed):
