@@ -53,7 +53,10 @@ class Convolution:
 
 @functools.lru_cache(maxsize=1024)
 def convolutions(spec: UNetSpec, core: int, margin: int) -> tuple[Convolution, ...]:
-    """Return the convolutions of one pass, in their order: the network is run on tensors without values.
+    """Return the convolutions of one pass, in their order: the network is run on a batch of no images.
+
+    Its layers compute the shapes of their outputs, and nothing else. Tensors on the device "meta" would do
+    as well, but torch then imports SymPy and its compiler, which takes a second of CPU.
 
     Parameters
     ----------
@@ -63,12 +66,13 @@ def convolutions(spec: UNetSpec, core: int, margin: int) -> tuple[Convolution, .
     """
     found: list[Convolution] = []
     side = core + 2 * margin
-    with torch.device("meta"), torch.inference_mode():
+    # The weights do not matter, but a training must draw the same numbers as without this.
+    with torch.random.fork_rng(devices=[]), torch.inference_mode():
         network = UNet(spec).eval()
         for name, module in network.named_modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 module.register_forward_hook(_note(found, name.split(".")[0]))
-        network(torch.empty(1, spec.channels, side, side), margin)
+        network(torch.empty(0, spec.channels, side, side), margin)
     return tuple(found)
 
 
