@@ -31,7 +31,8 @@ import tifffile  # noqa: E402
 import torch  # noqa: E402
 from monai.inferers import sliding_window_inference  # noqa: E402
 
-from slideunet.clusters import ClusterSpec, open_client  # noqa: E402
+from slideunet.clusters import ClusterSpec  # noqa: E402
+from slideunet.clusters.client import open_client  # noqa: E402
 from slideunet.geometry.tiles import Tile  # noqa: E402
 from slideunet.model_json import Precision, read_model_facts  # noqa: E402
 from slideunet.network.architecture.folded import for_inference  # noqa: E402

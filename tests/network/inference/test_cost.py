@@ -1,7 +1,15 @@
 import pytest
+import torch
 
 from slideunet.network.architecture.receptive_field import halo
-from slideunet.network.architecture.unet import PRESETS, UNetSpec, border_margin, decoder_margins
+from slideunet.network.architecture.unet import (
+    PRESETS,
+    UNet,
+    UNetSpec,
+    border_margin,
+    core_window,
+    decoder_margins,
+)
 from slideunet.network.inference.cost import (
     MEMORY,
     Convolution,
@@ -44,6 +52,34 @@ def test_depthwise_convolutions_of_other_encoders_are_counted_as_such():
     assert depthwise and all(one.groups == one.inputs == one.outputs for one in depthwise)
     assert all(one.work == one.taps * one.outputs * one.side**2 for one in depthwise)
     assert {one.part for one in found} == {"encoder", "up", "decoder", "head"}
+
+
+@pytest.mark.parametrize("decoder", ["transposed", "upsample"])
+@pytest.mark.parametrize("encoder", [None, "efficientnet_lite0", "resnet18"])
+def test_the_convolutions_are_those_of_an_image(encoder, decoder):
+    """Compared with the shapes of a pass with values, whose margin is context."""
+    spec, sides = UNetSpec(2, 4, 3, decoder, encoder=encoder), []
+    network = UNet(spec).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            module.register_forward_hook(
+                lambda module, _, output: sides.append((module.in_channels, *output.shape[1:]))
+            )
+    with torch.no_grad():
+        margin, span = border_margin(spec), (24, 64)
+        network(torch.rand(1, 2, 88, 88), margin, core_window((span, span), margin, spec))
+    counted = [(one.inputs, one.outputs, one.side, one.side) for one in convolutions(spec, 40, 24)]
+    assert counted == sides
+
+
+def test_counting_changes_no_random_number_of_a_training():
+    drawn = []
+    for spec in (None, UNetSpec(1, 6, 2, encoder="resnet18"), UNetSpec(1, 6, 2)):
+        torch.manual_seed(5)
+        if spec:
+            convolutions(spec, 44, 12)
+        drawn.append(torch.rand(3).tolist())
+    assert drawn[0] == drawn[1] == drawn[2]
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4])

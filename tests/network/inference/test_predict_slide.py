@@ -10,7 +10,8 @@ import ome_zarr_models.v05.image
 import pytest
 import zarr
 
-from slideunet.clusters import ClusterSpec, open_client
+from slideunet.clusters import ClusterSpec
+from slideunet.clusters.client import open_client
 from slideunet.errors import DamagedDataError
 from slideunet.geometry.blocks import BlockGrid
 from slideunet.model_json import read_model_facts

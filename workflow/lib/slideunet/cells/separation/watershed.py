@@ -33,6 +33,8 @@ ZONE = 3
 FULL_RATIO_AREA = 64 * np.pi
 """Of a disc of 16 px. Texture makes deeper valleys in larger cells, so the merge ratio of two groups of
 basins falls with the fourth root of the smaller one's area beyond this one (decision 0011)."""
+LEAST_FACTOR = 0.5
+"""Reached at 64 px: larger cells are rare in the images on which the rule was chosen."""
 
 
 def split_at_valleys(
@@ -209,7 +211,7 @@ def _join(
 
 
 def _factor(areas: np.ndarray, growing: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Return the factor (m,), at most 1, of the merge ratio of pairs (m, 2) of groups by their areas (n,).
+    """Return the factor (m,), 0.5 to 1, of the merge ratio of pairs (m, 2) of groups by their areas (n,).
 
     A group of basins with one summit that may grow in a larger window is taken for infinite beside one that
     does not; two of them are uncertain in any case, and are taken as seen. Roots, unlike powers, are the same
@@ -219,4 +221,4 @@ def _factor(areas: np.ndarray, growing: np.ndarray, pairs: np.ndarray) -> np.nda
     largest[growing] = np.inf
     smaller = largest[pairs].min(axis=1)
     smaller = np.where(np.isinf(smaller), areas[pairs].min(axis=1), smaller)
-    return np.minimum(1, np.sqrt(np.sqrt(FULL_RATIO_AREA / smaller)))
+    return np.clip(np.sqrt(np.sqrt(FULL_RATIO_AREA / smaller)), LEAST_FACTOR, 1)

@@ -56,7 +56,10 @@ class Convolution:
 
 @functools.lru_cache(maxsize=1024)
 def convolutions(spec: UNetSpec, core: int, halo: int) -> tuple[Convolution, ...]:
-    """Return the convolutions of one pass, in their order: the network is run on tensors without values.
+    """Return the convolutions of one pass, in their order: the network is run on a batch of no images.
+
+    Its layers compute the shapes of their outputs, and nothing else. Tensors on the device "meta" would do
+    as well, but torch then imports SymPy and its compiler, which takes a second of CPU.
 
     Parameters
     ----------
@@ -67,12 +70,13 @@ def convolutions(spec: UNetSpec, core: int, halo: int) -> tuple[Convolution, ...
     found: list[Convolution] = []
     side, margin = core + 2 * halo, min(halo, border_margin(spec))
     span = (halo, halo + core)
-    with torch.device("meta"), torch.inference_mode():
+    # The weights do not matter, but a training must draw the same numbers as without this.
+    with torch.random.fork_rng(devices=[]), torch.inference_mode():
         network = UNet(spec).eval()
         for name, module in network.named_modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 module.register_forward_hook(_note(found, name.split(".")[0]))
-        network(torch.empty(1, spec.channels, side, side), margin, core_window((span, span), margin, spec))
+        network(torch.empty(0, spec.channels, side, side), margin, core_window((span, span), margin, spec))
     return tuple(found)
 
 

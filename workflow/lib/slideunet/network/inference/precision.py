@@ -7,9 +7,11 @@ from collections.abc import Callable
 
 import torch
 
+from slideunet.logs import with_lines
 from slideunet.model_json import Precision
 
 _FASTER = 1.2  # bf16 must be this much faster to be worth its rounding.
+_LEAST, _ENOUGH_S = 2, 10.0
 
 
 def reduced_precision(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager:
@@ -24,13 +26,17 @@ def choose_precision(
 
     A processor may claim bf16 and be many times slower in it, so for much work it is timed.
     The two take turns and the best time of each counts, so that other load on the machine does not decide.
+    Long steps, on a slow or busy machine, are timed twice at least, and not again after ten seconds.
 
     Returns
     -------
     "fp32" or "bf16", and the best time of each in seconds.
     """
     seconds: dict[Precision, float] = {"fp32": math.inf, "bf16": math.inf}
-    for repeat in range(repeats + 1):
+    begun = time.perf_counter()
+    for repeat in with_lines(range(repeats + 1), "Choosing the precision: round", repeats + 1):
+        if repeat > _LEAST and time.perf_counter() - begun > _ENOUGH_S:
+            break
         for precision, best in seconds.items():
             start = time.perf_counter()
             step(precision)
