@@ -11,15 +11,16 @@ import torch
 from openvino.frontend import FrontEndManager
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-from slideunet.model_json import Precision
+from slideunet.model_json import Precision, Ranges
 from slideunet.network.architecture.folded import for_inference
 from slideunet.network.architecture.fused_decoder import merged
 from slideunet.network.architecture.output_maps import to_bytes
 from slideunet.network.architecture.unet import UNet
 from slideunet.network.inference.cost import MEMORY, Convolution, least_core
+from slideunet.network.inference.quantised import quantise
 from slideunet.slides.normalisation import Normalisation
 
-_HINTS = {"fp32": "f32", "bf16": "bf16"}
+_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32", "int8-bf16": "bf16"}
 # For narrower feature maps OpenVINO may add in another order; the last bits of float32 differ.
 _NARROW = 16
 
@@ -27,14 +28,18 @@ _NARROW = 16
 class OpenVINOEngine:
     """One graph for all sizes of tiles: as fast as one per size, and not compiled again for a new size.
 
-    See `slideunet.network.inference.engines.Engine` for the attributes.
+    See `slideunet.network.inference.engines.Engine` for the attributes. `ranges` are those of the layers that
+    int8 quantises.
     """
 
     name = "openvino"
     version = openvino.__version__
 
-    def __init__(self, network: UNet, precision: Precision, threads: int, halo: int) -> None:
+    def __init__(
+        self, network: UNet, precision: Precision, threads: int, halo: int, ranges: Ranges | None = None
+    ) -> None:
         self.precision = precision
+        self._ranges = ranges
         self.spec = network.spec
         self.halo = halo
         self.tile_limit: int | None = None
@@ -67,10 +72,16 @@ class OpenVINOEngine:
             self._request.infer([batch], share_inputs=True)
             return self._request.get_output_tensor().data[0, :, :height, :width].copy()
 
-    def _compile(self) -> openvino.InferRequest:
+    def graph(self) -> openvino.Model:
+        """Return the network as a graph for tiles of any size."""
         with _one_torch_thread():
             model = _graph(self._network, self.halo)
         model.reshape([1, self.spec.channels, -1, -1])
+        if self._ranges is not None:
+            quantise(model, self._ranges)
+        return model
+
+    def _compile(self) -> openvino.InferRequest:
         properties = {
             "INFERENCE_PRECISION_HINT": _HINTS[self.precision],
             "INFERENCE_NUM_THREADS": self._threads,
@@ -81,7 +92,7 @@ class OpenVINOEngine:
             # sizes would fill the memory.
             "CPU_RUNTIME_CACHE_CAPACITY": 256,
         }
-        return openvino.Core().compile_model(model, "CPU", properties).create_infer_request()
+        return openvino.Core().compile_model(self.graph(), "CPU", properties).create_infer_request()
 
 
 @contextlib.contextmanager
