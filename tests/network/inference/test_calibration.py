@@ -66,7 +66,7 @@ def test_the_script_adds_ranges_and_nothing_else(nncf, network, save_network, tm
     ranges = int8_ranges(after)
     tile = np.random.default_rng(3).random((1, 64 + 48, 64 + 48), np.float32)
     exact, rounded = (
-        list(OpenVINOEngine(network, precision, 1, 24, used).predict([tile], PLAIN))[0].astype(int)
+        next(OpenVINOEngine(network, precision, 1, 24, used).predict([tile], PLAIN)).astype(int)
         for precision, used in (("fp32", None), ("int8", ranges))
     )
     assert np.abs(exact - rounded).mean() < 0.2 * exact.std()
@@ -98,7 +98,7 @@ def test_a_model_that_int8_changes_is_refused_and_stays_as_it_was(
     before = (model / "model.json").read_bytes()
     monkeypatch.setattr(calibration.importlib.util, "find_spec", lambda name: object())
     monkeypatch.setattr(calibration, "_measure", lambda graph, crops: {"decoder.1.3": (0.0, 1e-3)})
-    with pytest.raises(InputError, match=r"foreground agrees to 0\.\d+ \(Dice\), less than 0\.98"):
+    with pytest.raises(InputError, match=r"foreground agrees to 0\.\d+ \(Dice\), less than 0\.95"):
         add_calibration(model, noise())
     assert (model / "model.json").read_bytes() == before
 

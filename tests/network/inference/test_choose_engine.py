@@ -66,7 +66,9 @@ def calibrated(tmp_path, random_network, save_network):
 @pytest.mark.parametrize("precision", ["int8", "int8-bf16"])
 def test_int8_needs_a_calibrated_model_and_openvino(folder, model, monkeypatch, precision):
     asked = fixed(monkeypatch)
-    with pytest.raises(InputError, match=r"int8 needs a model calibrated .* make calibrate MODEL=folder IMAGES="):
+    with pytest.raises(
+        InputError, match=r"int8 needs a model calibrated .* make calibrate MODEL=folder IMAGES="
+    ):
         choose(folder, model, precision=precision)
     facts = json.loads((model / "model.json").read_text())
     facts["int8"] = int8_facts({"decoder.0.0": (0.0, 1.0)})

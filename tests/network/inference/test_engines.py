@@ -295,7 +295,8 @@ def test_the_precision_is_timed_with_the_engine_that_is_used(random_network, mon
     assert (chosen, seconds) == ("bf16", pytest.approx(cost))
     assert asked == [("openvino", precision, 3) for precision in cost]
     assert (
-        "Precision bf16: a tile takes 1000 ms in fp32, 500 ms in bf16, 450 ms in int8 (openvino)" in caplog.text
+        "Precision bf16: a tile takes 1000 ms in fp32, 500 ms in bf16, 450 ms in int8 (openvino)"
+        in caplog.text
     )
 
 

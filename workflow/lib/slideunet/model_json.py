@@ -81,13 +81,13 @@ def int8_ranges(facts: Mapping[str, Any]) -> Ranges:
     stored = facts.get("int8")
     if stored is None:
         raise InputError(
-            "prediction.precision: int8 needs a model calibrated for it, and model.json has no ranges (int8). "
+            "prediction.precision: int8 needs a model calibrated for it, and model.json has no ranges. "
             "Calibrate it: make calibrate MODEL=folder IMAGES=folder with images like those of its training, "
             "or set the precision to auto."
         )
     if not isinstance(stored, dict) or stored.get("sha256") != fingerprint(ranges=stored.get("ranges")):
         raise DamagedDataError(
-            "The ranges for int8 in model.json do not match their sha256: the file is damaged or was changed. "
+            "The ranges for int8 in model.json do not match their sha256: it is damaged or was changed. "
             "Copy the model again, or calibrate it: make calibrate MODEL=folder IMAGES=folder."
         )
     return {name: (low, high) for name, (low, high) in stored["ranges"].items()}

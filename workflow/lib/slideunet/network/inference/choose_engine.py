@@ -35,9 +35,9 @@ def choose_engine(
 ) -> tuple[EngineName, Precision]:
     """Return the engine and the precision of this run.
 
-    OpenVINO's precisions are timed only where there are several and many pixels to predict: bf16 on processors
-    that have it, int8 for models that were calibrated for it. For few pixels bf16 is used without timing
-    where the processor has it, else fp32.
+    OpenVINO's precisions are timed only where there are several and many pixels to predict: bf16 where the
+    processor has it, int8 where the model was calibrated for it. For few pixels it is bf16 where the
+    processor has it, else fp32, without timing.
 
     Parameters
     ----------
@@ -108,9 +108,7 @@ def _choose(
     precisions = engines.candidates(name, ranges is not None) if precision == "auto" else ()
     if chosen is None or (len(precisions) > 1 and pixels >= _LEAST_TIMED):
         network = load_network(model, facts)
-        chosen, seconds = engines.fastest_precision(
-            network, name, threads, facts["halo"], precisions, ranges
-        )
+        chosen, seconds = engines.fastest_precision(network, name, threads, facts["halo"], precisions, ranges)
     return {"engine": name, "precision": chosen, "seconds": dict(seconds), "host": socket.gethostname()}
 
 
