@@ -108,7 +108,7 @@ def _calibrated(network: UNet, halo: int, slides: Sequence[LabelledSlide]) -> di
     """Return the ranges for int8 as the field "int8"; nothing where they cannot be measured."""
     missing = [name for name in ("nncf", "openvino") if importlib.util.find_spec(name) is None]
     if missing:
-        logging.info(f"The model is not calibrated for int8: {' and '.join(missing)} is not installed")
+        logging.info(f"The model is not calibrated for int8: {' and '.join(missing)} not installed")
         return {}
     from slideunet.network.inference.calibration import calibrate
 
