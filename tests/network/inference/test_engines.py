@@ -68,9 +68,9 @@ def logits_of(module, x, window):
     return module.network(x, module.margin, tuple(window.unbind()))
 
 
-def logit_engine(network, precision, threads):
+def logit_engine(network, precision, threads, ranges=None):
     """Let OpenVINO return logits: a difference in the last bit seldom changes a byte."""
-    engine = OpenVINOEngine(network, precision, threads, halo(network.spec))
+    engine = OpenVINOEngine(network, precision, threads, halo(network.spec), ranges)
     engine.dtype = np.dtype(np.float32)
     side = 2 * engine.halo + engine.spec.multiple
     with pytest.MonkeyPatch.context() as patch:
@@ -116,10 +116,12 @@ def test_the_engines_agree(random_network, to_uint8, decoder, depth):
 @given(st.data())
 @settings(max_examples=40)
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8", "int8-bf16"])
 @pytest.mark.parametrize("depth", [2, 4])
-def test_openvino_gives_every_bit_again_in_a_part(random_network, depth, precision, threads, data):
-    engine, whole, slide = _whole(random_network, depth, precision, threads)
+def test_openvino_gives_every_bit_again_in_a_part(
+    random_network, ranges_for, depth, precision, threads, data
+):
+    engine, whole, slide = _whole(random_network, ranges_for, depth, precision, threads)
     (y0, y1), (x0, x1) = (
         sorted(data.draw(st.lists(st.integers(0, side), min_size=2, max_size=2, unique=True)))
         for side in whole.shape[1:]
@@ -131,20 +133,21 @@ def test_openvino_gives_every_bit_again_in_a_part(random_network, depth, precisi
 @pytest.mark.slow
 @given(st.data())
 @settings(max_examples=8)
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8", "int8-bf16"])
 @pytest.mark.parametrize(("depth", "encoder"), [(4, "efficientnet_lite0"), (3, "resnet18")])
-def test_so_it_does_with_other_encoders(random_network, depth, encoder, precision, data):
-    engine, whole, slide = _whole(random_network, depth, precision, 2, encoder)
+def test_so_it_does_with_other_encoders(random_network, ranges_for, depth, encoder, precision, data):
+    engine, whole, slide = _whole(random_network, ranges_for, depth, precision, 2, encoder)
     y, x = (data.draw(st.integers(0, side - 1)) for side in whole.shape[1:])
     part = predict_core(engine, slide, CONSTANTS, ((y, y + 1), (x, whole.shape[2])), tile=300)
     np.testing.assert_array_equal(part, whole[:, y : y + 1, x:])
 
 
 @functools.lru_cache
-def _whole(random_network, depth, precision, threads, encoder=None):
+def _whole(random_network, ranges_for, depth, precision, threads, encoder=None):
     """Return an engine, what one thread gives on a slide in one tile, and the slide."""
     network = random_network(channels=2, width=16, depth=depth, encoder=encoder)
-    engine, one = (logit_engine(network, precision, n) for n in (threads, 1))
+    ranges = ranges_for(network) if precision.startswith("int8") else None
+    engine, one = (logit_engine(network, precision, n, ranges) for n in (threads, 1))
     slide = draw(613, 405)
     return engine, predict_core(one, slide, CONSTANTS, ((0, 613), (0, 405)), tile=1024), slide
 
@@ -280,7 +283,7 @@ def test_a_model_folder_is_opened_as_what_was_saved(
 
 def test_the_precision_is_timed_with_the_engine_that_is_used(random_network, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
-    cost, clock, asked = {"fp32": 1.0, "bf16": 0.5}, [0.0], []
+    cost, clock, asked = {"fp32": 1.0, "bf16": 0.5, "int8": 0.45}, [0.0], []
 
     class Fake:
         def __init__(self, precision):
@@ -292,17 +295,39 @@ def test_the_precision_is_timed_with_the_engine_that_is_used(random_network, mon
                 clock[0] += cost[self.precision]
                 yield tile
 
-    def build(network, name, precision, threads, halo):
-        assert halo == 24
+    def build(network, name, precision, threads, halo, ranges):
+        assert (halo, ranges) == (24, {"first": (0.0, 1.0)})
         asked.append((name, precision, threads))
         return Fake(precision)
 
     monkeypatch.setattr(engines, "build_engine", build)
     monkeypatch.setattr("slideunet.network.inference.precision.time.perf_counter", lambda: clock[0])
-    chosen, seconds = fastest_precision(random_network(channels=2), "openvino", 3, 24)
+    chosen, seconds = fastest_precision(
+        random_network(channels=2), "openvino", 3, 24, ("fp32", "bf16", "int8"), {"first": (0.0, 1.0)}
+    )
     assert (chosen, seconds) == ("bf16", pytest.approx(cost))
-    assert asked == [("openvino", "fp32", 3), ("openvino", "bf16", 3)]
-    assert "Precision bf16: a tile takes 1000 ms in fp32, 500 ms in bf16 (openvino)" in caplog.text
+    assert asked == [("openvino", precision, 3) for precision in cost]
+    assert (
+        "Precision bf16: a tile takes 1000 ms in fp32, 500 ms in bf16, 450 ms in int8 (openvino)"
+        in caplog.text
+    )
+
+
+@pytest.mark.parametrize(
+    ("engine", "claimed", "calibrated", "expected"),
+    [
+        ("openvino", "fp32", False, ["fp32"]),
+        ("openvino", "fp32", True, ["fp32", "int8"]),
+        ("openvino", "bf16", False, ["fp32", "bf16"]),
+        ("openvino", "bf16", True, ["fp32", "bf16", "int8", "int8-bf16"]),
+        ("torch", None, True, ["fp32", "bf16"]),
+    ],
+)
+def test_precisions_that_the_machine_and_the_model_lack_are_not_timed(
+    monkeypatch, engine, claimed, calibrated, expected
+):
+    monkeypatch.setattr(engines, "claimed_precision", lambda engine: claimed)
+    assert list(engines.candidates(engine, calibrated)) == expected
 
 
 _SIGNALLED = """

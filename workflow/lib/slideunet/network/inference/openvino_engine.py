@@ -12,28 +12,33 @@ from openvino.frontend import FrontEndManager
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
 from slideunet.geometry.tiles import Tile
-from slideunet.model_json import Precision
+from slideunet.model_json import Precision, Ranges
 from slideunet.network.architecture.folded import for_inference
 from slideunet.network.architecture.fused_decoder import merged
 from slideunet.network.architecture.output_maps import to_bytes
 from slideunet.network.architecture.unet import UNet, border_margin, core_window
 from slideunet.network.inference.cost import MEMORY
+from slideunet.network.inference.quantised import quantise
 from slideunet.slides.normalisation import Normalisation
 
-_HINTS = {"fp32": "f32", "bf16": "bf16"}
+_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32", "int8-bf16": "bf16"}
 
 
 class OpenVINOEngine:
     """One graph for all sizes of tiles: as fast as one per size, and not compiled again for a new size.
 
-    See `slideunet.network.inference.engines.Engine` for the attributes.
+    See `slideunet.network.inference.engines.Engine` for the attributes. `ranges` are those of the layers that
+    int8 quantises.
     """
 
     name = "openvino"
     version = openvino.__version__
 
-    def __init__(self, network: UNet, precision: Precision, threads: int, halo: int) -> None:
+    def __init__(
+        self, network: UNet, precision: Precision, threads: int, halo: int, ranges: Ranges | None = None
+    ) -> None:
         self.precision = precision
+        self._ranges = ranges
         self.spec = network.spec
         self.halo = halo
         self.margin = min(border_margin(network.spec), halo)
@@ -52,22 +57,32 @@ class OpenVINOEngine:
         return (self._compute(tile, constants) for tile in tiles)
 
     def _compute(self, tile: Tile, constants: Normalisation) -> np.ndarray:
-        batch = constants.apply(tile.pixels)[None]
-        window = np.array(core_window(tile.core, self.margin, self.spec), np.int32)
+        inputs = self.inputs(tile, constants)
         with self._lock:
             if self._request is None:
                 # Compiling changes the signal stack of its thread, and two deleted engines leave a dangling
                 # one: the next signal would be a segfault. So a thread compiles and then ends.
                 with ThreadPoolExecutor(1) as thread:
                     self._request = thread.submit(self._compile).result()
-            self._request.infer([batch, window], share_inputs=True)
+            self._request.infer(inputs, share_inputs=True)
             return self._request.get_output_tensor().data[0].copy()
 
-    def _compile(self) -> openvino.InferRequest:
+    def inputs(self, tile: Tile, constants: Normalisation) -> list[np.ndarray]:
+        """Return the inputs of the graph: the normalised pixels (1, c, y, x), and the window to decode."""
+        window = core_window(tile.core, self.margin, self.spec)
+        return [constants.apply(tile.pixels)[None], np.array(window, np.int32)]
+
+    def graph(self) -> openvino.Model:
+        """Return the network as a graph for tiles of any size."""
         with _one_torch_thread():
             model = _graph(self._network, self.margin)
         image, window = model.inputs
         model.reshape({image: [1, self.spec.channels, -1, -1], window: [4]})
+        if self._ranges is not None:
+            quantise(model, self._ranges)
+        return model
+
+    def _compile(self) -> openvino.InferRequest:
         properties = {
             "INFERENCE_PRECISION_HINT": _HINTS[self.precision],
             "INFERENCE_NUM_THREADS": self._threads,
@@ -78,7 +93,7 @@ class OpenVINOEngine:
             # sizes would fill the memory.
             "CPU_RUNTIME_CACHE_CAPACITY": 256,
         }
-        return openvino.Core().compile_model(model, "CPU", properties).create_infer_request()
+        return openvino.Core().compile_model(self.graph(), "CPU", properties).create_infer_request()
 
 
 @contextlib.contextmanager
