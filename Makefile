@@ -15,7 +15,7 @@ $(foreach name,IMAGES LABELS OUT MODEL FORMAT CHANNELS DIAMETER A B C D SPLIT ME
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo histology sheet predict compare test quick test-pythons test-slurm test-gpu lint format hooks docs docs-site share wheels bench clean
+.PHONY: help demo histology sheet predict compare test quick test-pythons test-slurm test-gpu lint format hooks docs docs-site share calibrate wheels bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ compare: $(BIN)/.run ## A=run B=run [C=run] [D=run] [OUT=folder] [METRIC=ap50] [
 
 share: $(BIN)/.run ## MODEL=name or folder FORMAT=onnx|bioimageio|half OUT=file: a model for other programs
 	$(BIN)/python workflow/scripts/share_model.py --model="$$MODEL" --format="$$FORMAT" --out="$$OUT"
+
+calibrate: $(BIN)/.run ## MODEL=name or folder IMAGES=folder or packed.zip: ranges for prediction.precision int8, into its model.json; needs nncf
+	$(BIN)/python workflow/scripts/calibrate_model.py --model="$$MODEL" --images="$$IMAGES"
 
 wheels: $(BIN)/.run ## wheels/: what a machine with torch for CUDA and Python 3.12 lacks, see docs/gpu.md
 	$(BIN)/python -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 --implementation cp $(addprefix --platform ,manylinux_2_28_x86_64 manylinux_2_17_x86_64 manylinux2014_x86_64) -d wheels -r envs/requirements-gpu.txt

@@ -85,6 +85,12 @@ def test_a_comparison_has_defaults(make):
     assert call[2:] == ["--run=a", "--run=b", "--out=comparison"]
 
 
+@pytest.mark.parametrize("name", HOSTILE)
+def test_paths_of_a_calibration_are_not_interpreted(make, name):
+    [call] = make("calibrate", MODEL=f"/m/{name}", IMAGES=f"/i/{name}")
+    assert call[2:] == [f"--model=/m/{name}", f"--images=/i/{name}"]
+
+
 def test_values_that_are_left_out_have_defaults(make):
     sheet, configuration, run = make("predict", IMAGES="images")
     assert sheet[2:] == ["--images=images", "--out=predicted/slides.tsv"]

@@ -7,8 +7,6 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from slideunet.figures.curves import learning_curves
-from slideunet.report import figures
 from slideunet.report.gallery import errors_of
 from slideunet.report.masks import draw_mask, masked, share_in_words
 from slideunet.report.page_environment import page_environment
@@ -137,9 +135,15 @@ def _numbers(run: RunRecord, results: Sequence[SlideResult], test: Sequence[Slid
 
 def _charts(run: RunRecord, test: Sequence[SlideResult]) -> dict[str, str]:
     history = pd.DataFrame() if run.history is None else run.history
-    best_epoch = run.model.get("training", {}).get("best_epoch")
-    charts = {"curves": learning_curves(history, best_epoch) if len(history) else ""}
+    charts = {"curves": ""}
+    # Matplotlib takes longer to load than such a page without a chart takes to be written.
+    if len(history):
+        from slideunet.figures.curves import learning_curves
+
+        charts["curves"] = learning_curves(history, run.model.get("training", {}).get("best_epoch"))
     if scores := scores_of(test):
+        from slideunet.report import figures
+
         pooled = sum(scores[1:], scores[0]).instances
         mean = pd.DataFrame([score.instances.ap for score in scores]).mean().tolist()
         charts["distributions"] = figures.distributions(scores)
