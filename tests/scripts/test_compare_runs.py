@@ -135,6 +135,20 @@ def test_page_is_whole_self_contained_and_escaped(runs, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_metric_that_is_better_when_lower_says_so(runs, tmp_path):
+    for run, value in zip(runs, (2.0, 5.5), strict=True):
+        for slide in SIZES:
+            path = run / f"results/metrics/{slide}.json"
+            content = json.loads(path.read_text())
+            path.write_text(json.dumps(content | {"values": content["values"] | {"hd95_um": value}}))
+    passed, page, _ = compare(runs, tmp_path / "out", metric="hd95_um", margin=1.0)
+    assert passed is False
+    assert "hd95 um (lower is better)" in page
+    assert "upper end of the interval +3.500" in page
+    assert page.count("<strong>S") == 3  # all lost, three are shown
+
+
+@pytest.mark.slow
 def test_without_stores_there_are_numbers_and_no_pictures(runs, tmp_path):
     shutil.rmtree(runs[1] / "results/predictions/S1.zarr")
     _, page, _ = compare(runs, tmp_path / "out")

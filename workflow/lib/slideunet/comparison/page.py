@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from slideunet.comparison.comparison import Comparison
 from slideunet.comparison.differences import by_gain, sign_of, values_of
 from slideunet.comparison.figures import intervals_of_differences, slide_against_slide
@@ -84,12 +86,17 @@ def _section(comparison: Comparison, run: int, budget: int) -> RunSection:
         ]
 
     # A length or a count would squeeze all others.
-    fractions = [d for d in comparison.of(both[1]) if all(0 <= mean <= 1 for mean in (d.first, d.other))]
+    fractions = [found for found in comparison.of(both[1]) if _is_fraction(pairs, found.metric)]
     charts = {"intervals": intervals_of_differences(fractions, both)} if fractions else {}
     if ranked:
         first, other = values_of(pairs, metric, 0), values_of(pairs, metric, run)
         charts["slides"] = slide_against_slide(first, other, metric, both)
     return RunSection(both[1], charts, draw(lost), draw(gained), slides)
+
+
+def _is_fraction(pairs: Sequence[PairedSlide], metric: str) -> bool:
+    values = np.array([values_of(pairs, metric, run) for run in range(len(pairs[0].slides))])
+    return bool(np.nanmin(values) >= 0 and np.nanmax(values) <= 1)
 
 
 def _values(pair: PairedSlide, metric: str, run: int) -> tuple[float, ...]:
