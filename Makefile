@@ -10,12 +10,12 @@ CORES ?= all
 # A path may hold every character. So make takes these values as they are, and the shell sees none of them as a part of
 # a command, only as an environment variable.
 MODEL ?= nuclei-fluorescence
-$(foreach name,IMAGES LABELS OUT MODEL FORMAT CHANNELS DIAMETER,$(eval override export $(name) := $$(value $(name))))
+$(foreach name,IMAGES LABELS OUT MODEL FORMAT CHANNELS DIAMETER A B C D SPLIT METRIC MARGIN,$(eval override export $(name) := $$(value $(name))))
 # The jobs of a run find the interpreter and its tools by PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo histology sheet predict test quick test-pythons test-slurm test-gpu lint format hooks docs docs-site share calibrate wheels bench clean
+.PHONY: help demo histology sheet predict compare test quick test-pythons test-slurm test-gpu lint format hooks docs docs-site share calibrate wheels bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ predict: $(BIN)/.run ## IMAGES=folder [MODEL=name or folder] [OUT=folder] [CHANN
 	test -f "$${OUT:-predicted}/slides.tsv" || $(BIN)/python workflow/scripts/make_sheet.py --images="$$IMAGES" --out="$${OUT:-predicted}/slides.tsv"
 	$(BIN)/python workflow/scripts/configure_prediction.py --model="$$MODEL" --channels="$$CHANNELS" --diameter="$$DIAMETER" --out="$${OUT:-predicted}/config.yaml"
 	snakemake --cores $(CORES) --configfile="$${OUT:-predicted}/config.yaml" --directory="$${OUT:-predicted}"
+
+compare: $(BIN)/.run ## A=run B=run [C=run] [D=run] [OUT=folder] [METRIC=ap50] [MARGIN=0.01] [SPLIT=test]: runs on the same slides; fails if one is worse than A by more than MARGIN
+	$(BIN)/python workflow/scripts/compare_runs.py $${A:+--run="$$A"} $${B:+--run="$$B"} $${C:+--run="$$C"} $${D:+--run="$$D"} $${SPLIT:+--split="$$SPLIT"} $${METRIC:+--metric="$$METRIC"} $${MARGIN:+--margin="$$MARGIN"} --out="$${OUT:-comparison}"
 
 share: $(BIN)/.run ## MODEL=name or folder FORMAT=onnx|bioimageio|half OUT=file: a model for other programs
 	$(BIN)/python workflow/scripts/share_model.py --model="$$MODEL" --format="$$FORMAT" --out="$$OUT"
