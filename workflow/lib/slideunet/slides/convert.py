@@ -20,6 +20,7 @@ from slideunet.geometry.blocks import BlockGrid, Region, digest, within
 from slideunet.readers.companion_files import files_of
 from slideunet.readers.open_source import Source, choose_channels
 from slideunet.readers.working_resolution import open_at
+from slideunet.slides.display import display_windows
 from slideunet.slides.statistics import content, pooled, survey_block
 from slideunet.sources.colour_planes import is_rgb
 from slideunet.sources.white import white_level
@@ -151,6 +152,7 @@ def convert(slide: Slide, plan: ConversionPlan, manifest: Path, threads: int = 1
             _write_blocks(store, source, threads)
             facts |= _surveyed(store, source)
             facts |= _white(source, facts)
+            _set_windows(store.path, source, facts)
             if truth is not None:
                 facts |= _write_truth(store.path, truth, mpp=facts["mpp"], version=plan.version)
             store.finish(facts | {"seconds": round(time.perf_counter() - start, 3)})
@@ -246,6 +248,13 @@ def _surveyed(store: Building, source: Source) -> dict[str, Any]:
         "statistics": pooled([block["survey"] for block in blocks]),
         "content": content(source.pixels.dtype, source.pixels.shape, digests(store.done)),
     }
+
+
+def _set_windows(path: Path, source: Source, facts: Mapping[str, Any]) -> None:
+    windows = display_windows(
+        facts["statistics"], source.pixels.dtype, colours=is_rgb(source), white=facts["white"]
+    )
+    omezarr.set_windows(path, windows)
 
 
 def _white(source: Source, facts: Mapping[str, Any]) -> dict[str, Any]:

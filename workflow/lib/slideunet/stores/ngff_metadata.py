@@ -3,6 +3,7 @@
 Specification: https://ngff.openmicroscopy.org/0.5/
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -11,6 +12,9 @@ import numpy as np
 Version = Literal["0.4", "0.5"]
 
 _RGB = ("FF0000", "00FF00", "0000FF")
+# Viewers add channels up: of several in one colour none could be told.
+_PAIR = ("00FF00", "FF00FF")
+_SEVERAL = (*_RGB, "00FFFF", "FF00FF", "FFFF00", "FFFFFF")
 
 
 def image_metadata(
@@ -22,7 +26,8 @@ def image_metadata(
     ----------
     name : str
     channels : sequence of str
-        Their names; three are shown as red, green and blue.
+        Their names; one is shown as grey, two as green and magenta, the first three of more as red, green
+        and blue, then cyan, magenta, yellow and grey.
     dtype : numpy.dtype
     levels : int
         Each half as large as the one before; their paths are "0", "1" ...
@@ -78,9 +83,9 @@ def _space_axes(mpp: float | None) -> list[dict[str, str]]:
 
 def _omero_channels(names: Sequence[str], dtype: np.dtype) -> list[dict[str, Any]]:
     top = float(np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else 1.0
-    colours = _RGB if len(names) == 3 else ("FFFFFF",) * len(names)
+    colours = {1: ("FFFFFF",), 2: _PAIR}.get(len(names), _SEVERAL)
     window = {"min": 0.0, "max": top, "start": 0.0, "end": top}
     return [
         {"label": name, "color": colour, "window": window, "active": True}
-        for name, colour in zip(names, colours, strict=True)
+        for name, colour in zip(names, itertools.cycle(colours), strict=False)
     ]

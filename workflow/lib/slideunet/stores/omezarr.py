@@ -134,6 +134,15 @@ def list_labels(folder: Path) -> None:
     _set_metadata(zarr.open_group(folder, mode="r+"), version, {"labels": names})
 
 
+def set_windows(path: Path, windows: Sequence[dict[str, float]]) -> None:
+    """Write between which values viewers show each channel of an image: min, max, start and end."""
+    facts = metadata(path)
+    for channel, window in zip(facts["omero"]["channels"], windows, strict=True):
+        channel["window"] = window
+    version: Version = "0.4" if (path / ".zgroup").exists() else "0.5"
+    _set_metadata(zarr.open_group(path, mode="r+"), version, facts)
+
+
 def open_level(path: Path, level: int) -> zarr.Array:
     """Open one level of an image or label image, by the path its metadata gives.
 
