@@ -131,14 +131,24 @@ def with_outline(feature: object, outline: Outline) -> object:
 
 
 def _check_object_types(path: Path, features: list[object]) -> None:
-    """Refuse QuPath's annotations (regions) mixed with its detections or cells, and files without cells."""
-    kinds = [kind_of(feature) for feature in features if class_of(feature) not in (REGION, IGNORE)]
+    """Refuse QuPath's annotations (regions) mixed with its detections or cells, and files without cells.
+
+    Where a region of the class `REGION` says what was looked at, the other annotations are cells that were
+    drawn by hand among predicted ones.
+    """
+    classes = [class_of(feature) for feature in features]
+    kinds = [
+        kind_of(feature)
+        for feature, name in zip(features, classes, strict=True)
+        if name not in (REGION, IGNORE)
+    ]
     regions = kinds.count("annotation")
     cells = kinds.count("cell") + kinds.count("detection")
-    if regions and cells:
+    if regions and cells and REGION not in classes:
         raise InputError(
             f"{path}: holds {regions} annotations beside {cells} cells or detections. Regions would be "
-            f"drawn as cells. Export the cells only, or give the regions the class {REGION} or {IGNORE}."
+            f"drawn as cells. Export the cells only, or give the regions the class {REGION} or {IGNORE}; if "
+            f"the annotations are cells, draw a region of the class {REGION} around what was corrected."
         )
     if kinds and all(kind in NOT_CELLS for kind in kinds):
         raise InputError(

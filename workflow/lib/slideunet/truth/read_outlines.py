@@ -94,6 +94,9 @@ def read_outlines(
             cells.append((geometry, number))
             kinds.append(kind)
             boxes.append(box)
+    # Drawn by hand over a predicted cell, an annotation owns the overlap.
+    order = sorted(range(len(cells)), key=lambda i: kinds[i] == "annotation")
+    cells, kinds, boxes = ([values[i] for i in order] for values in (cells, kinds, boxes))
     _refuse(path, problems, len(features), guess_of_units(_table(seen), shape, mpp))
     table, whole = _table(boxes), not areas[REGION]
     if guess := guess_of_units(table, shape, mpp, whole=whole):
@@ -101,6 +104,8 @@ def read_outlines(
     check_nested(path, kinds, cells, table)
     check_covering(path, kinds, cells, table, shape)
     remarks = [*doubts(table, shape, mpp, whole=whole), *_remark_on_nuclei(features, outline)]
+    if 0 < (by_hand := kinds.count("annotation")) < len(kinds):
+        remarks.append(f"{by_hand} annotations and {len(kinds) - by_hand} other objects are taken as cells")
     if left_out:
         remarks.append(f"{left_out} objects are tiles, TMA cores or the root of QuPath and are left out")
     return Outlines(cells, table, areas, len(features), remarks)
