@@ -335,6 +335,17 @@ def test_annotations_among_predicted_cells_are_cells_where_a_region_says_what_wa
     assert opened(tmp_path, features).count == 2
 
 
+def test_cells_as_they_were_predicted_are_a_remark_unless_a_region_was_drawn(tmp_path):
+    cells = [classified(None, box(4, 4, 9, 9), "detection"), classified(None, box(14, 4, 19, 9), "detection")]
+    asked = "all 2 outlines are cells as they were predicted"
+    assert not any(asked in text for text in opened(tmp_path, cells).warnings)  # As QuPath writes them.
+    for number, cell in enumerate(cells, start=1):
+        cell["properties"]["cell"] = number
+    assert any(asked in text for text in opened(tmp_path, cells).warnings)
+    cells.append(classified("Region*", box(0, 0, 20, 20)))
+    assert not any(asked in text for text in opened(tmp_path, cells).warnings)
+
+
 def of_version(version, kind, geometry, **more):
     ids = {"annotation": "PathAnnotationObject", "cell": "PathCellObject", "detection": "PathDetectionObject"}
     ids |= {"tile": "PathTileObject", "tma_core": "TMACoreObject", "root": "PathRootObject"}

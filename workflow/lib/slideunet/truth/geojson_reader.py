@@ -114,6 +114,11 @@ def kind_of(feature: object) -> str:
     return _KINDS_0_2.get(name, "") if isinstance(name, str) else ""
 
 
+def is_exported(feature: object) -> bool:
+    """Whether an object is a cell as this workflow exports it; QuPath does not keep its number."""
+    return kind_of(feature) == "detection" and isinstance(_properties(feature).get("cell"), int)
+
+
 def has_nucleus(feature: object) -> bool:
     """Whether an object has an outline of its nucleus, as QuPath's cells may."""
     return isinstance(feature, dict) and bool(feature.get("nucleusGeometry"))

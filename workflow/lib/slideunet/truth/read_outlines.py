@@ -16,6 +16,7 @@ from slideunet.truth.geojson_reader import (
     Geometry,
     class_of,
     has_nucleus,
+    is_exported,
     kind_of,
     read_features,
     read_geometry,
@@ -106,6 +107,11 @@ def read_outlines(
     remarks = [*doubts(table, shape, mpp, whole=whole), *_remark_on_nuclei(features, outline)]
     if 0 < (by_hand := kinds.count("annotation")) < len(kinds):
         remarks.append(f"{by_hand} annotations and {len(kinds) - by_hand} other objects are taken as cells")
+    if whole and cells and all(map(is_exported, features)):
+        remarks.append(
+            f"all {len(cells)} outlines are cells as they were predicted. If nobody corrected them, the "
+            f"network learns its errors; else draw a region of the class {REGION} around what was corrected"
+        )
     if left_out:
         remarks.append(f"{left_out} objects are tiles, TMA cores or the root of QuPath and are left out")
     return Outlines(cells, table, areas, len(features), remarks)
