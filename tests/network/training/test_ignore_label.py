@@ -7,6 +7,7 @@ import torch
 
 from slideunet.network.patches.annotated import annotated_spots
 from slideunet.network.patches.dataset import LabelledSlide, PatchDataset
+from slideunet.network.training import validation
 from slideunet.network.training.diameters import diameters
 from slideunet.network.training.validation import validate
 from slideunet.scoring.score_slide import score_slide
@@ -68,6 +69,28 @@ def test_patches_show_the_annotated_region_of_a_slide(tmp_path, write_store, no_
     assert np.mean(shown) > 0.5
     placed = {tuple(patches[0, i][0].flatten()[:4].tolist()) for i in range(len(patches))}
     assert len(placed) > len(patches) / 2
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_validation_predicts_blocks_that_are_annotated_alone(
+    tmp_path, write_store, random_network, monkeypatch
+):
+    rng, labels = np.random.default_rng(0), np.full((600, 700), IGNORE_LABEL)
+    labels[550:, 500:540] = rng.integers(0, 2, (50, 40))  # In two blocks of the four.
+    image = rng.integers(0, 255, (1, *labels.shape), np.uint8)
+    manifest = write_store(tmp_path / "S1.json", image, labels=labels)
+    slide = LabelledSlide(manifest, labels.shape, Normalisation((0.0,), (1.0,)))
+    predicted, predict = [], validation.predict_core
+
+    def watched(engine, pixels, constants, core):
+        predicted.append(core)
+        return predict(engine, pixels, constants, core)
+
+    monkeypatch.setattr(validation, "predict_core", watched)
+    found = validate(random_network(), [slide], torch.nn.BCEWithLogitsLoss(), "fp32")
+    assert predicted == [((512, 600), (0, 512)), ((512, 600), (512, 700))]
+    assert found.foreground.sum() == (labels == 1).sum()
+    assert found.background.sum() == (labels == 0).sum()
 
 
 def test_a_slide_without_ignored_pixels_or_all_of_them_has_no_region(tmp_path, write_store):
