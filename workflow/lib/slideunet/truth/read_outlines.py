@@ -73,7 +73,8 @@ def read_outlines(
         As `polygons.open_polygons`.
     """
     features = read_features(path)
-    cells, kinds, boxes, problems, seen = [], [], [], [], []
+    problems, seen = [], []
+    drawn: list[tuple[Geometry, int, str, tuple[float, ...]]] = []
     areas: dict[str, list[Geometry]] = {REGION: [], IGNORE: []}
     left_out = 0
     for number, feature in enumerate(features, start=1):
@@ -92,14 +93,12 @@ def read_outlines(
         elif group in areas:
             areas[group].append(geometry)
         else:
-            cells.append((geometry, number))
-            kinds.append(kind)
-            boxes.append(box)
+            drawn.append((geometry, number, kind, box))
     # Drawn by hand over a predicted cell, an annotation owns the overlap.
-    order = sorted(range(len(cells)), key=lambda i: kinds[i] == "annotation")
-    cells, kinds, boxes = ([values[i] for i in order] for values in (cells, kinds, boxes))
+    drawn.sort(key=lambda outline: outline[2] == "annotation")
+    cells, kinds = [(geometry, number) for geometry, number, _, _ in drawn], [kind for _, _, kind, _ in drawn]
     _refuse(path, problems, len(features), guess_of_units(_table(seen), shape, mpp))
-    table, whole = _table(boxes), not areas[REGION]
+    table, whole = _table([box for *_, box in drawn]), not areas[REGION]
     if guess := guess_of_units(table, shape, mpp, whole=whole):
         raise InputError(f"{path}: coordinates are x, y in pixels of the full-resolution image.{guess}")
     check_nested(path, kinds, cells, table)
