@@ -45,6 +45,20 @@ def test_usual_names_pair(make, label):
     assert sheet["slide"].tolist() == ["f1"]
 
 
+@pytest.mark.parametrize("label", ["field-1.geojson", "field 1.geojson", "field 1.tif.geojson"])
+def test_outlines_pair_by_slide_id_as_predictions_are_named_and_by_file_name(make, label):
+    sheet, messages = pair_folders(make("images", "field 1.tif", "field.tif"), make("labels", label))
+    assert dict(zip(sheet["slide"], names(sheet, "labels"), strict=True)) == {"field-1": label, "field": ""}
+    assert sorted(message.split(":")[0] for message in messages) == ["field 1", "field.tif"]
+
+
+def test_a_name_comes_before_the_id_of_another_image(make):
+    labels = make("labels", "a-b.png", "a b.png")
+    sheet, _ = pair_folders(make("images", "a b.png", "a-b.png"), labels)
+    found = dict(zip(names(sheet, "image"), names(sheet, "labels"), strict=True))
+    assert found == {"a b.png": "a b.png", "a-b.png": "a-b.png"}
+
+
 def test_unpaired_files_are_reported(make):
     images = make("images", "a.png", "b.png", "c.png", ".DS_Store", "notes.txt")
     labels = make("labels", "a_mask.png", "c.png", "c_mask.tif", "d_mask.png")

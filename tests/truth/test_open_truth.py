@@ -374,6 +374,8 @@ def test_a_mask_may_have_ignored_pixels(tmp_path):
     np.testing.assert_array_equal(found.labels == IGNORE_LABEL, mask == 128)
     np.testing.assert_array_equal(foreground_and_valid(found.labels)[0], mask == 255)
     assert "binary mask" in found.warnings[0]
+    share = f"{(mask == 128).mean():.1%} of the pixels are ignored (the value 128)"
+    assert any(text.startswith(share) for text in found.warnings)
 
 
 def test_the_largest_id_of_32_bits_is_a_cell_unless_it_is_said_to_be_none(tmp_path):

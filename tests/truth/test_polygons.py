@@ -311,6 +311,41 @@ def test_annotations_beside_cells_are_refused_unless_they_are_regions_or_ignored
     assert open_truth(path, SHAPE).count == 1
 
 
+def test_annotations_among_predicted_cells_are_cells_where_a_region_says_what_was_corrected(tmp_path):
+    drawn = classified(None, box(4, 4, 9, 9))
+    features = [
+        drawn,
+        classified("Region*", box(0, 0, 30, 30)),
+        classified(None, box(6, 6, 12, 12), "detection"),
+        classified(None, box(20, 20, 24, 24), "detection"),
+    ]
+    found = opened(tmp_path, features)
+    expected = np.full(SHAPE, IGNORE_LABEL)
+    expected[:30, :30] = 0
+    # Ids are those of the file, but what was drawn by hand lies above.
+    expected[6:12, 6:12], expected[20:24, 20:24], expected[4:9, 4:9] = 2, 3, 1
+    np.testing.assert_array_equal(found.labels, expected)
+    assert any("1 annotations and 2 other objects are taken as cells" in text for text in found.warnings)
+    # An annotation around a detection is a region, or a cell of which the old outline was left.
+    features[0] = classified("Tumor", box(1, 1, 26, 26))
+    with pytest.raises(InputError, match=r"1 of 3 outlines contain another .* feature 1\).*delete the older"):
+        opened(tmp_path, features)
+    # Outside of the regions nothing matters.
+    features[0] = classified("Tumor", box(32, 1, 44, 26))
+    assert opened(tmp_path, features).count == 2
+
+
+def test_cells_as_they_were_predicted_are_a_remark_unless_a_region_was_drawn(tmp_path):
+    cells = [classified(None, box(4, 4, 9, 9), "detection"), classified(None, box(14, 4, 19, 9), "detection")]
+    asked = "all 2 outlines are cells as they were predicted"
+    assert not any(asked in text for text in opened(tmp_path, cells).warnings)  # As QuPath writes them.
+    for number, cell in enumerate(cells, start=1):
+        cell["properties"]["cell"] = number
+    assert any(asked in text for text in opened(tmp_path, cells).warnings)
+    cells.append(classified("Region*", box(0, 0, 20, 20)))
+    assert not any(asked in text for text in opened(tmp_path, cells).warnings)
+
+
 def of_version(version, kind, geometry, **more):
     ids = {"annotation": "PathAnnotationObject", "cell": "PathCellObject", "detection": "PathDetectionObject"}
     ids |= {"tile": "PathTileObject", "tma_core": "TMACoreObject", "root": "PathRootObject"}

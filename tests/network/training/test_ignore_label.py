@@ -5,11 +5,14 @@ import pytest
 import tifffile
 import torch
 
-from slideunet.network.patches.dataset import PatchDataset
+from slideunet.network.patches.annotated import annotated_spots
+from slideunet.network.patches.dataset import LabelledSlide, PatchDataset
+from slideunet.network.training import validation
 from slideunet.network.training.diameters import diameters
 from slideunet.network.training.validation import validate
 from slideunet.scoring.score_slide import score_slide
 from slideunet.slides.convert import ConversionPlan, Slide, convert
+from slideunet.slides.normalisation import Normalisation
 from slideunet.stores.manifests import read_manifest
 from slideunet.stores.verified import open_image_store, open_label_store
 from slideunet.truth.ignore_label import IGNORE_LABEL, cells_alone
@@ -48,6 +51,53 @@ def test_patches_show_it_and_ask_nothing_of_the_network_there(slide, no_augmenta
     assert rows.any()
     assert ((foreground == -1).all(dim=2) == rows).all()  # Whole rows, as they were left out.
     assert set(np.unique(foreground)) == {-1.0, 0.0, 1.0}
+
+
+def test_patches_show_the_annotated_region_of_a_slide(tmp_path, write_store, no_augmentation):
+    rng = np.random.default_rng(0)
+    labels = np.full((1500, 1300), IGNORE_LABEL)
+    region = (slice(900, 1000), slice(1200, 1300))  # One patch of 64 px in 400 would meet it.
+    labels[region] = rng.integers(0, 2, (100, 100))
+    image = rng.integers(0, 255, (1, *labels.shape), np.uint8)
+    manifest = write_store(tmp_path / "S1.json", image, labels=labels.astype(np.uint32))
+    slide = LabelledSlide(manifest, labels.shape, Normalisation((0.0,), (1.0,)))
+    spots, side = annotated_spots(manifest)
+    assert spots.sum() * side**2 == pytest.approx(100**2, rel=0.3)
+    patches = PatchDataset([slide], 64, no_augmentation, seed=0)
+    shown = [(patches[0, i][1][0] >= 0).float().mean().item() for i in range(len(patches))]
+    assert min(shown) >= 0.2  # A quarter in the corner of the region.
+    assert np.mean(shown) > 0.5
+    placed = {tuple(patches[0, i][0].flatten()[:4].tolist()) for i in range(len(patches))}
+    assert len(placed) > len(patches) / 2
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_validation_predicts_blocks_that_are_annotated_alone(
+    tmp_path, write_store, random_network, monkeypatch
+):
+    rng, labels = np.random.default_rng(0), np.full((600, 700), IGNORE_LABEL)
+    labels[550:, 500:540] = rng.integers(0, 2, (50, 40))  # In two blocks of the four.
+    image = rng.integers(0, 255, (1, *labels.shape), np.uint8)
+    manifest = write_store(tmp_path / "S1.json", image, labels=labels)
+    slide = LabelledSlide(manifest, labels.shape, Normalisation((0.0,), (1.0,)))
+    predicted, predict = [], validation.predict_core
+
+    def watched(engine, pixels, constants, core):
+        predicted.append(core)
+        return predict(engine, pixels, constants, core)
+
+    monkeypatch.setattr(validation, "predict_core", watched)
+    found = validate(random_network(), [slide], torch.nn.BCEWithLogitsLoss(), "fp32")
+    assert predicted == [((512, 600), (0, 512)), ((512, 600), (512, 700))]
+    assert found.foreground.sum() == (labels == 1).sum()
+    assert found.background.sum() == (labels == 0).sum()
+
+
+def test_a_slide_without_ignored_pixels_or_all_of_them_has_no_region(tmp_path, write_store):
+    for value in (0, IGNORE_LABEL):
+        labels = np.full((300, 300), value, np.uint32)
+        manifest = write_store(tmp_path / f"{value}.json", np.zeros((1, 300, 300), np.uint8), labels=labels)
+        assert annotated_spots(manifest) is None
 
 
 def test_a_cell_of_the_size_of_what_is_left_out_is_not_among_the_diameters(slide):

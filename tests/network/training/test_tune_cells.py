@@ -6,15 +6,17 @@ from skimage.draw import disk
 
 from slideunet.cells.separation.decoding import Decoding, decoding_for
 from slideunet.cells.separation.separate import MERGE_RATIOS, separate
+from slideunet.geometry.blocks import BlockGrid
 from slideunet.model_json import HEADS, OFFSET_ZERO, output_maps
 from slideunet.network.architecture.unet import UNetSpec
 from slideunet.network.patches.dataset import LabelledSlide
 from slideunet.network.patches.targets import cell_targets
-from slideunet.network.training.tune_cells import WholeMaps, compare_methods, match_cells
+from slideunet.network.training.tune_cells import WholeMaps, compare_methods, match_cells, middle_block
 from slideunet.scoring.instance_metrics import count_instances
 from slideunet.scoring.matching import match_arrays
 from slideunet.scoring.overlaps import count_overlaps
 from slideunet.slides.normalisation import Normalisation
+from slideunet.truth.ignore_label import IGNORE_LABEL
 
 NAMES = output_maps(HEADS)
 
@@ -111,6 +113,24 @@ def test_cells_that_the_network_is_not_sure_of_are_left_out_where_that_is_better
     assert (found["min_probability"], found["ap50"]) == (0.75, 1.0)
     usual = [write_truth("usual", (40, 75, 20))]
     assert compare_methods(engine, usual, 0.5)["watershed"]["min_probability"] == 0
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("region", [(slice(40, 300), slice(700, 1000)), (slice(500, 640), slice(100, 300))])
+def test_the_block_with_most_of_the_annotation_is_looked_at(tmp_path, write_store, region):
+    truth = np.full((700, 1100), IGNORE_LABEL)
+    truth[region] = 1
+    image = np.zeros((len(NAMES), *truth.shape), np.uint8)
+    slide = LabelledSlide(
+        write_store(tmp_path / "S1.json", image, labels=truth),
+        truth.shape,
+        Normalisation((0.0,) * 5, (1.0,) * 5),
+    )
+    labels, maps = middle_block(Knowing(()), slide)
+    blocks = [truth[block] for block in BlockGrid(truth.shape)]
+    expected = max(blocks, key=lambda block: (block == 1).sum())
+    np.testing.assert_array_equal(labels, expected)
+    assert maps["foreground"].shape == expected.shape
 
 
 @pytest.mark.usefixtures("small_blocks")

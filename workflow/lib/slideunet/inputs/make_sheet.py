@@ -25,6 +25,8 @@ def pair_folders(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Pair the files of two folders by stem, with or without an ending such as `_mask` or `-labels`.
 
+    Labels may also be named as predictions are, by the slide's id, or by the whole name of the image.
+
     Parameters
     ----------
     images : Path
@@ -59,8 +61,8 @@ def pair_folders(
     candidates = [
         (stem, path) for stem, path in (_files(labels, LABEL_ENDINGS) if labels else []) if path not in used
     ]
-    pairs, messages = _pair(files, candidates, labels is not None)
     ids, renamed = _ids([stem for stem, _ in files])
+    pairs, messages = _pair(files, ids, candidates, labels is not None)
     pattern = _compile(group_regex) if group_regex else None
     rows = [
         {"slide": slide, "image": str(path), "labels": pairs.get(path, ""), "group": _group(stem, pattern)}
@@ -154,14 +156,17 @@ def _core(stem: str) -> str:
 
 
 def _pair(
-    images: list[tuple[str, Path]], labels: list[tuple[str, Path]], wanted: bool
+    images: list[tuple[str, Path]], ids: list[str], labels: list[tuple[str, Path]], wanted: bool
 ) -> tuple[dict[Path, str], list[str]]:
     by_stem: dict[str, list[Path]] = defaultdict(list)
     for stem, path in labels:
         # The stem of an image may end in "_seg" too, so both are tried.
         for key in {stem, _core(stem)}:
             by_stem[key].append(path)
-    fitting = {path: by_stem.get(stem, []) or by_stem.get(_core(stem), []) for stem, path in images}
+    fitting = {
+        path: next((by_stem[key] for key in (stem, _core(stem), path.name, slide) if key in by_stem), [])
+        for (stem, path), slide in zip(images, ids, strict=True)
+    }
     pairs = {path: str(labels[0]) for path, labels in fitting.items() if len(labels) == 1}
     considered = {label for labels in fitting.values() for label in labels}
     messages = [_unpaired(path, labels) for path, labels in fitting.items() if wanted and len(labels) != 1]

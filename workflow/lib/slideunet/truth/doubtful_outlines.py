@@ -126,14 +126,14 @@ def check_nested(
     geometries: Sequence[tuple[Geometry, int]],
     boxes: npt.NDArray[np.float64],
 ) -> None:
-    """Refuse annotations that contain others: they are regions, and would be drawn as cells.
+    """Refuse annotations that contain other outlines: they are regions, and would be drawn as cells.
 
     Parameters
     ----------
     path : Path
         For the message.
     kinds : sequence of str
-        Of each outline, see `geojson_reader.kind_of`; cells and detections are not looked at.
+        Of each outline, see `geojson_reader.kind_of`; cells and detections may contain others.
     geometries : sequence of (geometry, number of the feature)
     boxes : numpy.ndarray
         (n, 4) bounding boxes: y0, x0, y1, x1.
@@ -144,7 +144,7 @@ def check_nested(
         All corners of an outline are inside another of at least 1.5 times its bounding box.
     """
     drawn = np.array([kind in _DRAWN for kind in kinds], bool)
-    if drawn.sum() < 2:
+    if not drawn.any():
         return
     middles, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
     tree, areas = KDTree(middles), half.prod(axis=1)
@@ -152,7 +152,7 @@ def check_nested(
     for i in np.flatnonzero(drawn):
         near = np.array(tree.query_ball_point(middles[i], half[i].max(), p=np.inf))
         within = (boxes[near, :2] >= boxes[i, :2]) & (boxes[near, 2:] <= boxes[i, 2:])
-        for j in near[within.all(axis=1) & drawn[near] & (areas[i] > 1.5 * areas[near])]:
+        for j in near[within.all(axis=1) & (areas[i] > 1.5 * areas[near])]:
             if _contains(geometries[int(i)][0], geometries[int(j)][0]):
                 found.append(geometries[int(i)][1])
                 break
@@ -160,7 +160,8 @@ def check_nested(
         raise InputError(
             f"{path}: {len(found)} of {len(boxes)} outlines contain another one (the first is feature "
             f"{min(found)}). Regions around cells would be drawn as cells. Give them the class {REGION} "
-            f"(completely annotated) or {IGNORE}, delete them, or export cells as detections."
+            f"(completely annotated) or {IGNORE}, delete them, or export cells as detections; of a cell that "
+            "was drawn again, delete the older outlines."
         )
 
 

@@ -114,6 +114,11 @@ def kind_of(feature: object) -> str:
     return _KINDS_0_2.get(name, "") if isinstance(name, str) else ""
 
 
+def is_exported(feature: object) -> bool:
+    """Whether an object is a cell as this workflow exports it; QuPath does not keep its number."""
+    return kind_of(feature) == "detection" and isinstance(_properties(feature).get("cell"), int)
+
+
 def has_nucleus(feature: object) -> bool:
     """Whether an object has an outline of its nucleus, as QuPath's cells may."""
     return isinstance(feature, dict) and bool(feature.get("nucleusGeometry"))
@@ -131,14 +136,24 @@ def with_outline(feature: object, outline: Outline) -> object:
 
 
 def _check_object_types(path: Path, features: list[object]) -> None:
-    """Refuse QuPath's annotations (regions) mixed with its detections or cells, and files without cells."""
-    kinds = [kind_of(feature) for feature in features if class_of(feature) not in (REGION, IGNORE)]
+    """Refuse QuPath's annotations (regions) mixed with its detections or cells, and files without cells.
+
+    Where a region of the class `REGION` says what was looked at, the other annotations are cells that were
+    drawn by hand among predicted ones.
+    """
+    classes = [class_of(feature) for feature in features]
+    kinds = [
+        kind_of(feature)
+        for feature, name in zip(features, classes, strict=True)
+        if name not in (REGION, IGNORE)
+    ]
     regions = kinds.count("annotation")
     cells = kinds.count("cell") + kinds.count("detection")
-    if regions and cells:
+    if regions and cells and REGION not in classes:
         raise InputError(
             f"{path}: holds {regions} annotations beside {cells} cells or detections. Regions would be "
-            f"drawn as cells. Export the cells only, or give the regions the class {REGION} or {IGNORE}."
+            f"drawn as cells. Export the cells only, or give the regions the class {REGION} or {IGNORE}; if "
+            f"the annotations are cells, draw a region of the class {REGION} around what was corrected."
         )
     if kinds and all(kind in NOT_CELLS for kind in kinds):
         raise InputError(

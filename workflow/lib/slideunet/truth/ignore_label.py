@@ -23,6 +23,22 @@ def cells_alone(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.where(labels == IGNORE_LABEL, 0, labels)
 
 
+def remark_on_ignored(count: int, shape: tuple[int, int], reason: str) -> list[str]:
+    """Return a remark on `count` ignored pixels of an image (y, x); none for none.
+
+    Parameters
+    ----------
+    count : int
+    shape : tuple[int, int]
+    reason : str
+        How they are marked.
+    """
+    if not count:
+        return []
+    share = count / (shape[0] * shape[1])
+    return [f"{share:.1%} of the pixels are ignored ({reason}): they are excluded from training and scoring"]
+
+
 @dataclass(frozen=True)
 class Replaced:
     """Labels (y, x) with another id wherever an image of the same shape has a certain value.

@@ -17,7 +17,7 @@ from slideunet.sources.lazy_pixels import lazy_array
 from slideunet.sources.source import Stored
 from slideunet.truth.components import ConnectedComponents, find_components
 from slideunet.truth.geojson_reader import is_geojson
-from slideunet.truth.ignore_label import IGNORE_LABEL, Replaced
+from slideunet.truth.ignore_label import IGNORE_LABEL, Replaced, remark_on_ignored
 from slideunet.truth.kinds_of_labels import (
     Coded,
     Outline,
@@ -172,7 +172,11 @@ def _read_ids(
         if kind == "mask"
         else _interpret(path, coded, components, survey, sure=kind == "instances")
     )
-    return ids if ignored is None else Replaced(ids, stored, ignored, int(IGNORE_LABEL)), present, warnings
+    if ignored is None:
+        return ids, present, warnings
+    count = sum(int((stored[region] == ignored).sum()) for region in BlockGrid(stored.shape))
+    remark = remark_on_ignored(count, stored.shape, f"the value {ignored}")
+    return Replaced(ids, stored, ignored, int(IGNORE_LABEL)), present, [*warnings, *remark]
 
 
 def _components_of_mask(count: int) -> tuple[npt.NDArray[np.integer], list[str]]:

@@ -14,7 +14,7 @@ from rasterio.features import rasterize
 
 from slideunet.geometry.blocks import BlockGrid
 from slideunet.truth.geojson_reader import IGNORE, REGION, Geometry
-from slideunet.truth.ignore_label import IGNORE_LABEL, foreground_and_valid
+from slideunet.truth.ignore_label import IGNORE_LABEL, foreground_and_valid, remark_on_ignored
 from slideunet.truth.kinds_of_labels import Outline
 from slideunet.truth.lazy_labels import Squares
 from slideunet.truth.read_outlines import read_outlines
@@ -162,10 +162,5 @@ def _survey_labels(labels: PolygonLabels, n_features: int) -> tuple[npt.NDArray[
             f"{hidden} of {len(labels.geometries)} polygons have no pixel: smaller than a pixel, hidden by "
             "later polygons, or in an ignored area"
         )
-    if ignored:
-        share = ignored / (labels.shape[0] * labels.shape[1])
-        remarks.append(
-            f"{share:.1%} of the pixels are ignored (outside of {REGION}, or in {IGNORE}): they are excluded "
-            "from training and scoring"
-        )
-    return present, remarks
+    reason = f"outside of {REGION}, or in {IGNORE}"
+    return present, [*remarks, *remark_on_ignored(ignored, labels.shape, reason)]

@@ -16,6 +16,7 @@ from slideunet.truth.geojson_reader import (
     Geometry,
     class_of,
     has_nucleus,
+    is_exported,
     kind_of,
     read_features,
     read_geometry,
@@ -72,7 +73,8 @@ def read_outlines(
         As `polygons.open_polygons`.
     """
     features = read_features(path)
-    cells, kinds, boxes, problems, seen = [], [], [], [], []
+    problems, seen = [], []
+    drawn: list[tuple[Geometry, int, str, tuple[float, ...]]] = []
     areas: dict[str, list[Geometry]] = {REGION: [], IGNORE: []}
     left_out = 0
     for number, feature in enumerate(features, start=1):
@@ -91,16 +93,24 @@ def read_outlines(
         elif group in areas:
             areas[group].append(geometry)
         else:
-            cells.append((geometry, number))
-            kinds.append(kind)
-            boxes.append(box)
+            drawn.append((geometry, number, kind, box))
+    # Drawn by hand over a predicted cell, an annotation owns the overlap.
+    drawn.sort(key=lambda outline: outline[2] == "annotation")
+    cells, kinds = [(geometry, number) for geometry, number, _, _ in drawn], [kind for _, _, kind, _ in drawn]
     _refuse(path, problems, len(features), guess_of_units(_table(seen), shape, mpp))
-    table, whole = _table(boxes), not areas[REGION]
+    table, whole = _table([box for *_, box in drawn]), not areas[REGION]
     if guess := guess_of_units(table, shape, mpp, whole=whole):
         raise InputError(f"{path}: coordinates are x, y in pixels of the full-resolution image.{guess}")
     check_nested(path, kinds, cells, table)
     check_covering(path, kinds, cells, table, shape)
     remarks = [*doubts(table, shape, mpp, whole=whole), *_remark_on_nuclei(features, outline)]
+    if 0 < (by_hand := kinds.count("annotation")) < len(kinds):
+        remarks.append(f"{by_hand} annotations and {len(kinds) - by_hand} other objects are taken as cells")
+    if whole and cells and all(map(is_exported, features)):
+        remarks.append(
+            f"all {len(cells)} outlines are cells as they were predicted. If nobody corrected them, the "
+            f"network learns its errors; else draw a region of the class {REGION} around what was corrected"
+        )
     if left_out:
         remarks.append(f"{left_out} objects are tiles, TMA cores or the root of QuPath and are left out")
     return Outlines(cells, table, areas, len(features), remarks)

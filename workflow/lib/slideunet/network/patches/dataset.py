@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from slideunet.geometry.pixels import Pixels
 from slideunet.geometry.windows import read_filled, read_mirrored
+from slideunet.network.patches.annotated import annotated_spots
 from slideunet.network.patches.augmentation import augment, build_augmentation
 from slideunet.network.patches.copy_paste import paste_cells
 from slideunet.network.patches.empty_fields import empty_field
@@ -63,6 +64,7 @@ class PatchDataset(Dataset):
         self.augmentation = build_augmentation(strengths, patch_size)
         self.packed = packed
         self.opened: dict[Path, tuple[Pixels, Pixels]] = {}
+        self.middles: dict[Path, np.ndarray | None] = {}
         # The index of the slide of each sample.
         areal = [i for i, slide in enumerate(slides) for _ in range(_patches(slide.shape, patch_size))]
         once = _balanced(areal, [slide.stratum for slide in slides], balance)
@@ -99,14 +101,16 @@ class PatchDataset(Dataset):
     def _draw(self, slide: LabelledSlide, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Read a normalised random patch; a patch without cells is drawn again, once, so that few are seen.
 
+        The middle of a patch is annotated: in a slide of which a region was corrected, few others would be.
         Beyond the border the slide is mirrored, as in prediction. The truth is ignored there: a cell and its
         mirror image would be one cell of two pieces.
         """
         pixels, truth = self._pixels(slide.manifest)
-        window = _window(slide.shape, self.patch_size, rng)
+        middles = self._middles(slide.manifest)
+        window = _window(slide.shape, self.patch_size, rng, middles)
         labels = read_filled(truth, window, int(IGNORE_LABEL))
         if not foreground_and_valid(labels)[0].any():
-            window = _window(slide.shape, self.patch_size, rng)
+            window = _window(slide.shape, self.patch_size, rng, middles)
             labels = read_filled(truth, window, int(IGNORE_LABEL))
         labels = np.where(labels == IGNORE_LABEL, -1, labels.astype(np.int64))
         return slide.normalisation.apply(read_mirrored(pixels, window)), labels
@@ -124,6 +128,16 @@ class PatchDataset(Dataset):
         if manifest not in self.opened:
             self.opened[manifest] = open_slide(manifest, self.packed)
         return self.opened[manifest]
+
+    def _middles(self, manifest: Path) -> np.ndarray | None:
+        """Return where patches may have their middle, (n, 2) in px; None for anywhere."""
+        if manifest not in self.middles:
+            found = annotated_spots(manifest)
+            self.middles[manifest] = None
+            if found is not None:
+                spots, side = found
+                self.middles[manifest] = np.argwhere(spots) * side + side // 2
+        return self.middles[manifest]
 
 
 def _patches(shape: tuple[int, int], patch_size: int) -> int:
@@ -159,14 +173,20 @@ def _balanced(owners: Sequence[int], strata: Sequence[str], balance: float) -> l
 
 
 def _window(
-    shape: tuple[int, int], patch_size: int, rng: np.random.Generator
+    shape: tuple[int, int], patch_size: int, rng: np.random.Generator, middles: np.ndarray | None
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return a random window, centred along axes that are shorter than a patch."""
+    """Return a random window, around one of `middles` if given, centred along axes shorter than a patch."""
     margin = _margin(patch_size)
+    middle = None if middles is None else middles[rng.integers(len(middles))]
     spans = []
-    for side in shape:
+    for axis, side in enumerate(shape):
         spare = side - patch_size
-        start = int(rng.integers(0, spare + 1)) if spare > 0 else spare // 2
+        if spare <= 0:
+            start = spare // 2
+        elif middle is None:
+            start = int(rng.integers(0, spare + 1))
+        else:
+            start = min(max(int(middle[axis]) - patch_size // 2, 0), spare)
         spans.append((start - margin, start + patch_size + margin))
     return spans[0], spans[1]
 

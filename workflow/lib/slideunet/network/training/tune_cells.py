@@ -15,6 +15,7 @@ from slideunet.geometry.blocks import BlockGrid, Region
 from slideunet.geometry.pixels import Pixels
 from slideunet.network.inference.engines import Engine
 from slideunet.network.inference.predict_region import predict_core
+from slideunet.network.patches.annotated import annotated_spots
 from slideunet.network.patches.dataset import LabelledSlide
 from slideunet.scoring.instance_metrics import InstanceCounts, count_instances
 from slideunet.scoring.matching import match, match_arrays
@@ -100,13 +101,27 @@ def _ratios(method: Method) -> tuple[float | None, ...]:
 
 
 def middle_block(engine: Engine, slide: LabelledSlide) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Return the truth and the predicted maps of a slide's middle block."""
-    grid = BlockGrid(slide.shape)
-    rows, columns = grid[len(grid) // 2]
+    """Return the truth and the predicted maps of a slide's middle block.
+
+    Of a slide that is annotated in part, the block with most of the annotation takes its place.
+    """
+    rows, columns = _block_to_score(slide)
     truth = open_label_store(slide.manifest, "truth")[rows, columns]
     core = ((rows.start, rows.stop), (columns.start, columns.stop))
     planes = predict_core(engine, open_image_store(slide.manifest), slide.normalisation, core)
     return truth, dict(zip(engine.spec.maps, planes, strict=True))
+
+
+def _block_to_score(slide: LabelledSlide) -> Region:
+    grid = BlockGrid(slide.shape)
+    found = annotated_spots(slide.manifest) if len(grid) > 1 else None
+    if found is None:
+        return grid[len(grid) // 2]
+    spots, side = found
+    return max(
+        grid,
+        key=lambda block: spots[*(slice(part.start // side, -(-part.stop // side)) for part in block)].sum(),
+    )
 
 
 def _by_probability(

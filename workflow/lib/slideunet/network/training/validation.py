@@ -11,6 +11,7 @@ from torch import nn
 
 from slideunet.cells.separation.decoding import Decoding, fitting_methods
 from slideunet.geometry.blocks import BlockGrid, Region
+from slideunet.geometry.pixels import Pixels
 from slideunet.model_json import Precision
 from slideunet.network.architecture.output_maps import to_bytes
 from slideunet.network.architecture.receptive_field import halo
@@ -94,8 +95,7 @@ def validate(
         # In a file, as a slide may be larger than the memory.
         with tempfile.TemporaryFile() as file:
             planes = np.memmap(file, np.uint8, "w+", shape=(len(names), *slide.shape))
-            for region, output in _outputs(engine, slide):
-                labels = truth[region]
+            for region, labels, output in _outputs(engine, slide, truth):
                 planes[:, *region] = _as_bytes(output, names)
                 counts += _by_probability(planes[0, *region], labels)
                 total += _summed(loss, output[0], labels)
@@ -104,12 +104,19 @@ def validate(
     return Validation(total / pixels, counts[0], counts[1], cells)
 
 
-def _outputs(engine: Engine, slide: LabelledSlide) -> Iterator[tuple[Region, np.ndarray]]:
-    """Yield every block of a slide with the output (maps, y, x) float32 of the network."""
+def _outputs(
+    engine: Engine, slide: LabelledSlide, truth: Pixels
+) -> Iterator[tuple[Region, np.ndarray, np.ndarray]]:
+    """Yield every annotated block of a slide, its truth, and the output (maps, y, x) float32 of the network.
+
+    Of a large slide with one corrected region nearly all blocks are ignored, and are not predicted.
+    """
     pixels = open_image_store(slide.manifest)
     for rows, columns in BlockGrid(slide.shape):
-        core = ((rows.start, rows.stop), (columns.start, columns.stop))
-        yield (rows, columns), predict_core(engine, pixels, slide.normalisation, core)
+        labels = truth[rows, columns]
+        if foreground_and_valid(labels)[1].any():
+            core = ((rows.start, rows.stop), (columns.start, columns.stop))
+            yield (rows, columns), labels, predict_core(engine, pixels, slide.normalisation, core)
 
 
 def _as_bytes(output: np.ndarray, names: Sequence[str]) -> np.ndarray:
