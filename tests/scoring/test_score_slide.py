@@ -5,7 +5,7 @@ import pytest
 from making import blocks_of
 from skimage.filters import threshold_otsu
 
-from slideunet.geometry.blocks import BLOCK
+from slideunet.scoring.crowding import REACH
 from slideunet.scoring.external_grouping import BLOCKS_PER_PART, in_memory, on_disk
 from slideunet.scoring.instance_metrics import count_instances
 from slideunet.scoring.matching import match_arrays
@@ -70,14 +70,14 @@ def test_json_round_trip(slide):
 
 
 class Blocks:
-    """Pixels that can only be read in parts up to the size of a block."""
+    """Pixels that can only be read in parts up to the size of a block of 16 px and its margin."""
 
     def __init__(self, array):
         self.array, self.shape, self.dtype = array, array.shape, array.dtype
 
     def __getitem__(self, index):
         part = self.array[index]
-        assert max(part.shape[-2:]) <= BLOCK
+        assert max(part.shape[-2:]) <= 16 + 2 * REACH
         return part
 
 

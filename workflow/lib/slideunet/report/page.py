@@ -13,6 +13,7 @@ from slideunet.figures.curves import learning_curves
 from slideunet.report import figures
 from slideunet.report.gallery import errors_of
 from slideunet.report.masks import draw_mask, masked, share_in_words
+from slideunet.report.measures import MEASURES, common_pixel_size
 from slideunet.report.pictures import CORRECT, FALSE, MISSED
 from slideunet.report.results import SlideResult, warnings_of
 from slideunet.report.side_by_side import draw_case, ranked
@@ -102,6 +103,7 @@ def render_page(run: RunRecord, results: Sequence[SlideResult]) -> str:
     )
     environment.filters |= {
         "number": _number,
+        "signed": lambda value, digits: DASH if value is None else f"{value:+.{digits}f}",
         "interval": lambda value: DASH if value is None else f"{value[0]:.3f} {DASH} {value[1]:.3f}",
         "count": lambda value: f"{value:,}".replace(",", "\N{THIN SPACE}"),
         "skipped": share_in_words,
@@ -117,8 +119,9 @@ def render_page(run: RunRecord, results: Sequence[SlideResult]) -> str:
         "errors": errors_of(results),
     }
     test = scored(results, "test")
+    numbers = _numbers(run, results, test)
     return environment.get_template("page.html.j2").render(
-        **_numbers(run, results, test), charts=_charts(run, test), **_pictures(results, test)
+        **numbers, charts=_charts(run, test, numbers["test"]), **_pictures(results, test)
     )
 
 
@@ -136,6 +139,8 @@ def _numbers(run: RunRecord, results: Sequence[SlideResult], test: Sequence[Slid
     cells = [result.prediction["cells"] for result in results if result.prediction]
     return {
         "test": summarise(test),
+        "measures": MEASURES,
+        "pixel_size": common_pixel_size(test),
         "test_slides": ranked(test),
         "other_slides": others,
         "others": {
@@ -153,16 +158,16 @@ def _numbers(run: RunRecord, results: Sequence[SlideResult], test: Sequence[Slid
     }
 
 
-def _charts(run: RunRecord, test: Sequence[SlideResult]) -> dict[str, str]:
+def _charts(run: RunRecord, test: Sequence[SlideResult], summary: Mapping[str, Any]) -> dict[str, str]:
     history = pd.DataFrame() if run.history is None else run.history
     best_epoch = run.model.get("training", {}).get("best_epoch")
     charts = {"curves": learning_curves(history, best_epoch) if len(history) else ""}
     if scores := scores_of(test):
-        pooled = sum(scores[1:], scores[0]).instances
-        mean = pd.DataFrame([score.instances.ap for score in scores]).mean().tolist()
         charts["distributions"] = figures.distributions(scores)
-        charts["precision"] = figures.precision_over_iou(mean, pooled.ap)
+        charts["precision"] = figures.precision_over_iou(summary["ap_curve"])
         charts["counted"] = figures.counted_cells(scores)
+        charts["differences"] = figures.count_differences(scores, summary["count_agreement"])
+        charts["sizes"] = figures.recall_by_size(summary["size_classes"], common_pixel_size(test))
     return charts
 
 

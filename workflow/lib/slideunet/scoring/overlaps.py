@@ -16,6 +16,8 @@ OVERLAP = np.dtype(
         ("cell", np.uint32),
         ("shared", np.int64),  # pixels with this pair of ids
         ("first", np.int64),  # the first of them in raster order: row * width of the slide + column
+        ("truth_crowded", np.bool_),  # whether another object, or another cell, is near (`crowding`)
+        ("cell_crowded", np.bool_),
     ]
 )
 """A pair of ids in a block, a slide or a part of it."""
@@ -76,6 +78,8 @@ def add_overlaps(tables: Iterable[Rows]) -> Rows:
     total = rows[starts]
     total["shared"] = np.add.reduceat(rows["shared"], starts)
     total["first"] = np.minimum.reduceat(rows["first"], starts)
+    for name in ("truth_crowded", "cell_crowded"):
+        total[name] = np.logical_or.reduceat(rows[name], starts)
     return total
 
 

@@ -8,8 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slideunet.cells.separation.separate import foreground_cut
-from slideunet.geometry.blocks import BlockGrid
+from slideunet.geometry.blocks import BlockGrid, Region, grown, within
 from slideunet.geometry.pixels import Pixels
+from slideunet.scoring.class_counts import (
+    NO_CROWDING,
+    NO_SIZES,
+    ClassCounts,
+    count_crowding,
+    count_sizes,
+)
+from slideunet.scoring.crowding import REACH, crowded_ids
 from slideunet.scoring.error_examples import Example, find_examples, sample
 from slideunet.scoring.external_grouping import Regroup, in_memory
 from slideunet.scoring.instance_metrics import InstanceCounts, count_instances
@@ -17,9 +25,9 @@ from slideunet.scoring.matching import match
 from slideunet.scoring.otsu_baseline import Polarity, cells_are_dark, foreground, grey, otsu_threshold
 from slideunet.scoring.overlaps import Rows, count_overlaps
 from slideunet.scoring.pixel_metrics import PixelCounts, count_pixels
-from slideunet.truth.ignore_label import foreground_and_valid
+from slideunet.truth.ignore_label import cells_alone, foreground_and_valid
 
-METRICS_VERSION = "3"
+METRICS_VERSION = "4"
 """Part of the fingerprint of every score: raise it when a definition changes."""
 
 PIXEL_METRICS = ("accuracy", "precision", "recall", "dice", "iou")
@@ -39,12 +47,16 @@ class Score:
         Foreground is one class of a global Otsu threshold.
     instances : InstanceCounts
         Cells against ground-truth objects.
+    sizes, crowding : ClassCounts
+        The same by area, and of lone and crowded ones.
     """
 
     pixel: PixelCounts
     semantic: PixelCounts
     otsu: PixelCounts
     instances: InstanceCounts
+    sizes: ClassCounts = NO_SIZES
+    crowding: ClassCounts = NO_CROWDING
 
     @property
     def empty(self) -> bool:
@@ -80,6 +92,8 @@ class Score:
             "instances": self.instances.to_json(),
             "semantic": asdict(self.semantic),
             "otsu": asdict(self.otsu),
+            "sizes": asdict(self.sizes),
+            "crowding": asdict(self.crowding),
             "values": self.values(),
             "empty": self.empty,
         }
@@ -88,10 +102,12 @@ class Score:
     def from_json(content: dict[str, Any]) -> "Score":
         """Read the counts that `to_json` wrote."""
         return Score(
-            pixel=PixelCounts(**content["pixel"]),
-            semantic=PixelCounts(**content["semantic"]),
-            otsu=PixelCounts(**content["otsu"]),
+            pixel=PixelCounts.from_json(content["pixel"]),
+            semantic=PixelCounts.from_json(content["semantic"]),
+            otsu=PixelCounts.from_json(content["otsu"]),
             instances=InstanceCounts.from_json(content["instances"]),
+            sizes=ClassCounts.from_json(content["sizes"]),
+            crowding=ClassCounts.from_json(content["crowding"]),
         )
 
 
@@ -136,25 +152,42 @@ def score_slide(
         pixel += count_pixels(true, cells[region][valid] > 0)
         semantic += count_pixels(true, probability[(0, *region)][valid] >= foreground_cut(threshold))
         otsu += count_pixels(true, foreground(grey(image[(..., *region)])[valid], cut, dark=dark))
-    width = truth.shape[1]
-    tables = (
-        count_overlaps(truth[rows, columns], cells[rows, columns], (rows.start, columns.start), width)
-        for rows, columns in BlockGrid(truth.shape)
-    )
-    instances, examples = compare_instances(tables, width, regroup)
-    return Score(pixel, semantic, otsu, instances), examples
+    tables = (_overlaps_of(truth, cells, region) for region in BlockGrid(truth.shape))
+    counts, examples = compare_instances(tables, truth.shape[1], regroup)
+    return Score(pixel, semantic, otsu, **counts), examples
 
 
 def compare_instances(
     tables: Iterable[Rows], width: int, regroup: Regroup = in_memory
-) -> tuple[InstanceCounts, list[Example]]:
-    """Count instances and sample errors of a slide of this width, from the overlaps of its blocks."""
-    counts = InstanceCounts()
+) -> tuple[dict[str, Any], list[Example]]:
+    """Count instances and sample errors of a slide of this width, from the overlaps of its blocks.
+
+    Returns
+    -------
+    dict
+        The fields of `Score` that are made from overlaps, by their names.
+    list of Example
+    """
+    instances, sizes, crowding = InstanceCounts(), NO_SIZES, NO_CROWDING
     examples: list[Example] = []
     for rows in match(tables, regroup):
-        counts += count_instances(rows)
+        instances += count_instances(rows)
+        sizes += count_sizes(rows)
+        crowding += count_crowding(rows)
         examples = sample([*examples, *find_examples(rows, width)])
-    return counts, examples
+    return {"instances": instances, "sizes": sizes, "crowding": crowding}, examples
+
+
+def _overlaps_of(truth: Pixels, cells: Pixels, region: Region) -> Rows:
+    """Count the overlaps in a block; its margin shows which objects and cells are crowded."""
+    height, width = truth.shape
+    window = grown(region, (height, width), REACH)
+    inside = within(region, window)
+    true, found = np.asarray(truth[window]), np.asarray(cells[window])
+    rows = count_overlaps(true[inside], found[inside], (region[0].start, region[1].start), width)
+    rows["truth_crowded"] = np.isin(rows["truth"], crowded_ids(cells_alone(true)))
+    rows["cell_crowded"] = np.isin(rows["cell"], crowded_ids(found))
+    return rows
 
 
 def _otsu(image: Pixels, polarity: Polarity) -> tuple[float, bool]:
