@@ -16,6 +16,7 @@ PARTS = {"pooled": 0.4, "mean_over_slides": 0.5}
 CURVE = [
     {"iou": k / 20, **PARTS, **{f"{name}_interval": (0.3, 0.6) for name in PARTS}} for k in range(10, 20)
 ]
+BIN = [{"mean_probability": 0.3, "observed": 0.4, "observed_interval": (0.2, 0.5)}]
 SIZES = [
     {"least_area": 64, "recall_pooled": 0.5, "recall_pooled_interval": (0.4, 0.7), "precision_pooled": None},
     {"least_area": 128, "recall_pooled": 0.7, "recall_pooled_interval": None, "precision_pooled": 0.9}
@@ -43,6 +44,7 @@ HISTORY = pd.DataFrame({"epoch": [1, 2, 3], **{name: [0.6, float("nan"), 0.4] fo
         lambda: figures.count_differences([SCORE], {"cells": {"bias": -1.0, "lower": None, "upper": None}}),
         lambda: figures.recall_by_size(SIZES, 0.25),
         lambda: figures.recall_by_size([], None),
+        lambda: figures.reliability_diagram({"foreground": BIN, "cells": []}),
     ],
 )
 def test_figures_are_reproducible_vector_graphics(draw):

@@ -65,7 +65,7 @@ def test_the_size_of_a_part_does_not_grow_with_the_number_of_cells(tmp_path):
     """Rows with background are spread over the parts, too."""
     n_blocks, per_block = 640, 50
     ids = np.arange(1, n_blocks * per_block + 1, dtype=np.uint32).reshape(n_blocks, per_block)
-    blocks = (np.array([(0, i, 5, 0, False, False) for i in row], OVERLAP) for row in ids)
+    blocks = (np.array([(0, i, 5, 0, False, False, 0) for i in row], OVERLAP) for row in ids)
     sizes = [len(part) for part in match(blocks, on_disk(tmp_path, n_blocks))]
     assert sum(sizes) == n_blocks * per_block
     assert max(sizes) <= external_grouping.BLOCKS_PER_PART * per_block

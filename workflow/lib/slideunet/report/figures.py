@@ -116,6 +116,28 @@ def recall_by_size(classes: Sequence[Mapping[str, Any]], mpp: float | None) -> s
         return svg_uri(figure)
 
 
+def reliability_diagram(calibration: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Draw the observed fraction over the predicted probability: foreground pixels, and cells."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.1, 2.9), layout="constrained")
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle=(0, (4, 3)))
+        for name, label, style, colour in (
+            ("foreground", "foreground pixels", "o-", BLUE),
+            ("cells", "cells", "s--", ORANGE),
+        ):
+            x = [row["mean_probability"] for row in calibration[name]]
+            y = [row["observed"] for row in calibration[name]]
+            axes.plot(x, y, style, color=colour, markersize=3.5, label=label)
+            for place, row in zip(x, calibration[name], strict=True):
+                if row["observed_interval"]:
+                    axes.plot([place] * 2, row["observed_interval"], color=colour, linewidth=0.9)
+        axes.set(xlabel="Predicted probability", ylabel="Observed fraction", aspect="equal")
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        axes.legend(loc="upper left")
+        return svg_uri(figure)
+
+
 def _strip(axes: Axes, height: int, values: np.ndarray, colour: str) -> None:
     # Golden-ratio jitter: evenly spread and reproducible.
     jitter = ((np.arange(len(values)) * 0.618034) % 1.0 - 0.5) * 0.5

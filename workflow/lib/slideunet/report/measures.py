@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slideunet.report.results import SlideResult
+from slideunet.scoring.calibration import BINS, LEVELS
 from slideunet.scoring.class_counts import CROWDING, SIZE_CLASSES
 from slideunet.scoring.instance_metrics import THRESHOLDS
 from slideunet.scoring.intervals import Derive, interval_of, interval_of_mean
@@ -71,6 +72,25 @@ def _false_per_area(result: SlideResult) -> Sequence[float] | None:
     return None if area is None or result.score is None else (result.score.instances.fp[0], area)
 
 
+def _brier(part: str) -> Callable[[SlideResult], Sequence[float] | None]:
+    unit = (LEVELS - 1) ** 2
+    return _of_score(lambda s: (getattr(s, part).squared_error, sum(getattr(s, part).n) * unit))
+
+
+def _bins(part: str) -> Callable[[SlideResult], Sequence[float] | None]:
+    def counts(score: Score) -> Sequence[float]:
+        bins = getattr(score, part)
+        return (*bins.positive, *bins.probability, sum(bins.n))
+
+    return _of_score(counts)
+
+
+def calibration_error(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the expected calibration error of positives (15), probabilities (15) and number: (31, ...)."""
+    gaps = np.abs(sums[:BINS] - sums[BINS:-1] / (LEVELS - 1)).sum(axis=0)
+    return divided(np.stack([gaps, sums[-1]]))
+
+
 MEASURES: Mapping[str, Measure] = MappingProxyType(
     {
         **{
@@ -82,6 +102,10 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
             for k, kind in enumerate(CROWDING)
         },
         "false_per_mm2": Measure("False cells per mm²", _false_per_area),
+        "foreground_ece": Measure("Calibration error of pixels", _bins("calibration"), calibration_error),
+        "foreground_brier": Measure("Brier score of pixels", _brier("calibration")),
+        "cell_ece": Measure("Calibration error of cells", _bins("cell_calibration"), calibration_error),
+        "cell_brier": Measure("Brier score of cells", _brier("cell_calibration")),
     }
 )
 """By their names in metrics.csv and summary.json."""
@@ -154,6 +178,36 @@ def size_classes(results: Sequence[SlideResult], seed: int = 0) -> list[dict[str
                 part = summary_of_measure(Measure("", counts), results, seed)
                 row |= {f"{name}_{key}": part[key] for key in ("pooled", "pooled_interval")}
             rows.append(row)
+    return rows
+
+
+def _observed(part: str, k: int) -> Callable[[SlideResult], Sequence[float] | None]:
+    return _of_score(lambda score: (getattr(score, part).positive[k], getattr(score, part).n[k]))
+
+
+def reliability(results: Sequence[SlideResult], part: str, seed: int = 0) -> list[dict[str, Any]]:
+    """Summarise each bin of `Score.calibration` or `Score.cell_calibration` that is not empty, pooled.
+
+    Returns
+    -------
+    list of dict
+        "from", "to": limits of the bin; "n": pixels or cells; "mean_probability"; "observed": fraction of
+        positives; "observed_interval".
+    """
+    rows = []
+    for k in range(BINS):
+        n, _, probability = (
+            sum(getattr(getattr(result.score, part), name)[k] for result in results if result.score)
+            for name in ("n", "positive", "probability")
+        )
+        if n:
+            found = summary_of_measure(Measure("", _observed(part, k)), results, seed)
+            limits = {"from": k / BINS, "to": (k + 1) / BINS, "n": n}
+            rows.append(
+                limits
+                | {"mean_probability": probability / n / (LEVELS - 1)}
+                | {"observed": found["pooled"], "observed_interval": found["pooled_interval"]}
+            )
     return rows
 
 

@@ -8,7 +8,15 @@ import numpy as np
 import pandas as pd
 
 from slideunet.report.agreement import agreement, count_error, count_error_percent
-from slideunet.report.measures import MEASURES, ap_curve, area_mm2, measures_of, size_classes, values_of
+from slideunet.report.measures import (
+    MEASURES,
+    ap_curve,
+    area_mm2,
+    measures_of,
+    reliability,
+    size_classes,
+    values_of,
+)
 from slideunet.report.results import SlideResult
 from slideunet.scoring.instance_metrics import InstanceCounts
 from slideunet.scoring.intervals import interval_of_mean, interval_of_ratio
@@ -62,8 +70,9 @@ def summarise(results: Sequence[SlideResult], *, seed: int = 0) -> dict[str, Any
     dict
         n_slides, n_groups, n_true, n_pred; "mean": each metric averaged over slides; "intervals": its 95 %
         interval over groups, or None; "pooled": the metrics of all pixels and cells together;
-        "pooled_dice_interval"; "counts"; "measures", "ap_curve" and "size_classes" (see `measures`), and
-        "count_agreement" (see `agreement`). Without scored slides the first four are 0, the others empty.
+        "pooled_dice_interval"; "counts"; "measures", "ap_curve", "size_classes" and "calibration" (see
+        `measures`), and "count_agreement" (see `agreement`). Without scored slides the first
+        four are 0, the others empty.
     """
     results = scored(results)
     scores = scores_of(results)
@@ -92,6 +101,10 @@ def summarise(results: Sequence[SlideResult], *, seed: int = 0) -> dict[str, Any
         "measures": measures_of(results, seed) if scores else {},
         "ap_curve": ap_curve(results, seed) if scores else [],
         "size_classes": size_classes(results, seed),
+        "calibration": {
+            "foreground": reliability(results, "calibration", seed),
+            "cells": reliability(results, "cell_calibration", seed),
+        },
         "count_agreement": agreement(results, seed) if scores else {},
     }
 

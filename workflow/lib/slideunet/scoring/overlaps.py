@@ -18,11 +18,12 @@ OVERLAP = np.dtype(
         ("first", np.int64),  # the first of them in raster order: row * width of the slide + column
         ("truth_crowded", np.bool_),  # whether another object, or another cell, is near (`crowding`)
         ("cell_crowded", np.bool_),
+        ("probability", np.int64),  # sum over these pixels, in 1 / 255
     ]
 )
 """A pair of ids in a block, a slide or a part of it."""
 MEASURED = np.dtype([*OVERLAP.descr, ("cell_area", np.int64)])
-"""A pair whose cell is complete. Areas are in pixels, 0 for background."""
+"""A pair whose cell is complete. Areas are in pixels, 0 for background; probability: of the whole cell."""
 RANKED = np.dtype([*MEASURED.descr, ("truth_area", np.int64), ("pieces", np.uint32), ("best", np.bool_)])
 """A pair whose object is complete. pieces: cells inside the object; best: its row with the highest IoU."""
 MATCHED = np.dtype([*RANKED.descr, ("matched", np.bool_)])
@@ -32,7 +33,11 @@ Rows = NDArray[np.void]
 
 
 def count_overlaps(
-    truth: ArrayLike, cells: ArrayLike, origin: tuple[int, int] = (0, 0), width: int | None = None
+    truth: ArrayLike,
+    cells: ArrayLike,
+    origin: tuple[int, int] = (0, 0),
+    width: int | None = None,
+    probability: ArrayLike | None = None,
 ) -> Rows:
     """Compare two label images (y, x) of the same shape; 0 is background, ids are below 2^32.
 
@@ -44,6 +49,8 @@ def count_overlaps(
         Row and column of the first pixel in the slide.
     width : int, optional
         Width of the slide in pixels, by default that of the arrays.
+    probability : array_like of uint8, (y, x), optional
+        Foreground probability times 255; 0 by default.
 
     Returns
     -------
@@ -66,6 +73,8 @@ def count_overlaps(
     runs["shared"] = np.diff(starts, append=keys.size)
     row, column = np.divmod(starts, max(truth.shape[1], 1))
     runs["first"] = (row + origin[0]) * (width or truth.shape[1]) + column + origin[1]
+    if probability is not None and keys.size:
+        runs["probability"] = np.add.reduceat(np.asarray(probability).ravel(), starts, dtype=np.int64)
     return add_overlaps([runs[keys[starts] > 0]])
 
 
@@ -76,7 +85,8 @@ def add_overlaps(tables: Iterable[Rows]) -> Rows:
     changed = (np.diff(rows["truth"]) != 0) | (np.diff(rows["cell"]) != 0)
     starts = np.flatnonzero(np.concatenate(([len(rows) > 0], changed)))
     total = rows[starts]
-    total["shared"] = np.add.reduceat(rows["shared"], starts)
+    for name in ("shared", "probability"):
+        total[name] = np.add.reduceat(rows[name], starts)
     total["first"] = np.minimum.reduceat(rows["first"], starts)
     for name in ("truth_crowded", "cell_crowded"):
         total[name] = np.logical_or.reduceat(rows[name], starts)

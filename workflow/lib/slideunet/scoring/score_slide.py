@@ -10,6 +10,14 @@ from numpy.typing import NDArray
 from slideunet.cells.separation.separate import foreground_cut
 from slideunet.geometry.blocks import BlockGrid, Region, grown, within
 from slideunet.geometry.pixels import Pixels
+from slideunet.scoring.calibration import (
+    LEVELS,
+    NOTHING_PROBABLE,
+    CalibrationCounts,
+    calibration_of,
+    count_cell_calibration,
+    histogram,
+)
 from slideunet.scoring.class_counts import (
     NO_CROWDING,
     NO_SIZES,
@@ -49,6 +57,8 @@ class Score:
         Cells against ground-truth objects.
     sizes, crowding : ClassCounts
         The same by area, and of lone and crowded ones.
+    calibration, cell_calibration : CalibrationCounts
+        Probabilities of pixels to be foreground; mean probabilities of cells, and which of them match.
     """
 
     pixel: PixelCounts
@@ -57,6 +67,8 @@ class Score:
     instances: InstanceCounts
     sizes: ClassCounts = NO_SIZES
     crowding: ClassCounts = NO_CROWDING
+    calibration: CalibrationCounts = NOTHING_PROBABLE
+    cell_calibration: CalibrationCounts = NOTHING_PROBABLE
 
     @property
     def empty(self) -> bool:
@@ -94,6 +106,8 @@ class Score:
             "otsu": asdict(self.otsu),
             "sizes": asdict(self.sizes),
             "crowding": asdict(self.crowding),
+            "calibration": asdict(self.calibration),
+            "cell_calibration": asdict(self.cell_calibration),
             "values": self.values(),
             "empty": self.empty,
         }
@@ -108,6 +122,8 @@ class Score:
             instances=InstanceCounts.from_json(content["instances"]),
             sizes=ClassCounts.from_json(content["sizes"]),
             crowding=ClassCounts.from_json(content["crowding"]),
+            calibration=CalibrationCounts.from_json(content["calibration"]),
+            cell_calibration=CalibrationCounts.from_json(content["cell_calibration"]),
         )
 
 
@@ -145,16 +161,18 @@ def score_slide(
         A sample of the errors of each kind.
     """
     cut, dark = _otsu(image, polarity)
-    pixel, semantic, otsu = PixelCounts(), PixelCounts(), PixelCounts()
+    pixel, otsu = PixelCounts(), PixelCounts()
+    probable = np.zeros((2, LEVELS), np.int64)
     for region in BlockGrid(truth.shape):
         true, valid = foreground_and_valid(truth[region])
         true = true[valid]
         pixel += count_pixels(true, cells[region][valid] > 0)
-        semantic += count_pixels(true, probability[(0, *region)][valid] >= foreground_cut(threshold))
+        probable += histogram(np.asarray(probability[(0, *region)])[valid], true)
         otsu += count_pixels(true, foreground(grey(image[(..., *region)])[valid], cut, dark=dark))
-    tables = (_overlaps_of(truth, cells, region) for region in BlockGrid(truth.shape))
+    tables = (_overlaps_of(truth, cells, probability, region) for region in BlockGrid(truth.shape))
     counts, examples = compare_instances(tables, truth.shape[1], regroup)
-    return Score(pixel, semantic, otsu, **counts), examples
+    semantic, calibration = _thresholded(probable, foreground_cut(threshold)), calibration_of(probable)
+    return Score(pixel, semantic, otsu, calibration=calibration, **counts), examples
 
 
 def compare_instances(
@@ -168,23 +186,32 @@ def compare_instances(
         The fields of `Score` that are made from overlaps, by their names.
     list of Example
     """
-    instances, sizes, crowding = InstanceCounts(), NO_SIZES, NO_CROWDING
+    instances, sizes, crowding, calibration = InstanceCounts(), NO_SIZES, NO_CROWDING, NOTHING_PROBABLE
     examples: list[Example] = []
     for rows in match(tables, regroup):
         instances += count_instances(rows)
         sizes += count_sizes(rows)
         crowding += count_crowding(rows)
+        calibration += count_cell_calibration(rows)
         examples = sample([*examples, *find_examples(rows, width)])
-    return {"instances": instances, "sizes": sizes, "crowding": crowding}, examples
+    parts = {"instances": instances, "sizes": sizes, "crowding": crowding, "cell_calibration": calibration}
+    return parts, examples
 
 
-def _overlaps_of(truth: Pixels, cells: Pixels, region: Region) -> Rows:
+def _thresholded(counts: NDArray[np.int64], cut: int) -> PixelCounts:
+    fp, tp = counts[:, cut:].sum(axis=1).tolist()
+    tn, fn = counts[:, :cut].sum(axis=1).tolist()
+    return PixelCounts(tp, fp, fn, tn)
+
+
+def _overlaps_of(truth: Pixels, cells: Pixels, probability: Pixels, region: Region) -> Rows:
     """Count the overlaps in a block; its margin shows which objects and cells are crowded."""
     height, width = truth.shape
     window = grown(region, (height, width), REACH)
     inside = within(region, window)
     true, found = np.asarray(truth[window]), np.asarray(cells[window])
-    rows = count_overlaps(true[inside], found[inside], (region[0].start, region[1].start), width)
+    origin = (region[0].start, region[1].start)
+    rows = count_overlaps(true[inside], found[inside], origin, width, probability[(0, *region)])
     rows["truth_crowded"] = np.isin(rows["truth"], crowded_ids(cells_alone(true)))
     rows["cell_crowded"] = np.isin(rows["cell"], crowded_ids(found))
     return rows
