@@ -44,6 +44,8 @@ HISTORY = pd.DataFrame({"epoch": [1, 2, 3], **{name: [0.6, float("nan"), 0.4] fo
         lambda: figures.count_differences([SCORE], {"cells": {"bias": -1.0, "lower": None, "upper": None}}),
         lambda: figures.recall_by_size(SIZES, 0.25),
         lambda: figures.recall_by_size([], None),
+        lambda: figures.distances_of_outlines([{"distance_px": 1, **CURVE[0]}] * 2, 0.5),
+        lambda: figures.distances_of_outlines([{"distance_px": 1, "pooled": None}], None),
         lambda: figures.reliability_diagram({"foreground": BIN, "cells": []}),
     ],
 )

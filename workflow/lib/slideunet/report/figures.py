@@ -138,6 +138,22 @@ def reliability_diagram(calibration: Mapping[str, Sequence[Mapping[str, Any]]]) 
         return svg_uri(figure)
 
 
+def distances_of_outlines(curve: Sequence[Mapping[str, Any]], mpp: float | None) -> str:
+    """Draw `measures.boundary_curve` with its interval, in micrometres if `mpp` is known."""
+    shown = [row for row in curve if row["pooled"] is not None]
+    x = [row["distance_px"] * (mpp or 1.0) for row in shown]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.1, 2.9), layout="constrained")
+        axes = figure.subplots()
+        axes.plot(x, [row["pooled"] for row in shown], color=BLUE)
+        if shown and all(row["pooled_interval"] for row in shown):
+            low, high = np.transpose([row["pooled_interval"] for row in shown])
+            axes.fill_between(x, low, high, color=BLUE, alpha=0.18, linewidth=0)
+        axes.set(xlabel=f"95 % Hausdorff distance ({'µm' if mpp else 'px'})", ylim=(-0.02, 1.02))
+        axes.set_ylabel("Fraction of matched cells")
+        return svg_uri(figure)
+
+
 def _strip(axes: Axes, height: int, values: np.ndarray, colour: str) -> None:
     # Golden-ratio jitter: evenly spread and reproducible.
     jitter = ((np.arange(len(values)) * 0.618034) % 1.0 - 0.5) * 0.5

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slideunet.report.results import SlideResult
+from slideunet.scoring.boundaries import CLASSES
 from slideunet.scoring.calibration import BINS, LEVELS
 from slideunet.scoring.class_counts import CROWDING, SIZE_CLASSES
 from slideunet.scoring.instance_metrics import THRESHOLDS
@@ -91,6 +92,26 @@ def calibration_error(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     return divided(np.stack([gaps, sums[-1]]))
 
 
+_distance = _of_score(lambda score: (score.boundaries.sum_hd95, score.boundaries.n))
+
+
+def _distance_um(result: SlideResult) -> Sequence[float] | None:
+    mpp, counts = (result.facts or {}).get("mpp"), _distance(result)
+    return (counts[0] * mpp, counts[1]) if mpp and counts else None
+
+
+def _outlines(result: SlideResult) -> Sequence[float] | None:
+    b = result.score.boundaries if result.score else None
+    return (b.true_near, b.true_outline, b.cell_near, b.cell_outline) if b else None
+
+
+def f1_of_fractions(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the harmonic mean of two fractions, (part, whole, part, whole); NaN if a whole is 0."""
+    recall, precision = divided(sums[:2]), divided(sums[2:])
+    both = recall + precision
+    return np.divide(2 * recall * precision, both, out=np.zeros_like(both) * both, where=both > 0)
+
+
 MEASURES: Mapping[str, Measure] = MappingProxyType(
     {
         **{
@@ -106,6 +127,12 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
         "foreground_brier": Measure("Brier score of pixels", _brier("calibration")),
         "cell_ece": Measure("Calibration error of cells", _bins("cell_calibration"), calibration_error),
         "cell_brier": Measure("Brier score of cells", _brier("cell_calibration")),
+        "hd95_px": Measure("95 % Hausdorff distance of matched cells, px", _distance),
+        "hd95_um": Measure("95 % Hausdorff distance of matched cells, µm", _distance_um),
+        "cell_boundary_f1": Measure(
+            "Boundary F1 of matched cells", _of_score(lambda s: (s.boundaries.sum_f1, s.boundaries.n))
+        ),
+        "boundary_f1": Measure("Boundary F1 of all outlines", _outlines, f1_of_fractions),
     }
 )
 """By their names in metrics.csv and summary.json."""
@@ -179,6 +206,19 @@ def size_classes(results: Sequence[SlideResult], seed: int = 0) -> list[dict[str
                 row |= {f"{name}_{key}": part[key] for key in ("pooled", "pooled_interval")}
             rows.append(row)
     return rows
+
+
+def boundary_curve(results: Sequence[SlideResult], seed: int = 0) -> list[dict[str, Any]]:
+    """Summarise the fraction of matched cells whose Hausdorff distance is at most "distance_px", pooled."""
+    rows = []
+    for k in range(CLASSES - 1):
+        found = summary_of_measure(Measure("", _within(k)), results, seed)
+        rows.append({"distance_px": k / 2} | {key: found[key] for key in ("pooled", "pooled_interval")})
+    return rows
+
+
+def _within(k: int) -> Callable[[SlideResult], Sequence[float] | None]:
+    return _of_score(lambda score: (sum(score.boundaries.hd95[: k + 1]), score.boundaries.n))
 
 
 def _observed(part: str, k: int) -> Callable[[SlideResult], Sequence[float] | None]:

@@ -167,8 +167,10 @@ def _charts(run: RunRecord, test: Sequence[SlideResult], summary: Mapping[str, A
         charts["precision"] = figures.precision_over_iou(summary["ap_curve"])
         charts["counted"] = figures.counted_cells(scores)
         charts["differences"] = figures.count_differences(scores, summary["count_agreement"])
+        size = common_pixel_size(test)
+        charts["distances"] = figures.distances_of_outlines(summary["boundary_curve"], size)
         charts["reliability"] = figures.reliability_diagram(summary["calibration"])
-        charts["sizes"] = figures.recall_by_size(summary["size_classes"], common_pixel_size(test))
+        charts["sizes"] = figures.recall_by_size(summary["size_classes"], size)
     return charts
 
 

@@ -12,6 +12,7 @@ from slideunet.report.measures import (
     MEASURES,
     ap_curve,
     area_mm2,
+    boundary_curve,
     measures_of,
     reliability,
     size_classes,
@@ -70,9 +71,9 @@ def summarise(results: Sequence[SlideResult], *, seed: int = 0) -> dict[str, Any
     dict
         n_slides, n_groups, n_true, n_pred; "mean": each metric averaged over slides; "intervals": its 95 %
         interval over groups, or None; "pooled": the metrics of all pixels and cells together;
-        "pooled_dice_interval"; "counts"; "measures", "ap_curve", "size_classes" and "calibration" (see
-        `measures`), and "count_agreement" (see `agreement`). Without scored slides the first
-        four are 0, the others empty.
+        "pooled_dice_interval"; "counts"; "measures", "ap_curve", "size_classes", "calibration" and
+        "boundary_curve" (see `measures`), and "count_agreement" (see `agreement`). Without scored
+        slides the first four are 0, the others empty.
     """
     results = scored(results)
     scores = scores_of(results)
@@ -105,6 +106,7 @@ def summarise(results: Sequence[SlideResult], *, seed: int = 0) -> dict[str, Any
             "foreground": reliability(results, "calibration", seed),
             "cells": reliability(results, "cell_calibration", seed),
         },
+        "boundary_curve": boundary_curve(results, seed) if scores else [],
         "count_agreement": agreement(results, seed) if scores else {},
     }
 

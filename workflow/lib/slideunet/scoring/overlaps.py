@@ -65,17 +65,19 @@ def count_overlaps(
     truth, cells = np.asarray(truth), np.asarray(cells)
     if truth.shape != cells.shape:
         raise ValueError(f"truth has shape {truth.shape}, cells {cells.shape}; they must be equal")
-    keys = ((truth.astype(np.uint64) << np.uint64(32)) | cells.astype(np.uint64)).ravel()
     # Adjacent pixels mostly have the same pair: there are some 20 times fewer runs to sort than pixels.
-    starts = np.flatnonzero(np.concatenate(([keys.size > 0], keys[1:] != keys[:-1])))
+    true, found = truth.ravel(), cells.ravel()
+    changed = np.ones(true.size, bool)
+    changed[1:] = (true[1:] != true[:-1]) | (found[1:] != found[:-1])
+    starts = np.flatnonzero(changed)
     runs = np.zeros(len(starts), OVERLAP)
-    runs["truth"], runs["cell"] = truth.ravel()[starts], cells.ravel()[starts]
-    runs["shared"] = np.diff(starts, append=keys.size)
+    runs["truth"], runs["cell"] = true[starts], found[starts]
+    runs["shared"] = np.diff(starts, append=true.size)
     row, column = np.divmod(starts, max(truth.shape[1], 1))
     runs["first"] = (row + origin[0]) * (width or truth.shape[1]) + column + origin[1]
-    if probability is not None and keys.size:
+    if probability is not None and true.size:
         runs["probability"] = np.add.reduceat(np.asarray(probability).ravel(), starts, dtype=np.int64)
-    return add_overlaps([runs[keys[starts] > 0]])
+    return add_overlaps([runs[(runs["truth"] > 0) | (runs["cell"] > 0)]])
 
 
 def add_overlaps(tables: Iterable[Rows]) -> Rows:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from slideunet.cells.separation.separate import foreground_cut
 from slideunet.geometry.blocks import BlockGrid, Region, grown, within
 from slideunet.geometry.pixels import Pixels
+from slideunet.scoring.boundaries import MARGIN, NO_BOUNDARIES, BoundaryCounts, count_boundaries, cut_border
 from slideunet.scoring.calibration import (
     LEVELS,
     NOTHING_PROBABLE,
@@ -59,6 +60,8 @@ class Score:
         The same by area, and of lone and crowded ones.
     calibration, cell_calibration : CalibrationCounts
         Probabilities of pixels to be foreground; mean probabilities of cells, and which of them match.
+    boundaries : BoundaryCounts
+        Distances of outlines.
     """
 
     pixel: PixelCounts
@@ -69,6 +72,7 @@ class Score:
     crowding: ClassCounts = NO_CROWDING
     calibration: CalibrationCounts = NOTHING_PROBABLE
     cell_calibration: CalibrationCounts = NOTHING_PROBABLE
+    boundaries: BoundaryCounts = NO_BOUNDARIES
 
     @property
     def empty(self) -> bool:
@@ -108,6 +112,7 @@ class Score:
             "crowding": asdict(self.crowding),
             "calibration": asdict(self.calibration),
             "cell_calibration": asdict(self.cell_calibration),
+            "boundaries": asdict(self.boundaries),
             "values": self.values(),
             "empty": self.empty,
         }
@@ -124,6 +129,7 @@ class Score:
             crowding=ClassCounts.from_json(content["crowding"]),
             calibration=CalibrationCounts.from_json(content["calibration"]),
             cell_calibration=CalibrationCounts.from_json(content["cell_calibration"]),
+            boundaries=BoundaryCounts.from_json(content["boundaries"]),
         )
 
 
@@ -162,17 +168,20 @@ def score_slide(
     """
     cut, dark = _otsu(image, polarity)
     pixel, otsu = PixelCounts(), PixelCounts()
-    probable = np.zeros((2, LEVELS), np.int64)
+    probable, boundaries = np.zeros((2, LEVELS), np.int64), NO_BOUNDARIES
     for region in BlockGrid(truth.shape):
-        true, valid = foreground_and_valid(truth[region])
+        window = grown(region, truth.shape, MARGIN)
+        labels, found, inside = np.asarray(truth[window]), np.asarray(cells[window]), within(region, window)
+        boundaries += count_boundaries(labels, found, inside, cut_border(window, truth.shape))
+        true, valid = foreground_and_valid(labels[inside])
         true = true[valid]
-        pixel += count_pixels(true, cells[region][valid] > 0)
+        pixel += count_pixels(true, found[inside][valid] > 0)
         probable += histogram(np.asarray(probability[(0, *region)])[valid], true)
         otsu += count_pixels(true, foreground(grey(image[(..., *region)])[valid], cut, dark=dark))
     tables = (_overlaps_of(truth, cells, probability, region) for region in BlockGrid(truth.shape))
     counts, examples = compare_instances(tables, truth.shape[1], regroup)
     semantic, calibration = _thresholded(probable, foreground_cut(threshold)), calibration_of(probable)
-    return Score(pixel, semantic, otsu, calibration=calibration, **counts), examples
+    return Score(pixel, semantic, otsu, **counts, calibration=calibration, boundaries=boundaries), examples
 
 
 def compare_instances(
