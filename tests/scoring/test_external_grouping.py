@@ -65,7 +65,7 @@ def test_the_size_of_a_part_does_not_grow_with_the_number_of_cells(tmp_path):
     """Rows with background are spread over the parts, too."""
     n_blocks, per_block = 640, 50
     ids = np.arange(1, n_blocks * per_block + 1, dtype=np.uint32).reshape(n_blocks, per_block)
-    blocks = (np.array([(0, i, 5, 0) for i in row], OVERLAP) for row in ids)
+    blocks = (np.array([(0, i, 5, 0, False, False, 0) for i in row], OVERLAP) for row in ids)
     sizes = [len(part) for part in match(blocks, on_disk(tmp_path, n_blocks))]
     assert sum(sizes) == n_blocks * per_block
     assert max(sizes) <= external_grouping.BLOCKS_PER_PART * per_block
@@ -82,13 +82,13 @@ def test_examples_are_errors_of_their_kind_at_their_position(slide):
         assert labels[example.y, example.x] == example.id
         assert (example.pieces > 1) == (example.kind in ("split", "merged"))
     assert len({(e.kind, e.id) for e in examples}) == len(examples)
-    assert len(of_kind["split"]) == min(counts.splits, PER_KIND)
-    assert len(of_kind["merged"]) == min(counts.merges, PER_KIND)
-    assert len(of_kind["missed"]) <= min(counts.fn[0], PER_KIND)
-    assert len(of_kind["false"]) <= min(counts.fp[0], PER_KIND)
-    if counts.splits + counts.merges == 0:
-        assert len(of_kind["missed"]) == min(counts.fn[0], PER_KIND)
-        assert len(of_kind["false"]) == min(counts.fp[0], PER_KIND)
+    assert len(of_kind["split"]) == min(counts["instances"].splits, PER_KIND)
+    assert len(of_kind["merged"]) == min(counts["instances"].merges, PER_KIND)
+    assert len(of_kind["missed"]) <= min(counts["instances"].fn[0], PER_KIND)
+    assert len(of_kind["false"]) <= min(counts["instances"].fp[0], PER_KIND)
+    if counts["instances"].splits + counts["instances"].merges == 0:
+        assert len(of_kind["missed"]) == min(counts["instances"].fn[0], PER_KIND)
+        assert len(of_kind["false"]) == min(counts["instances"].fp[0], PER_KIND)
 
 
 @pytest.mark.parametrize(

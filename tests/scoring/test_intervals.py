@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from scipy.stats import bootstrap
 
-from slideunet.scoring.intervals import interval_of_mean, interval_of_ratio
+from slideunet.scoring.intervals import interval_of, interval_of_mean, interval_of_ratio
 
 
 def test_fewer_than_three_groups_give_no_interval():
@@ -41,3 +42,30 @@ def test_covers_the_true_mean_about_as_often_as_promised():
 def test_a_ratio_weighs_slides_by_their_denominator_and_accepts_empty_groups():
     low, high = interval_of_ratio([1800, 2, 0], [1900, 11, 0], list("abc"))
     assert 0.0 < low <= 1802 / 1911 <= high <= 1.0
+
+
+@pytest.mark.parametrize("n_groups", [3, 7, 40])
+def test_agrees_with_the_bootstrap_of_scipy(n_groups):
+    random = np.random.default_rng(n_groups)
+    above, below = random.random(n_groups), random.random(n_groups) + 0.5
+    expected = bootstrap(
+        (above, below),
+        lambda a, b, axis=-1: a.sum(axis=axis) / b.sum(axis=axis),
+        paired=True,
+        vectorized=True,
+        n_resamples=2000,
+        method="percentile",
+        rng=5,
+    ).confidence_interval
+    groups = [f"{i:02d}" for i in range(n_groups)]
+    assert interval_of_ratio(above, below, groups, seed=5) == pytest.approx(tuple(expected), rel=1e-12)
+
+
+def test_resamples_without_a_value_are_left_out():
+    """One of three groups has the cells in question: 8 of 27 resamples have none."""
+
+    def derive(sums):
+        return np.divide(sums[0], sums[1], out=np.full_like(sums[0], np.nan), where=sums[1] > 0)
+
+    assert interval_of(derive, [[3, 4], [0, 0], [0, 0]], list("abc")) == (0.75, 0.75)
+    assert interval_of(derive, np.zeros((3, 2)), list("abc")) is None

@@ -5,7 +5,6 @@ import pytest
 from making import blocks_of
 from skimage.filters import threshold_otsu
 
-from slideunet.geometry.blocks import BLOCK
 from slideunet.scoring.external_grouping import BLOCKS_PER_PART, in_memory, on_disk
 from slideunet.scoring.instance_metrics import count_instances
 from slideunet.scoring.matching import match_arrays
@@ -69,19 +68,23 @@ def test_json_round_trip(slide):
     assert (score + score).values()["dice"] == pytest.approx(score.values()["dice"])
 
 
+MARGIN = 5
+
+
 class Blocks:
-    """Pixels that can only be read in parts up to the size of a block."""
+    """Pixels that can only be read in parts up to the size of a block of 16 px and its margin."""
 
     def __init__(self, array):
         self.array, self.shape, self.dtype = array, array.shape, array.dtype
 
     def __getitem__(self, index):
         part = self.array[index]
-        assert max(part.shape[-2:]) <= BLOCK
+        assert max(part.shape[-2:]) <= 16 + 2 * MARGIN
         return part
 
 
-def test_nothing_larger_than_a_block_is_read(slide):
+def test_nothing_larger_than_a_block_is_read(slide, monkeypatch):
+    monkeypatch.setattr("slideunet.scoring.score_slide.MARGIN", MARGIN)
     with blocks_of(16):
         expected = score_slide(*slide, threshold=0.5)
         assert score_slide(*map(Blocks, slide), threshold=0.5) == expected

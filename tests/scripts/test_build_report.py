@@ -188,7 +188,7 @@ def test_page_is_whole_self_contained_and_escaped(make_run):
     images = [attributes for tag, attributes in elements.tags if tag == "img"]
     assert all(image["src"].startswith("data:image/") and image["alt"] for image in images)
     crops = page.count("tile of 64 px")
-    assert len(images) == 3 * 3 + 2 + 4 + crops  # test slides, unlabelled slide, figures, errors
+    assert len(images) == 3 * 3 + 2 + 8 + crops  # test slides, unlabelled slide, figures, errors
     assert not any(name.startswith("on") for _, attributes in elements.tags for name in attributes)
     assert not re.search(r"""(src|href|url\()\s*=?\s*["']?https?:""", page)
     policy = {"http-equiv": "Content-Security-Policy"}

@@ -9,7 +9,8 @@ import yaml
 
 from slideunet.report.gallery import errors_of
 from slideunet.report.masks import draw_mask, masked, share_in_words
-from slideunet.report.page_environment import page_environment
+from slideunet.report.measures import MEASURES, common_pixel_size
+from slideunet.report.page_environment import DASH, page_environment
 from slideunet.report.pictures import CORRECT, FALSE, MISSED
 from slideunet.report.results import SlideResult, warnings_of
 from slideunet.report.side_by_side import draw_case, ranked
@@ -92,6 +93,7 @@ def render_page(run: RunRecord, results: Sequence[SlideResult]) -> str:
     environment = page_environment("report")
     environment.filters["skipped"] = share_in_words
     environment.filters["split_name"] = lambda split: SPLIT_NAMES.get(split, split)
+    environment.filters["signed"] = lambda value, digits: DASH if value is None else f"{value:+.{digits}f}"
     environment.globals |= {
         "colours": {"correct": CORRECT, "missed": MISSED, "false": FALSE},
         "run": run,
@@ -101,8 +103,9 @@ def render_page(run: RunRecord, results: Sequence[SlideResult]) -> str:
         "errors": errors_of(results),
     }
     test = scored(results, "test")
+    numbers = _numbers(run, results, test)
     return environment.get_template("page.html.j2").render(
-        **_numbers(run, results, test), charts=_charts(run, test), **_pictures(results, test)
+        **numbers, charts=_charts(run, test, numbers["test"]), **_pictures(results, test)
     )
 
 
@@ -116,6 +119,8 @@ def _numbers(run: RunRecord, results: Sequence[SlideResult], test: Sequence[Slid
     cells = [result.prediction["cells"] for result in results if result.prediction]
     return {
         "test": summarise(test),
+        "measures": MEASURES,
+        "pixel_size": common_pixel_size(test),
         "test_slides": ranked(test),
         "other_slides": others,
         "others": {
@@ -133,7 +138,7 @@ def _numbers(run: RunRecord, results: Sequence[SlideResult], test: Sequence[Slid
     }
 
 
-def _charts(run: RunRecord, test: Sequence[SlideResult]) -> dict[str, str]:
+def _charts(run: RunRecord, test: Sequence[SlideResult], summary: Mapping[str, Any]) -> dict[str, str]:
     history = pd.DataFrame() if run.history is None else run.history
     charts = {"curves": ""}
     # Matplotlib takes longer to load than such a page without a chart takes to be written.
@@ -144,11 +149,14 @@ def _charts(run: RunRecord, test: Sequence[SlideResult]) -> dict[str, str]:
     if scores := scores_of(test):
         from slideunet.report import figures
 
-        pooled = sum(scores[1:], scores[0]).instances
-        mean = pd.DataFrame([score.instances.ap for score in scores]).mean().tolist()
         charts["distributions"] = figures.distributions(scores)
-        charts["precision"] = figures.precision_over_iou(mean, pooled.ap)
+        charts["precision"] = figures.precision_over_iou(summary["ap_curve"])
         charts["counted"] = figures.counted_cells(scores)
+        charts["differences"] = figures.count_differences(scores, summary["count_agreement"])
+        size = common_pixel_size(test)
+        charts["distances"] = figures.distances_of_outlines(summary["boundary_curve"], size)
+        charts["reliability"] = figures.reliability_diagram(summary["calibration"])
+        charts["sizes"] = figures.recall_by_size(summary["size_classes"], size)
     return charts
 
 

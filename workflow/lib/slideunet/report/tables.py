@@ -7,6 +7,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from slideunet.report.agreement import agreement, count_error, count_error_percent
+from slideunet.report.measures import (
+    MEASURES,
+    ap_curve,
+    area_mm2,
+    boundary_curve,
+    measures_of,
+    reliability,
+    size_classes,
+    values_of,
+)
 from slideunet.report.results import SlideResult
 from slideunet.scoring.instance_metrics import InstanceCounts
 from slideunet.scoring.intervals import interval_of_mean, interval_of_ratio
@@ -16,6 +27,7 @@ from slideunet.scoring.score_slide import Score
 SPLITS = ("train", "val", "test", "predict")
 IDS = ("slide", "group", "split", "stratum")
 NOTHING = Score(PixelCounts(), PixelCounts(), PixelCounts(), InstanceCounts())
+FURTHER = ("count_error", "count_error_percent", "area_mm2", *MEASURES)
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -37,11 +49,12 @@ def metrics_table(results: Iterable[SlideResult], by: Sequence[str] = ()) -> pd.
     rows = [
         {name: getattr(result, name) for name in IDS}
         | _numbers(result.score)
+        | _further(result)
         | {column: result.value_of(column) for column in by}
         for result in results
         if result.score is not None
     ]
-    columns = list(dict.fromkeys([*IDS, *_numbers(NOTHING), *by]))
+    columns = list(dict.fromkeys([*IDS, *_numbers(NOTHING), *FURTHER, *by]))
     return pd.DataFrame(rows, columns=columns).map(guard_formula)
 
 
@@ -58,7 +71,9 @@ def summarise(results: Sequence[SlideResult], *, seed: int = 0) -> dict[str, Any
     dict
         n_slides, n_groups, n_true, n_pred; "mean": each metric averaged over slides; "intervals": its 95 %
         interval over groups, or None; "pooled": the metrics of all pixels and cells together;
-        "pooled_dice_interval"; "counts". Without scored slides the first four are 0, the others empty.
+        "pooled_dice_interval"; "counts"; "measures", "ap_curve", "size_classes", "calibration" and
+        "boundary_curve" (see `measures`), and "count_agreement" (see `agreement`). Without scored
+        slides the first four are 0, the others empty.
     """
     results = scored(results)
     scores = scores_of(results)
@@ -84,6 +99,15 @@ def summarise(results: Sequence[SlideResult], *, seed: int = 0) -> dict[str, Any
             for name, part in pooled.to_json().items()
             if scores and name not in ("values", "empty")
         },
+        "measures": measures_of(results, seed) if scores else {},
+        "ap_curve": ap_curve(results, seed) if scores else [],
+        "size_classes": size_classes(results, seed),
+        "calibration": {
+            "foreground": reliability(results, "calibration", seed),
+            "cells": reliability(results, "cell_calibration", seed),
+        },
+        "boundary_curve": boundary_curve(results, seed) if scores else [],
+        "count_agreement": agreement(results, seed) if scores else {},
     }
 
 
@@ -155,6 +179,15 @@ def spread(seeds: pd.DataFrame | None) -> list[dict[str, Any]]:
             joint = {"seeds": values, **summary, "joined": float(joined[measure].iloc[0])}
             rows.append({"split": split, "measure": measure, **joint})
     return rows
+
+
+def _further(result: SlideResult) -> dict[str, float | None]:
+    return {
+        "count_error": count_error(result),
+        "count_error_percent": count_error_percent(result),
+        "area_mm2": area_mm2(result),
+        **{name: values_of(measure, [result])[0] for name, measure in MEASURES.items()},
+    }
 
 
 def _numbers(score: Score) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def on_disk(folder: Path, n_blocks: int) -> Regroup:
     Parameters
     ----------
     folder : Path
-        For temporary files of up to 45 bytes per row; created if missing.
+        For temporary files of up to 55 bytes per row; created if missing.
     n_blocks : int
         Number of blocks of the slide.
     """

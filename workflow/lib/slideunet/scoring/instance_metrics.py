@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from slideunet.scoring.counts import Counts, ratio
 from slideunet.scoring.matching import ious, is_pair, total_of, unions
 from slideunet.scoring.overlaps import Rows
-from slideunet.scoring.pixel_metrics import ratio
 
 TWENTIETHS = tuple(range(10, 20))
 THRESHOLDS = tuple(k / 20 for k in TWENTIETHS)
@@ -17,7 +17,7 @@ IOU_STEPS = 2.0**26
 
 
 @dataclass(frozen=True)
-class InstanceCounts:
+class InstanceCounts(Counts):
     """Counts of one or more slides, from which the instance metrics are derived; can be added.
 
     Attributes
@@ -46,10 +46,6 @@ class InstanceCounts:
     aji_union: int = 0
     splits: int = 0
     merges: int = 0
-
-    def __add__(self, other: "InstanceCounts") -> "InstanceCounts":
-        sums = {name: getattr(self, name) + getattr(other, name) for name in asdict(self) if name != "tp"}
-        return InstanceCounts(**sums, tp=tuple(a + b for a, b in zip(self.tp, other.tp, strict=True)))
 
     @property
     def empty(self) -> bool:
@@ -104,12 +100,6 @@ class InstanceCounts:
     def to_json(self) -> dict[str, Any]:
         """All counts, and fp and fn for convenience."""
         return {**asdict(self), "fp": self.fp, "fn": self.fn}
-
-    @staticmethod
-    def from_json(values: dict[str, Any]) -> "InstanceCounts":
-        """Read what `to_json` wrote."""
-        fields = {name: values[name] for name in asdict(InstanceCounts()) if name != "tp"}
-        return InstanceCounts(**fields, tp=tuple(values["tp"]))
 
 
 def count_instances(rows: Rows) -> InstanceCounts:

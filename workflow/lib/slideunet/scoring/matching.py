@@ -82,6 +82,8 @@ def _measure_cells(rows: Rows) -> Rows:
         rows["cell"][2 * ignored_area > area] = 0
         rows = rows[~ignored & ((rows["truth"] > 0) | (rows["cell"] > 0))]
     rows = add_overlaps([rows])
+    rows["probability"] = total_of(rows["cell"], rows["probability"])
+    rows["cell_crowded"] = total_of(rows["cell"], rows["cell_crowded"]) > 0
     return extended(rows, MEASURED, cell_area=total_of(rows["cell"], rows["shared"]))
 
 
@@ -98,6 +100,7 @@ def _rank_cells(rows: Rows) -> Rows:
         pieces=total_of(rows["truth"], inside),
         best=False,
     )
+    rows["truth_crowded"] = total_of(rows["truth"], rows["truth_crowded"]) > 0
     rows["best"][first_of_each(rows["truth"], rows["cell"], -ious(rows))] = True
     rows["best"] &= rows["truth"] > 0
     return rows

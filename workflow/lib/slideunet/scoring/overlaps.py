@@ -16,11 +16,14 @@ OVERLAP = np.dtype(
         ("cell", np.uint32),
         ("shared", np.int64),  # pixels with this pair of ids
         ("first", np.int64),  # the first of them in raster order: row * width of the slide + column
+        ("truth_crowded", np.bool_),  # whether another object, or another cell, is near (`crowding`)
+        ("cell_crowded", np.bool_),
+        ("probability", np.int64),  # sum over these pixels, in 1 / 255
     ]
 )
 """A pair of ids in a block, a slide or a part of it."""
 MEASURED = np.dtype([*OVERLAP.descr, ("cell_area", np.int64)])
-"""A pair whose cell is complete. Areas are in pixels, 0 for background."""
+"""A pair whose cell is complete. Areas are in pixels, 0 for background; probability: of the whole cell."""
 RANKED = np.dtype([*MEASURED.descr, ("truth_area", np.int64), ("pieces", np.uint32), ("best", np.bool_)])
 """A pair whose object is complete. pieces: cells inside the object; best: its row with the highest IoU."""
 MATCHED = np.dtype([*RANKED.descr, ("matched", np.bool_)])
@@ -30,7 +33,11 @@ Rows = NDArray[np.void]
 
 
 def count_overlaps(
-    truth: ArrayLike, cells: ArrayLike, origin: tuple[int, int] = (0, 0), width: int | None = None
+    truth: ArrayLike,
+    cells: ArrayLike,
+    origin: tuple[int, int] = (0, 0),
+    width: int | None = None,
+    probability: ArrayLike | None = None,
 ) -> Rows:
     """Compare two label images (y, x) of the same shape; 0 is background, ids are below 2^32.
 
@@ -42,6 +49,8 @@ def count_overlaps(
         Row and column of the first pixel in the slide.
     width : int, optional
         Width of the slide in pixels, by default that of the arrays.
+    probability : array_like of uint8, (y, x), optional
+        Foreground probability times 255; 0 by default.
 
     Returns
     -------
@@ -56,15 +65,19 @@ def count_overlaps(
     truth, cells = np.asarray(truth), np.asarray(cells)
     if truth.shape != cells.shape:
         raise ValueError(f"truth has shape {truth.shape}, cells {cells.shape}; they must be equal")
-    keys = ((truth.astype(np.uint64) << np.uint64(32)) | cells.astype(np.uint64)).ravel()
     # Adjacent pixels mostly have the same pair: there are some 20 times fewer runs to sort than pixels.
-    starts = np.flatnonzero(np.concatenate(([keys.size > 0], keys[1:] != keys[:-1])))
+    true, found = truth.ravel(), cells.ravel()
+    changed = np.ones(true.size, bool)
+    changed[1:] = (true[1:] != true[:-1]) | (found[1:] != found[:-1])
+    starts = np.flatnonzero(changed)
     runs = np.zeros(len(starts), OVERLAP)
-    runs["truth"], runs["cell"] = truth.ravel()[starts], cells.ravel()[starts]
-    runs["shared"] = np.diff(starts, append=keys.size)
+    runs["truth"], runs["cell"] = true[starts], found[starts]
+    runs["shared"] = np.diff(starts, append=true.size)
     row, column = np.divmod(starts, max(truth.shape[1], 1))
     runs["first"] = (row + origin[0]) * (width or truth.shape[1]) + column + origin[1]
-    return add_overlaps([runs[keys[starts] > 0]])
+    if probability is not None and true.size:
+        runs["probability"] = np.add.reduceat(np.asarray(probability).ravel(), starts, dtype=np.int64)
+    return add_overlaps([runs[(runs["truth"] > 0) | (runs["cell"] > 0)]])
 
 
 def add_overlaps(tables: Iterable[Rows]) -> Rows:
@@ -74,8 +87,11 @@ def add_overlaps(tables: Iterable[Rows]) -> Rows:
     changed = (np.diff(rows["truth"]) != 0) | (np.diff(rows["cell"]) != 0)
     starts = np.flatnonzero(np.concatenate(([len(rows) > 0], changed)))
     total = rows[starts]
-    total["shared"] = np.add.reduceat(rows["shared"], starts)
+    for name in ("shared", "probability"):
+        total[name] = np.add.reduceat(rows[name], starts)
     total["first"] = np.minimum.reduceat(rows["first"], starts)
+    for name in ("truth_crowded", "cell_crowded"):
+        total[name] = np.logical_or.reduceat(rows[name], starts)
     return total
 
 

@@ -1,13 +1,15 @@
 """Pixel metrics: counts of blocks, slides or groups are added without loss, ratios are derived last."""
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from slideunet.scoring.counts import Counts, ratio
+
 
 @dataclass(frozen=True)
-class PixelCounts:
+class PixelCounts(Counts):
     """The confusion matrix of two binary images, in pixels.
 
     Attributes
@@ -20,9 +22,6 @@ class PixelCounts:
     fp: int = 0
     fn: int = 0
     tn: int = 0
-
-    def __add__(self, other: "PixelCounts") -> "PixelCounts":
-        return PixelCounts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
     @property
     def empty(self) -> bool:
@@ -53,11 +52,6 @@ class PixelCounts:
     def iou(self) -> float:
         """Intersection over union (Jaccard 1912), tp / (tp + fp + fn)."""
         return ratio(self.tp, self.tp + self.fp + self.fn, empty=self.empty)
-
-
-def ratio(numerator: float, denominator: float, *, empty: bool) -> float:
-    """Divide, with 0 / 0 = 1 if there was nothing to find and nothing was found, else 0."""
-    return numerator / denominator if denominator else float(empty)
 
 
 def count_pixels(truth: ArrayLike, predicted: ArrayLike) -> PixelCounts:

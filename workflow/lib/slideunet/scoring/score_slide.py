@@ -8,8 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slideunet.cells.separation.separate import foreground_cut
-from slideunet.geometry.blocks import BlockGrid
+from slideunet.geometry.blocks import BlockGrid, Region, grown, within
 from slideunet.geometry.pixels import Pixels
+from slideunet.scoring.boundaries import MARGIN, NO_BOUNDARIES, BoundaryCounts, count_boundaries, cut_border
+from slideunet.scoring.calibration import (
+    LEVELS,
+    NOTHING_PROBABLE,
+    CalibrationCounts,
+    calibration_of,
+    count_cell_calibration,
+    histogram,
+)
+from slideunet.scoring.class_counts import (
+    NO_CROWDING,
+    NO_SIZES,
+    ClassCounts,
+    count_crowding,
+    count_sizes,
+)
+from slideunet.scoring.crowding import REACH, crowded_ids
 from slideunet.scoring.error_examples import Example, find_examples, sample
 from slideunet.scoring.external_grouping import Regroup, in_memory
 from slideunet.scoring.instance_metrics import InstanceCounts, count_instances
@@ -17,9 +34,9 @@ from slideunet.scoring.matching import match
 from slideunet.scoring.otsu_baseline import Polarity, cells_are_dark, foreground, grey, otsu_threshold
 from slideunet.scoring.overlaps import Rows, count_overlaps
 from slideunet.scoring.pixel_metrics import PixelCounts, count_pixels
-from slideunet.truth.ignore_label import foreground_and_valid
+from slideunet.truth.ignore_label import cells_alone, foreground_and_valid
 
-METRICS_VERSION = "3"
+METRICS_VERSION = "4"
 """Part of the fingerprint of every score: raise it when a definition changes."""
 
 PIXEL_METRICS = ("accuracy", "precision", "recall", "dice", "iou")
@@ -39,12 +56,23 @@ class Score:
         Foreground is one class of a global Otsu threshold.
     instances : InstanceCounts
         Cells against ground-truth objects.
+    sizes, crowding : ClassCounts
+        The same by area, and of lone and crowded ones.
+    calibration, cell_calibration : CalibrationCounts
+        Probabilities of pixels to be foreground; mean probabilities of cells, and which of them match.
+    boundaries : BoundaryCounts
+        Distances of outlines.
     """
 
     pixel: PixelCounts
     semantic: PixelCounts
     otsu: PixelCounts
     instances: InstanceCounts
+    sizes: ClassCounts = NO_SIZES
+    crowding: ClassCounts = NO_CROWDING
+    calibration: CalibrationCounts = NOTHING_PROBABLE
+    cell_calibration: CalibrationCounts = NOTHING_PROBABLE
+    boundaries: BoundaryCounts = NO_BOUNDARIES
 
     @property
     def empty(self) -> bool:
@@ -80,6 +108,11 @@ class Score:
             "instances": self.instances.to_json(),
             "semantic": asdict(self.semantic),
             "otsu": asdict(self.otsu),
+            "sizes": asdict(self.sizes),
+            "crowding": asdict(self.crowding),
+            "calibration": asdict(self.calibration),
+            "cell_calibration": asdict(self.cell_calibration),
+            "boundaries": asdict(self.boundaries),
             "values": self.values(),
             "empty": self.empty,
         }
@@ -88,10 +121,15 @@ class Score:
     def from_json(content: dict[str, Any]) -> "Score":
         """Read the counts that `to_json` wrote."""
         return Score(
-            pixel=PixelCounts(**content["pixel"]),
-            semantic=PixelCounts(**content["semantic"]),
-            otsu=PixelCounts(**content["otsu"]),
+            pixel=PixelCounts.from_json(content["pixel"]),
+            semantic=PixelCounts.from_json(content["semantic"]),
+            otsu=PixelCounts.from_json(content["otsu"]),
             instances=InstanceCounts.from_json(content["instances"]),
+            sizes=ClassCounts.from_json(content["sizes"]),
+            crowding=ClassCounts.from_json(content["crowding"]),
+            calibration=CalibrationCounts.from_json(content["calibration"]),
+            cell_calibration=CalibrationCounts.from_json(content["cell_calibration"]),
+            boundaries=BoundaryCounts.from_json(content["boundaries"]),
         )
 
 
@@ -129,32 +167,63 @@ def score_slide(
         A sample of the errors of each kind.
     """
     cut, dark = _otsu(image, polarity)
-    pixel, semantic, otsu = PixelCounts(), PixelCounts(), PixelCounts()
+    pixel, otsu = PixelCounts(), PixelCounts()
+    probable, boundaries = np.zeros((2, LEVELS), np.int64), NO_BOUNDARIES
     for region in BlockGrid(truth.shape):
-        true, valid = foreground_and_valid(truth[region])
+        window = grown(region, truth.shape, MARGIN)
+        labels, found, inside = np.asarray(truth[window]), np.asarray(cells[window]), within(region, window)
+        boundaries += count_boundaries(labels, found, inside, cut_border(window, truth.shape))
+        true, valid = foreground_and_valid(labels[inside])
         true = true[valid]
-        pixel += count_pixels(true, cells[region][valid] > 0)
-        semantic += count_pixels(true, probability[(0, *region)][valid] >= foreground_cut(threshold))
+        pixel += count_pixels(true, found[inside][valid] > 0)
+        probable += histogram(np.asarray(probability[(0, *region)])[valid], true)
         otsu += count_pixels(true, foreground(grey(image[(..., *region)])[valid], cut, dark=dark))
-    width = truth.shape[1]
-    tables = (
-        count_overlaps(truth[rows, columns], cells[rows, columns], (rows.start, columns.start), width)
-        for rows, columns in BlockGrid(truth.shape)
-    )
-    instances, examples = compare_instances(tables, width, regroup)
-    return Score(pixel, semantic, otsu, instances), examples
+    tables = (_overlaps_of(truth, cells, probability, region) for region in BlockGrid(truth.shape))
+    counts, examples = compare_instances(tables, truth.shape[1], regroup)
+    semantic, calibration = _thresholded(probable, foreground_cut(threshold)), calibration_of(probable)
+    return Score(pixel, semantic, otsu, **counts, calibration=calibration, boundaries=boundaries), examples
 
 
 def compare_instances(
     tables: Iterable[Rows], width: int, regroup: Regroup = in_memory
-) -> tuple[InstanceCounts, list[Example]]:
-    """Count instances and sample errors of a slide of this width, from the overlaps of its blocks."""
-    counts = InstanceCounts()
+) -> tuple[dict[str, Any], list[Example]]:
+    """Count instances and sample errors of a slide of this width, from the overlaps of its blocks.
+
+    Returns
+    -------
+    dict
+        The fields of `Score` that are made from overlaps, by their names.
+    list of Example
+    """
+    instances, sizes, crowding, calibration = InstanceCounts(), NO_SIZES, NO_CROWDING, NOTHING_PROBABLE
     examples: list[Example] = []
     for rows in match(tables, regroup):
-        counts += count_instances(rows)
+        instances += count_instances(rows)
+        sizes += count_sizes(rows)
+        crowding += count_crowding(rows)
+        calibration += count_cell_calibration(rows)
         examples = sample([*examples, *find_examples(rows, width)])
-    return counts, examples
+    parts = {"instances": instances, "sizes": sizes, "crowding": crowding, "cell_calibration": calibration}
+    return parts, examples
+
+
+def _thresholded(counts: NDArray[np.int64], cut: int) -> PixelCounts:
+    fp, tp = counts[:, cut:].sum(axis=1).tolist()
+    tn, fn = counts[:, :cut].sum(axis=1).tolist()
+    return PixelCounts(tp, fp, fn, tn)
+
+
+def _overlaps_of(truth: Pixels, cells: Pixels, probability: Pixels, region: Region) -> Rows:
+    """Count the overlaps in a block; its margin shows which objects and cells are crowded."""
+    height, width = truth.shape
+    window = grown(region, (height, width), REACH)
+    inside = within(region, window)
+    true, found = np.asarray(truth[window]), np.asarray(cells[window])
+    origin = (region[0].start, region[1].start)
+    rows = count_overlaps(true[inside], found[inside], origin, width, probability[(0, *region)])
+    rows["truth_crowded"] = np.isin(rows["truth"], crowded_ids(cells_alone(true)))
+    rows["cell_crowded"] = np.isin(rows["cell"], crowded_ids(found))
+    return rows
 
 
 def _otsu(image: Pixels, polarity: Polarity) -> tuple[float, bool]:
