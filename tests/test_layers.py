@@ -39,6 +39,7 @@ ORDER = (
     "inputs.configuration",
     "inputs",
     "report",
+    "viewing",
     "network.architecture",
     "network.patches",
     "network.inference",
