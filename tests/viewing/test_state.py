@@ -12,7 +12,7 @@ from slideunet.viewing.clicks import (
     to_next_error,
     with_chosen_cell,
 )
-from slideunet.viewing.shaders import SHOWN_CHANNELS, channels
+from slideunet.viewing.shaders import SHOWN_CHANNELS, channels_shader
 from slideunet.viewing.state import CELLS, CHOSEN, ERRORS, chosen_cell, viewer_state
 
 FILES = "http://127.0.0.1:1234/files/TOKEN"
@@ -77,26 +77,26 @@ def test_without_a_prediction_there_are_image_and_truth(viewed):
 
 
 def test_contrast_is_that_of_the_statistics():
-    shader = channels(facts(["DAPI"]))
+    shader = channels_shader(facts(["DAPI"]))
     assert "#uicontrol invlerp c0_DAPI(range=[10, 900], window=[3, 4000], channel=0)" in shader
-    assert "range=[10.0, 900.0]" in channels(facts(["DAPI"], "float32"))
+    assert "range=[10.0, 900.0]" in channels_shader(facts(["DAPI"], "float32"))
 
 
 def test_colour_is_shown_as_it_is():
-    shader = channels(facts(["red", "green", "blue"], "uint8", white=None))
+    shader = channels_shader(facts(["red", "green", "blue"], "uint8", white=None))
     assert shader.count("range=[0, 255]") == 3
-    assert "range=[0, 4095]" in channels(facts(["red", "green", "blue"], white=4095))
+    assert "range=[0, 4095]" in channels_shader(facts(["red", "green", "blue"], white=4095))
 
 
 def test_constant_channels_have_a_contrast():
     flat = facts(["a"])
     flat["statistics"] = [{"min": 7.0, "max": 7.0, "low": 7.0, "high": 7.0}]
-    assert "range=[7, 8], window=[7, 8]" in channels(flat)
+    assert "range=[7, 8], window=[7, 8]" in channels_shader(flat)
 
 
 def test_any_name_of_a_channel_is_an_identifier():
     names = ["DAPI (405 nm)", "細胞", "a; } void x() {", "float", "a", "a__b", ""]
-    shader = channels(facts(names))
+    shader = channels_shader(facts(names))
     found = re.findall(r"^#uicontrol \S+ ([A-Za-z0-9_]+)(?: color| checkbox|\(range)", shader, re.MULTILINE)
     assert len(found) == len(set(found)) == 3 * len(names)
     assert not [name for name in found if "__" in name or name[0].isdigit()]

@@ -5,7 +5,7 @@ from typing import Any
 
 from slideunet.viewing.state import CELLS, CHOSEN, ERRORS
 
-State = dict[str, Any]
+_State = dict[str, Any]
 _CLOSE = 0.5  # Pixels of the screen per pixel of the slide, the other way round: cells and outlines are seen.
 
 
@@ -17,7 +17,7 @@ def cell_under_pointer(action: Mapping[str, Any]) -> int | None:
     return int(value) if value is not None and int(value) > 0 else None
 
 
-def with_chosen_cell(state: State, layer: Mapping[str, Any]) -> State:
+def with_chosen_cell(state: _State, layer: Mapping[str, Any]) -> _State:
     """Return the state with the layer of a chosen cell (`state.chosen_cell`) instead of an earlier one."""
     others = [other for other in state["layers"] if other["name"] != CHOSEN]
     chosen = {"annotationId": layer["annotations"][0]["id"]}
@@ -25,20 +25,20 @@ def with_chosen_cell(state: State, layer: Mapping[str, Any]) -> State:
     return state | {"layers": [*others, layer], "selection": selection}
 
 
-def chosen_error(state: State) -> str | None:
+def chosen_error(state: _State) -> str | None:
     """Return the id of the error that is chosen in the list or in the picture."""
     selected = state.get("selection", {}).get("layers", {}).get(ERRORS, {})
     return selected.get("annotationId")
 
 
-def to_chosen_error(state: State) -> State:
+def to_chosen_error(state: _State) -> _State:
     """Return the state with the chosen error in the middle, at full zoom."""
     points = {point["id"]: point["point"] for point in _errors(state)}
     point = points.get(chosen_error(state))
     return state if point is None else state | {"position": point, "crossSectionScale": _CLOSE}
 
 
-def to_next_error(state: State, step: int = 1) -> State:
+def to_next_error(state: _State, step: int = 1) -> _State:
     """Return the state with the error chosen and in the middle that follows in the list."""
     ids = [point["id"] for point in _errors(state)]
     if not ids:
@@ -49,7 +49,7 @@ def to_next_error(state: State, step: int = 1) -> State:
     return to_chosen_error(state | {"selection": {"layers": {ERRORS: chosen}, "visible": True}})
 
 
-def _errors(state: State) -> list[dict[str, Any]]:
+def _errors(state: _State) -> list[dict[str, Any]]:
     found = [layer["annotations"] for layer in state["layers"] if layer["name"] == ERRORS]
     return found[0] if found else []
 
@@ -60,7 +60,7 @@ class Follower:
     def __init__(self) -> None:
         self._last: str | None = None
 
-    def chosen_anew(self, state: State) -> bool:
+    def chosen_anew(self, state: _State) -> bool:
         """Return whether an error is chosen that was not at the last call."""
         before, self._last = self._last, chosen_error(state)
         return self._last is not None and self._last != before

@@ -41,12 +41,12 @@ void main() {
 """
 
 
-def outlines(colour: str) -> str:
+def outlines_shader(colour: str) -> str:
     """Return the shader that draws a label image as outlines of one pixel in a colour such as "#ffd000"."""
     return _OUTLINES % colour
 
 
-def channels(facts: Mapping[str, Any]) -> str:
+def channels_shader(facts: Mapping[str, Any]) -> str:
     """Return the shader that adds the channels of an image, each with contrast, colour and a switch.
 
     Parameters

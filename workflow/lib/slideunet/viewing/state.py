@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from slideunet.report.gallery import in_words
-from slideunet.viewing.shaders import PROBABILITY, channels, outlines
+from slideunet.viewing.shaders import PROBABILITY, channels_shader, outlines_shader
 from slideunet.viewing.viewed_slide import ViewedSlide
 
 WINDOW = (1100, 700)  # Pixels of a usual window for the slide, which the first picture is made to fit.
@@ -50,7 +50,7 @@ def dimensions(facts: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 
 def _layers(slide: ViewedSlide, files: str) -> list[dict[str, Any]]:
-    layers = [_image("image", f"{files}/image", slide, channels(slide.facts), channel=True)]
+    layers = [_image("image", f"{files}/image", slide, channels_shader(slide.facts), channel=True)]
     if slide.prediction:
         probability = _image("probability", f"{files}/prediction", slide, PROBABILITY, channel=True)
         layers.append(probability | {"visible": False, "opacity": 0.5})
@@ -58,13 +58,13 @@ def _layers(slide: ViewedSlide, files: str) -> list[dict[str, Any]]:
         source = f"{files}/prediction/labels/cells"
         layers += [
             _segments(CELLS, source, slide, [f"precomputed://{files}/properties"] if slide.table else []),
-            _image("outlines of cells", source, slide, outlines(_CELL_COLOUR)),
+            _image("outlines of cells", source, slide, outlines_shader(_CELL_COLOUR)),
         ]
     if slide.has_truth:
         source = f"{files}/image/labels/truth"
         layers += [
             _segments("truth", source, slide, []) | {"visible": False},
-            _image("outlines of truth", source, slide, outlines(_TRUTH_COLOUR)),
+            _image("outlines of truth", source, slide, outlines_shader(_TRUTH_COLOUR)),
         ]
     if slide.examples:
         layers.append(_errors(slide))
