@@ -10,12 +10,12 @@ CORES ?= all
 # A path may hold every character. So make takes these values as they are, and the shell sees none of them as a part of
 # a command, only as an environment variable.
 MODEL ?= nuclei-fluorescence
-$(foreach name,IMAGES LABELS OUT MODEL FORMAT CHANNELS DIAMETER RUN SLIDE PORT,$(eval override export $(name) := $$(value $(name))))
+$(foreach name,IMAGES LABELS OUT MODEL FORMAT CHANNELS DIAMETER A B C D SPLIT METRIC MARGIN RUN SLIDE PORT,$(eval override export $(name) := $$(value $(name))))
 # The jobs of a run find the interpreter and its tools by PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo histology sheet predict view test quick test-pythons test-slurm test-gpu lint format hooks docs docs-site share wheels bench clean
+.PHONY: help demo histology sheet predict view compare test quick test-pythons test-slurm test-gpu lint format hooks docs docs-site share calibrate wheels bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -54,8 +54,14 @@ predict: $(BIN)/.run ## IMAGES=folder [MODEL=name or folder] [OUT=folder] [CHANN
 view: $(BIN)/.view ## RUN=folder SLIDE=name [PORT=number]: a slide of a run in the browser: cells, their rows, the errors
 	$(BIN)/python workflow/scripts/view_slide.py --run="$${RUN:-.}" --slide="$$SLIDE" --port="$$PORT"
 
+compare: $(BIN)/.run ## A=run B=run [C=run] [D=run] [OUT=folder] [METRIC=ap50] [MARGIN=0.01] [SPLIT=test]: runs on the same slides; fails if one is worse than A by more than MARGIN
+	$(BIN)/python workflow/scripts/compare_runs.py $${A:+--run="$$A"} $${B:+--run="$$B"} $${C:+--run="$$C"} $${D:+--run="$$D"} $${SPLIT:+--split="$$SPLIT"} $${METRIC:+--metric="$$METRIC"} $${MARGIN:+--margin="$$MARGIN"} --out="$${OUT:-comparison}"
+
 share: $(BIN)/.run ## MODEL=name or folder FORMAT=onnx|bioimageio|half OUT=file: a model for other programs
 	$(BIN)/python workflow/scripts/share_model.py --model="$$MODEL" --format="$$FORMAT" --out="$$OUT"
+
+calibrate: $(BIN)/.run ## MODEL=name or folder IMAGES=folder or packed.zip: ranges for prediction.precision int8, into its model.json; needs nncf
+	$(BIN)/python workflow/scripts/calibrate_model.py --model="$$MODEL" --images="$$IMAGES"
 
 wheels: $(BIN)/.run ## wheels/: what a machine with torch for CUDA and Python 3.12 lacks, see docs/gpu.md
 	$(BIN)/python -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 --implementation cp $(addprefix --platform ,manylinux_2_28_x86_64 manylinux_2_17_x86_64 manylinux2014_x86_64) -d wheels -r envs/requirements-gpu.txt

@@ -31,7 +31,9 @@ import tifffile  # noqa: E402
 import torch  # noqa: E402
 from monai.inferers import sliding_window_inference  # noqa: E402
 
-from slideunet.clusters import ClusterSpec, open_client  # noqa: E402
+from slideunet.clusters import ClusterSpec  # noqa: E402
+from slideunet.clusters.client import open_client  # noqa: E402
+from slideunet.geometry.tiles import Tile  # noqa: E402
 from slideunet.model_json import Precision, read_model_facts  # noqa: E402
 from slideunet.network.architecture.folded import for_inference  # noqa: E402
 from slideunet.network.architecture.model_folder import load_model, save_model  # noqa: E402
@@ -143,7 +145,9 @@ def _predict(core: tuple[tuple[int, int], tuple[int, int]]) -> None:
 
 def _forward(core: tuple[tuple[int, int], tuple[int, int]]) -> None:
     rows, columns = (slice(*span) for span in core)
-    next(_worker["bare"].predict([_worker["pixels"][:, rows, columns]], CONSTANTS))
+    pixels = _worker["pixels"][:, rows, columns]
+    whole = ((0, pixels.shape[1]), (0, pixels.shape[2]))
+    next(_worker["bare"].predict([Tile(pixels, whole)], CONSTANTS))
 
 
 def monai(network: torch.nn.Module, image: torch.Tensor, precision: str) -> None:

@@ -1,8 +1,10 @@
 """What tests make, measure and read as a whole."""
 
 import contextlib
+import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from slideunet.cells.measurement.measure import measure_regions
@@ -44,3 +46,39 @@ def check_pixels(source):
 def measure_labels(labels, *others, **options):
     """Measure the cells of a label image (y, x)."""
     return measure_regions(find_regions(labels), *others, **options)
+
+
+def write_run(folder, slides, *, summary=None, quarantined=()):
+    """Write what a comparison reads of a run, without pictures.
+
+    `slides` has a dictionary per slide: `slide` and `values` (None without scores), and what differs from a
+    labelled test slide of its own group, `content`, `truth`, `mpp`, `scale`, `split`, `group`, `model`;
+    `columns` are those of metrics.csv.
+    """
+    results = folder / "results"
+    results.mkdir(parents=True)
+    rows = ["slide\tgroup\tstratum\tsplit\tn_objects\tcontent"]
+    files = {}
+    for own in slides:
+        slide = own["slide"]
+        content = own.get("content", f"pixels of {slide}")
+        rows.append(f"{slide}\t{own.get('group', slide)}\t\t{own.get('split', 'test')}\t\t{content}")
+        facts = {"content": content, "truth_content": own.get("truth", f"labels of {slide}")}
+        grid = {"mpp": own.get("mpp", 0.5), "scale": own.get("scale", 1.0), "shape": [1, 20, 30]}
+        files[f"slides/{slide}"] = facts | grid
+        cells = {"n_cells": 1}
+        files[f"predictions/{slide}"] = {"model_sha256": own.get("model", folder.name), "cells": cells}
+        if own.get("values") is not None:
+            files[f"metrics/{slide}"] = {"metrics_version": "3", "values": own["values"]}
+    columns = [{"slide": own["slide"]} | own["columns"] for own in slides if "columns" in own]
+    if columns:
+        (results / "report").mkdir()
+        pd.DataFrame(columns).to_csv(results / "report" / "metrics.csv", index=False)
+    files |= {f"quarantine/{slide}": {"problems": ["bad"], "exit_code": 2} for slide in quarantined}
+    files |= {} if summary is None else {"report/summary": summary}
+    for name, content in files.items():
+        path = results / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content))
+    (results / "split.tsv").write_text("\n".join(rows) + "\n")
+    return folder

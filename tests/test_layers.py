@@ -39,6 +39,7 @@ ORDER = (
     "inputs.configuration",
     "inputs",
     "report",
+    "comparison",
     "viewing",
     "network.architecture",
     "network.patches",
@@ -83,8 +84,21 @@ def room(module):
     return max(found, key=len, default=None)
 
 
-def import_all(modules, folder=LIBRARY.parent):
-    code = IMPORT_WITHOUT.format(blocked=("torch", "monai", "snakemake"), modules=tuple(modules))
+# Script to what it loads only when the data or the configuration ask for it: each takes a part of the start.
+LATER = {
+    "check_inputs": ("distributed", "jsonschema", "matplotlib"),
+    "convert_slides": ("distributed", "jsonschema", "matplotlib"),
+    "split_slides": ("dask", "distributed", "jsonschema", "matplotlib", "scipy", "skimage", "zarr"),
+    "predict_slides": ("dask", "distributed", "jsonschema", "matplotlib", "pandas"),
+    "label_cells": ("dask", "distributed", "jsonschema", "matplotlib", "pandas"),
+    "score_slides": ("dask", "distributed", "jsonschema", "matplotlib", "pandas"),
+    "measure_cells": ("dask", "distributed", "jsonschema", "matplotlib"),
+    "build_report": ("dask", "distributed", "jsonschema", "matplotlib"),
+}
+
+
+def import_all(modules, folder=LIBRARY.parent, blocked=("torch", "monai", "snakemake")):
+    code = IMPORT_WITHOUT.format(blocked=blocked, modules=tuple(modules))
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, check=True)
     return run.stdout
 
@@ -113,6 +127,12 @@ def test_only_the_network_needs_torch():
     outside = [name for name in MODULES if not name.startswith(("slideunet.network.", "slideunet.sharing."))]
     assert len(outside) > 30
     assert import_all(outside) == ""
+
+
+@pytest.mark.parametrize("script", LATER)
+def test_a_job_starts_without_what_it_may_not_need(script, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(LIBRARY.parent))
+    assert import_all([script], SCRIPTS, ("torch", *LATER[script])) == ""
 
 
 def test_the_blocker_does_block():

@@ -79,6 +79,26 @@ def test_paths_of_a_viewed_run_are_not_interpreted(make, name):
     assert call[2:] == [f"--run=/r/{name}", f"--slide={name}", "--port=8000"]
 
 
+@pytest.mark.parametrize("name", HOSTILE)
+def test_paths_of_a_comparison_are_not_interpreted(make, name):
+    given = {"A": f"/a/{name}", "B": name, "C": f"c/{name}", "OUT": f"/o/{name}"}
+    [call] = make("compare", **given, METRIC="dice", MARGIN="0.01")
+    runs = [f"--run={given[letter]}" for letter in "ABC"]
+    assert call[1] == "workflow/scripts/compare_runs.py"
+    assert call[2:] == [*runs, "--metric=dice", "--margin=0.01", f"--out=/o/{name}"]
+
+
+def test_a_comparison_has_defaults(make):
+    [call] = make("compare", A="a", B="b")
+    assert call[2:] == ["--run=a", "--run=b", "--out=comparison"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_paths_of_a_calibration_are_not_interpreted(make, name):
+    [call] = make("calibrate", MODEL=f"/m/{name}", IMAGES=f"/i/{name}")
+    assert call[2:] == [f"--model=/m/{name}", f"--images=/i/{name}"]
+
+
 def test_values_that_are_left_out_have_defaults(make):
     sheet, configuration, run = make("predict", IMAGES="images")
     assert sheet[2:] == ["--images=images", "--out=predicted/slides.tsv"]

@@ -2,8 +2,15 @@ import json
 
 import pytest
 
-from slideunet.errors import InputError
-from slideunet.model_json import encoder_source, learned_contents, read_model_facts, training_fingerprint
+from slideunet.errors import DamagedDataError, InputError
+from slideunet.model_json import (
+    encoder_source,
+    int8_facts,
+    int8_ranges,
+    learned_contents,
+    read_model_facts,
+    training_fingerprint,
+)
 from slideunet.stores.manifests import write_manifest
 
 FACTS = {
@@ -32,6 +39,29 @@ def test_a_missing_fact_is_reported(tmp_path, name):
     (tmp_path / "model.json").write_text(json.dumps({key: FACTS[key] for key in FACTS if key != name}))
     with pytest.raises(InputError, match=rf"is not a model of slideunet: {name} is missing"):
         read_model_facts(tmp_path)
+
+
+def test_ranges_for_int8_return_as_they_were_written():
+    ranges = {"encoder.first.3": (0.0, 6.834322), "head": (-30.377369, 30.140045)}
+    facts = json.loads(json.dumps({"int8": int8_facts(ranges) | {"crops": 48}}))
+    assert int8_ranges(facts) == ranges
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda stored: stored["ranges"].update(a=[0.0, 7.0]),
+        lambda stored: stored["ranges"].clear(),
+        lambda stored: stored.update(sha256="0"),
+        lambda stored: stored.pop("sha256"),
+        lambda stored: stored.pop("ranges"),
+    ],
+)
+def test_damaged_ranges_are_found_by_their_digest(damage):
+    stored = int8_facts({"a": (0.0, 6.0)})
+    damage(stored)
+    with pytest.raises(DamagedDataError, match=r"ranges for int8 in model\.json do not match"):
+        int8_ranges({"int8": stored})
 
 
 def test_contents_of_training_slides_are_read(tmp_path):

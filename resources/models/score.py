@@ -116,7 +116,7 @@ def main(data: Path, models: Sequence[Path], split: str, zooms: Sequence[float],
         images = [
             (packed.entry.source, packed.image, packed.labels)
             for packed, _ in pack(data, sources, (split,))
-            if packed.entry.kind == kind and packed.entry.judged
+            if packed.entry.kind == kind and packed.entry.for_validation
         ]
         logging.info(f"\n{model.name}: {len(images)} images of {split}")
         logging.info("| source | zoom | Dice | AP@0.5 | mean AP | PQ | divided, merged | true | found |")

@@ -11,6 +11,7 @@ import argparse
 import functools
 import json
 import logging
+import math
 import os
 import signal
 import sys
@@ -129,7 +130,8 @@ def main(options: argparse.Namespace) -> int:
     state_path = options.out / "progress.pt"
     if state_path.exists() and not options.resume:
         raise InputError(f"{state_path} exists already. Resume it by --resume, or name another --out.")
-    budget = Budget(options.minutes * 60, used=time.perf_counter() - BEGUN)
+    seconds = math.inf if options.minutes is None else options.minutes * 60
+    budget = Budget(seconds, options.steps, used=time.perf_counter() - BEGUN)
     helpers = start_helpers(len(os.sched_getaffinity(0)))
     ready = prepared(splits["train"], recipe, helpers)
     validator = Validator(some_of_each(splits["val"], recipe.validation_images), recipe, helpers)
@@ -185,9 +187,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--recipe", type=Path, required=True, help="such as resources/models/fluorescence.yaml"
     )
-    command.add_argument(
-        "--minutes", type=float, required=True, help="total time, from the start of this program"
-    )
+    budget = command.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--minutes", type=float, help="total time, from the start of this program")
+    budget.add_argument("--steps", type=int, help="steps instead, to compare trainings on a busy machine")
     command.add_argument("--out", type=Path, required=True, help="folder of the model")
     command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     command.add_argument(

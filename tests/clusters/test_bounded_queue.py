@@ -8,7 +8,8 @@ import psutil
 import pytest
 from cluster_work import die, fill_memory, leave_a_trace, panic, square, surroundings
 
-from slideunet.clusters import ClusterSpec, open_client, work_through
+from slideunet.clusters import ClusterSpec, work_through
+from slideunet.clusters.client import open_client
 from slideunet.errors import InputError, MachineError
 
 

@@ -12,12 +12,14 @@ import pytest
 from distributed import LocalCluster
 
 import slideunet
-from slideunet.clusters import ClusterSpec, open_client, work_through
+from slideunet.clusters import ClusterSpec, work_through
+from slideunet.clusters.client import open_client
 from slideunet.errors import InputError, MachineError
 
 JOB = """
 import os, signal, sys, time
-from slideunet.clusters import ClusterSpec, open_client
+from slideunet.clusters import ClusterSpec
+from slideunet.clusters.client import open_client
 
 if __name__ == "__main__":
     # A shell that starts the tests in the background has SIGINT ignored by all that they start.

@@ -7,7 +7,8 @@ import dask
 import pytest
 from dask_jobqueue.slurm import SLURMJob
 
-from slideunet.clusters import ClusterSpec, open_client
+from slideunet.clusters import ClusterSpec
+from slideunet.clusters.client import open_client
 from slideunet.clusters.settings import dask_settings
 from slideunet.clusters.slurm import job_options
 from slideunet.errors import InputError

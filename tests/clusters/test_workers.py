@@ -2,7 +2,7 @@ import contextlib
 
 import pytest
 
-from slideunet.clusters import workers
+from slideunet.clusters import client
 from slideunet.clusters.workers import Workers
 
 SMALL, LARGE = (1, 4096, 4096), (3, 4097, 100)
@@ -19,7 +19,7 @@ def started(monkeypatch):
         yield f"client {len(clusters)}"
         clusters[-1]["runs"] = False
 
-    monkeypatch.setattr(workers, "open_client", start)
+    monkeypatch.setattr(client, "open_client", start)
     return clusters
 
 

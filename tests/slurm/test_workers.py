@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import slideunet
-from slideunet.clusters import ClusterSpec, open_client, work_through
+from slideunet.clusters import ClusterSpec, work_through
+from slideunet.clusters.client import open_client
 from slideunet.errors import MachineError
 
 

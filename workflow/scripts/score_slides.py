@@ -74,7 +74,7 @@ def score_once(slide: str, image: Path, prediction: Path, target: Path, polarity
         regroup=in_memory if n_blocks == 1 else on_disk(folder, n_blocks),
     )
     shutil.rmtree(folder, ignore_errors=True)
-    facts = {"slide": slide, "fingerprint": digest, **score.to_json()}
+    facts = {"slide": slide, "fingerprint": digest, "metrics_version": METRICS_VERSION, **score.to_json()}
     write_manifest(target, facts | {"examples": [asdict(example) for example in examples]})
     return True
 

@@ -5,8 +5,10 @@ from hypothesis import strategies as st
 from making import blocks_of
 from oracles import number_by_blocks
 from scipy import ndimage as ndi
+from skimage.segmentation import find_boundaries
 
 from slideunet.cells.separation import label_block as label_block_module
+from slideunet.cells.separation import watershed as watershed_module
 from slideunet.cells.separation.decoding import Decoding
 from slideunet.cells.separation.separate import separate
 from slideunet.geometry.blocks import BlockGrid
@@ -82,14 +84,16 @@ def test_blocks_give_the_ids_of_the_whole_slide(shape, seed, sigma, method, leas
     assert labels.dtype == np.uint32
 
 
-def confluent(shape, seed, spacing=13):
+def confluent(shape, seed, spacing=13, jitter=6):
     """A foreground of one piece, and rough heights that fall from the middles of cells to their borders."""
     rng = np.random.default_rng(seed)
     grid = np.stack(np.meshgrid(*(np.arange(0, side, spacing) for side in shape), indexing="ij"), axis=-1)
-    places = np.minimum(grid.reshape(-1, 2) + rng.integers(0, 6, (grid.size // 2, 2)), np.array(shape) - 1)
+    places = np.minimum(
+        grid.reshape(-1, 2) + rng.integers(0, jitter, (grid.size // 2, 2)), np.array(shape) - 1
+    )
     outside = np.ones(shape, bool)
     outside[tuple(places.T)] = False
-    height = 250 - 20 * ndi.distance_transform_edt(outside) + 4 * rng.standard_normal(shape)
+    height = 250 - 260 / spacing * ndi.distance_transform_edt(outside) + 4 * rng.standard_normal(shape)
     return {
         "foreground": np.where(rng.random(shape) < 0.001, 0, 255).astype(np.uint8),
         "distance": np.clip(height, 1, 255).astype(np.uint8),
@@ -102,15 +106,85 @@ def confluent(shape, seed, spacing=13):
     st.integers(0, 10**6),
     st.sampled_from([0.8, 0.95]),
     st.sampled_from([1, 10]),
+    st.sampled_from([100.0, watershed_module.FULL_RATIO_AREA]),
 )
-def test_cells_that_touch_everywhere_are_those_of_the_whole_slide(shape, seed, ratio, min_area):
+def test_cells_that_touch_everywhere_are_those_of_the_whole_slide(shape, seed, ratio, min_area, area):
     """One component across all blocks, far larger than the largest margin."""
     maps, options = confluent(shape, seed), {"merge_ratio": ratio, "min_area": min_area}
-    labels, found = label_all(maps, method="distance", **options)
-    np.testing.assert_array_equal(labels, whole(maps, method="distance", **options))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(watershed_module, "FULL_RATIO_AREA", area)
+        labels, found = label_all(maps, method="distance", **options)
+        np.testing.assert_array_equal(labels, whole(maps, method="distance", **options))
     assert not any(block.unfinished for block in found.values())
     assert ndi.label(labels > 0)[1] == 1
     assert labels.max() > 50
+
+
+def touching(shape, seed, size):
+    """Cells that fill the slide, at most about `size` long, with distances as they are learned, in 8 bits."""
+    rng = np.random.default_rng(seed)
+    spacing = 6 * size // 7
+    grid = np.stack(np.meshgrid(*(np.arange(0, side, spacing) for side in shape), indexing="ij"), axis=-1)
+    places = grid.reshape(-1, 2) + rng.integers(0, size // 7, (grid.size // 2, 2))
+    seeds = np.zeros(shape, np.int32)
+    for number, (y, x) in enumerate(np.minimum(places, np.array(shape) - 1), start=1):
+        seeds[y, x] = number
+    nearest = ndi.distance_transform_edt(seeds == 0, return_distances=False, return_indices=True)
+    cells = seeds[tuple(nearest)]
+    depth = ndi.distance_transform_edt(~find_boundaries(cells, mode="outer"))
+    deepest = ndi.maximum(depth, cells, np.arange(cells.max() + 1))
+    height = 250 * depth / deepest[cells] + rng.uniform(0, 3, shape)
+    return {
+        "foreground": np.full(shape, 255, np.uint8),
+        "distance": np.clip(height, 1, 255).astype(np.uint8),
+    }, cells
+
+
+@pytest.mark.parametrize("size", [30, 150, 500])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_large_cells_that_touch_everywhere_are_finished(monkeypatch, size, seed):
+    """With the real margins, in windows that are cut on both sides."""
+    monkeypatch.setattr(label_block_module, "MARGIN", 256)
+    monkeypatch.setattr(label_block_module, "LARGEST_MARGIN", 1024)
+    maps, cells = touching((517, 3301), seed, size)
+    with blocks_of(1024):
+        labels, found = label_all(maps, method="distance", merge_ratio=0.8)
+        expected = number_by_blocks(separate(maps, Decoding(0.5, "distance", merge_ratio=0.8)), block=1024)
+    np.testing.assert_array_equal(labels, expected)
+    assert not any(block.unfinished for block in found.values())
+    assert labels.max() == pytest.approx(len(np.unique(cells)), rel=0.05)
+
+
+def crowded(shape, seed, texture):
+    """Touching cells of 8 to 50 px with learned distances, as textured as asked, between gaps."""
+    rng = np.random.default_rng(seed)
+    places = rng.uniform((0, 0), shape, (400, 2))
+    radii = np.exp(rng.uniform(np.log(4), np.log(25), len(places)))
+    grid = np.stack(np.mgrid[: shape[0], : shape[1]], axis=-1)
+    nearness, used = np.zeros(shape), []
+    for place, radius in sorted(zip(places, radii, strict=True), key=lambda cell: -cell[1]):
+        if all(np.hypot(*(place - other)) > 0.8 * (radius + size) for other, size in used):
+            used.append((place, radius))
+            nearness = np.maximum(nearness, 1 - np.hypot(*(grid - place).T).T / radius)
+    noise = ndi.gaussian_filter(rng.standard_normal(shape), 1.5)
+    heights = 250 * np.sqrt(nearness) + texture * noise / noise.std()
+    foreground = (nearness > 0).astype(np.uint8) * 255
+    return {"foreground": foreground, "distance": np.clip(heights, 1, 255).astype(np.uint8)}
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(0, 10**6), st.sampled_from([0, 10, 25]), st.floats(0.5, 0.95), st.sampled_from([48, 64, 91])
+)
+def test_textured_cells_of_all_sizes_are_those_of_the_whole_slide(seed, texture, ratio, side):
+    """With blocks of any size, although a cell depends on how large neighbours at a window's edge are."""
+    maps, options = crowded((230, 201), seed, texture), {"merge_ratio": ratio}
+    with blocks_of(side), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(label_block_module, "LARGEST_MARGIN", 128)
+        labels, found = label_all(maps, method="distance", **options)
+        expected = number_by_blocks(separate(maps, Decoding(0.5, "distance", **options)), block=side)
+    same = labels == expected
+    assert same.all() or any(block.unfinished for block in found.values())
 
 
 @settings(max_examples=20, deadline=None)

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -71,7 +73,7 @@ def passes_between(basins, order):
     return found
 
 
-def joined(top, passes, ratio):
+def joined(top, area, passes, ratio, by_size):
     """The cell of each basin, by the two steps of the module's description, in plain Python."""
     summit = {}
     for basin in sorted(top, key=top.__getitem__, reverse=True):
@@ -80,22 +82,29 @@ def joined(top, passes, ratio):
         height, behind = max(higher, default=(0, basin))
         is_shoulder = higher and (height >> 32) >= ratio * (top[basin] >> 32)
         summit[basin] = summit[behind] if is_shoulder else basin
+    diameter = dict.fromkeys(top, 0)
+    for basin, behind in summit.items():
+        diameter[behind] += area[basin]
+    diameter = {basin: 2 * math.sqrt(pixels / math.pi) for basin, pixels in diameter.items()}
     cell = dict(summit)
     for (a, b), height in ((tuple(pair), height) for pair, height in passes.items()):
         lower = min(top[summit[a]], top[summit[b]])
-        if (height >> 32) >= ratio * (lower >> 32):
+        smaller = min(diameter[summit[a]], diameter[summit[b]])
+        asked = ratio * min(1, (16 / smaller) ** 0.5) if by_size else ratio
+        if (height >> 32) >= asked * (lower >> 32):
             cell = {basin: cell[b] if of == cell[a] else of for basin, of in cell.items()}
     return cell
 
 
-@settings(max_examples=30)
-@given(st.integers(0, 10**6), st.sampled_from([1.0, 2.0]), st.floats(0.5, 1.0))
-def test_joining_equals_a_basin_by_basin_oracle(seed, sigma, ratio):
-    foreground, height = rough((40, 50), seed, sigma)
+@settings(max_examples=40)
+@given(st.integers(0, 10**6), st.sampled_from([1.0, 2.0, 5.0]), st.floats(0.5, 1.0), st.booleans())
+def test_joining_equals_a_basin_by_basin_oracle(seed, sigma, ratio, by_size):
+    foreground, height = rough((50, 70), seed, sigma)
     basins, order = flooded(foreground, height), ranked(height)
     top = {int(b): int(order[basins == b].max()) for b in np.unique(basins[basins > 0])}
-    cell = joined(top, passes_between(basins, order), ratio)
-    labels = watershed_module.split_at_valleys(foreground, height, ratio, (0, 0)).labels
+    area = {basin: int((basins == basin).sum()) for basin in top}
+    cell = joined(top, area, passes_between(basins, order), ratio, by_size)
+    labels = watershed_module.split_at_valleys(foreground, height, ratio, (0, 0), None, by_size).labels
     assert partition(labels) == partition(np.vectorize({0: 0, **cell}.__getitem__)(basins))
 
 
@@ -107,9 +116,48 @@ def test_a_speck_in_a_valley_does_not_join_the_cells_beside_it():
     assert labels[0, 2] != labels[0, 8]
 
 
-@settings(max_examples=60)
-@given(st.integers(0, 10**6), st.floats(0.5, 1.0), st.sampled_from([0.8, 1.5]))
-def test_cells_without_doubtful_pixels_are_those_of_the_whole(seed, ratio, sigma):
+def bumps(diameter, valley=0.6):
+    """Two round peaks that touch, with a pass of `valley` of their height."""
+    y, x = np.mgrid[:diameter, : 2 * diameter]
+    middle = (diameter - 1) / 2
+    away = np.minimum(np.hypot(y - middle, x - middle), np.hypot(y - middle, x - middle - diameter))
+    height = 60000 * (1 - (1 - valley) * away / (diameter / 2))
+    return away < diameter / 2 + 0.5, np.maximum(height, 1).astype(np.uint16)
+
+
+@pytest.mark.parametrize(("diameter", "cells"), [(8, 2), (16, 2), (24, 1), (60, 1)])
+def test_the_same_valley_divides_small_cells_but_no_large_one(diameter, cells):
+    foreground, height = bumps(diameter)
+    by_size = watershed_module.split_at_valleys(foreground, height, 0.7, (0, 0), None, by_size=True)
+    assert by_size.labels.max() == cells
+    assert watershed_module.split_at_valleys(foreground, height, 0.7, (0, 0)).labels.max() == 2
+
+
+def test_a_small_cell_beside_a_large_one_is_divided_from_it():
+    foreground, height = bumps(60)
+    foreground[:, 60:], height[:, 60:] = False, 0
+    small, top = bumps(12)
+    foreground[24:36, 60:72], height[24:36, 60:72] = small[:, :12], top[:, :12]
+    assert watershed_module.split_at_valleys(foreground, height, 0.7, (0, 0), None, True).labels.max() == 2
+
+
+def test_a_cell_is_uncertain_if_its_neighbour_may_be_larger_than_seen():
+    """A cell, a bump of its neighbour that is no shoulder in the window, and the neighbour itself."""
+    places = [0, 25, 45, 48, 51, 75, 100]
+    profile = np.interp(np.arange(101), places, [10000, 40000, 20000, 30000, 29000, 50000, 10000])
+    height = (profile - 20 * np.abs(np.arange(24) - 12)[:, None]).astype(np.uint16)
+    foreground, doubtful = np.ones(height.shape, bool), np.zeros(height.shape, bool)
+    doubtful[:, -20:] = True
+    assert watershed_module.split_at_valleys(foreground, height, 0.7, (0, 0), None, True).labels.max() == 1
+    window = watershed_module.split_at_valleys(foreground, height, 0.7, (0, 0), doubtful, by_size=True)
+    assert window.uncertain[window.labels].all()
+    fixed = watershed_module.split_at_valleys(foreground, height, 0.7, (0, 0), doubtful)
+    assert not fixed.uncertain[fixed.labels[:, :45]].any()
+
+
+@settings(max_examples=100)
+@given(st.integers(0, 10**6), st.floats(0.5, 1.0), st.sampled_from([0.8, 1.5, 2.5]), st.floats(1, 60))
+def test_cells_without_doubtful_pixels_are_those_of_the_whole(seed, ratio, sigma, full_ratio_area):
     """Whatever lies at the doubtful pixels: here all of them are foreground, one component."""
     height = watershed_module.smoothed(rough_heights((60, 70), seed, sigma))
     other = watershed_module.smoothed(rough_heights((60, 70), seed + 1, sigma))
@@ -117,11 +165,13 @@ def test_cells_without_doubtful_pixels_are_those_of_the_whole(seed, ratio, sigma
     doubtful[:, :9] = doubtful[-9:] = True
     changed = np.zeros_like(doubtful)
     changed[:, :8] = changed[-8:] = True
-    first, second = (
-        watershed_module.split_at_valleys(foreground, values, ratio, (0, 0), doubtful)
-        for values in (height, np.where(changed, other, height))
-    )
-    whole = watershed_module.split_at_valleys(foreground, height, ratio, (0, 0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(watershed_module, "FULL_RATIO_AREA", full_ratio_area)
+        first, second = (
+            watershed_module.split_at_valleys(foreground, values, ratio, (0, 0), doubtful, by_size=True)
+            for values in (height, np.where(changed, other, height))
+        )
+        whole = watershed_module.split_at_valleys(foreground, height, ratio, (0, 0), by_size=True)
     for cells in (first, second):
         certain = ~cells.uncertain[cells.labels]
         assert partition(cells.labels * certain) <= partition(whole.labels)

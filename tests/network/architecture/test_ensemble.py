@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from slideunet.errors import InputError
+from slideunet.geometry.tiles import Tile
 from slideunet.network.architecture.ensemble import Ensemble, build_network
 from slideunet.network.architecture.model_folder import load_model
 from slideunet.network.architecture.receptive_field import halo
@@ -53,10 +54,10 @@ def test_a_part_is_predicted_bit_for_bit_as_the_whole(members, name, precision):
     margin = halo(members[0].spec)
     engine = build_engine(Ensemble(members), name, precision, 1, margin)
     block = np.random.default_rng(0).integers(0, 255, (2, 144 + 2 * margin, 80 + 2 * margin)).astype(np.uint8)
-    (whole,) = engine.predict([block], CONSTANTS)
+    (whole,) = engine.predict([Tile(block, ((margin, margin + 144), (margin, margin + 80)))], CONSTANTS)
     assert whole[0].std() > 1
-    (part,) = engine.predict([block[:, 40 : 88 + 2 * margin, 16:]], CONSTANTS)
-    np.testing.assert_array_equal(part, whole[:, 40:88, 16:])
+    part = Tile(block[:, 40 : 88 + 2 * margin, 16:], ((margin, margin + 48), (margin, margin + 64)))
+    np.testing.assert_array_equal(next(engine.predict([part], CONSTANTS)), whole[:, 40:88, 16:])
 
 
 def test_the_architecture_says_how_many_members_are_built():

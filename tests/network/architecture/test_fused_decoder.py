@@ -10,7 +10,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.mark.slow
 @pytest.mark.parametrize("decoder", ["transposed", "upsample"])
-@pytest.mark.parametrize(("width", "depth", "merged"), [(4, 1, 1), (4, 3, 3), (16, 4, 3), (32, 3, 2)])
+@pytest.mark.parametrize(("width", "depth", "merged"), [(4, 2, 1), (4, 3, 2), (16, 4, 3), (32, 3, 2)])
 def test_the_merged_network_is_the_same_function(random_network, decoder, width, depth, merged):
     network = for_inference(random_network(channels=2, width=width, depth=depth, decoder=decoder)).double()
     other, margin = MergedUNet(network), halo(network.spec)

@@ -7,10 +7,9 @@ from hypothesis import strategies as st
 from slideunet.network.architecture import unet
 from slideunet.network.architecture.folded import for_inference
 from slideunet.network.architecture.receptive_field import halo
-from slideunet.network.architecture.unet import PRESETS, UNet, UNetSpec
+from slideunet.network.architecture.unet import PRESETS, UNet, UNetSpec, border_margin, core_window
 from slideunet.network.inference.cost import least_core
 from slideunet.network.inference.precision import reduced_precision
-from slideunet.network.inference.torch_engine import _large_enough
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -113,13 +112,47 @@ def test_leaving_out_a_margin_changes_no_bit_of_the_rest(
         random_network(channels=2, width=4, depth=depth, decoder=decoder, encoder=encoder)
     )
     margin *= network.spec.multiple
-    least = least_core(network.spec, margin, _large_enough)
-    sides = [cell * network.spec.multiple + least + 2 * margin for cell in cells]
+    sides = [cell * network.spec.multiple + least_core(network.spec) + 2 * margin for cell in cells]
     image = torch.from_numpy(np.random.default_rng(depth).random((1, 2, *sides), np.float32))
     rows, columns = (slice(margin, side - margin) for side in sides)
     with torch.inference_mode(), reduced_precision(torch.device("cpu"), precision):
         whole, cropped = (network(image.to(memory_format=torch.channels_last), m) for m in (0, margin))
     assert torch.equal(cropped, whole[..., rows, columns])
+
+
+@pytest.mark.slow
+@given(
+    depth=st.integers(1, 4),
+    cells=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    sides=st.tuples(*[st.sampled_from([1, 3, 11])] * 4),
+    precision=st.sampled_from(["fp32", "bf16"]),
+)
+@settings(max_examples=12)
+@pytest.mark.parametrize(
+    ("decoder", "encoder"),
+    [("transposed", None), ("upsample", "resnet18"), ("transposed", "efficientnet_lite0")],
+)
+def test_a_window_changes_no_bit_of_the_rest(
+    random_network, decoder, encoder, depth, cells, sides, precision
+):
+    """With unlike context on the four sides, of which the decoder computes no more than its margin."""
+    network = for_inference(
+        random_network(channels=2, width=4, depth=depth, decoder=decoder, encoder=encoder)
+    )
+    unit, margin = network.spec.multiple, border_margin(network.spec)
+    top, bottom, left, right = (margin + more * unit for more in sides)
+    height, width = (least_core(network.spec) + cell * unit for cell in cells)
+    shape = (1, 2, top + height + bottom, left + width + right)
+    image = torch.from_numpy(np.random.default_rng(depth).random(shape, np.float32))
+    image = image.to(memory_format=torch.channels_last)
+    core = ((top, top + height), (left, left + width))
+    with torch.inference_mode(), reduced_precision(torch.device("cpu"), precision):
+        whole, part = network(image), network(image, margin, core_window(core, margin, network.spec))
+    assert torch.equal(part, whole[..., top : top + height, left : left + width])
+
+
+def test_the_margin_of_the_border_is_what_the_decoder_needs():
+    assert [border_margin(UNetSpec(1, 4, depth)) for depth in (1, 2, 3, 4, 5)] == [2, 8, 16, 32, 64]
 
 
 @pytest.mark.parametrize("level", range(4))

@@ -88,6 +88,14 @@ def test_the_rate_follows_the_share_of_the_time(build, monkeypatch):
     assert max(rates) == pytest.approx(0.01, rel=1e-3)
 
 
+def test_a_budget_of_steps_ignores_the_clock(build):
+    training = build(Clock(), budget=2)
+    training.budget = Budget(2, 7, clock=training.budget.clock)
+    state = training.run()
+    assert state.step == 7
+    assert [row["step"] for row in state.history] == [0, 5, 7]
+
+
 def test_batch_statistics_stay_as_they_are_in_the_last_share(build):
     clock = Clock(last=8)
     training = build(clock, budget=10)

@@ -8,7 +8,8 @@ import openvino
 import pytest
 
 import slideunet
-from slideunet.errors import DamagedDataError
+from slideunet.errors import DamagedDataError, InputError
+from slideunet.model_json import int8_facts
 from slideunet.network.inference import choose_engine as choose_engine_module
 from slideunet.network.inference import engines
 from slideunet.network.inference.choose_engine import choose_engine
@@ -37,7 +38,7 @@ def fixed(monkeypatch, *precisions):
     """Let the timing come to these results, one after the other, and count how often it is asked."""
     results, asked = iter(precisions), []
 
-    def fastest(network, engine, threads, halo):
+    def fastest(network, engine, threads, halo, precisions, ranges):
         asked.append(engine)
         return next(results), {"fp32": 2.0, "bf16": 1.0}
 
@@ -55,6 +56,47 @@ class Processor:
     def get_property(self, device, name):
         assert (device, name) == ("CPU", "OPTIMIZATION_CAPABILITIES")
         return self.capabilities
+
+
+@pytest.fixture
+def calibrated(tmp_path, random_network, save_network):
+    return save_network(tmp_path / "model", random_network(), int8=int8_facts({"decoder.0.0": (0.0, 1.0)}))
+
+
+@pytest.mark.parametrize("precision", ["int8", "int8-bf16"])
+def test_int8_needs_a_calibrated_model_and_openvino(folder, model, monkeypatch, precision):
+    asked = fixed(monkeypatch)
+    with pytest.raises(
+        InputError, match=r"int8 needs a model calibrated .* make calibrate MODEL=folder IMAGES="
+    ):
+        choose(folder, model, precision=precision)
+    facts = json.loads((model / "model.json").read_text())
+    facts["int8"] = int8_facts({"decoder.0.0": (0.0, 1.0)})
+    (model / "model.json").write_text(json.dumps(facts))
+    assert choose(folder, model, "openvino", precision) == ("openvino", precision)
+    assert choose(folder, model, "auto", precision) == ("openvino", precision)
+    with pytest.raises(InputError, match=r"prediction\.engine is torch"):
+        choose(folder, model, "torch", precision)
+    assert (asked, choices(folder)) == ([], [])
+
+
+@pytest.mark.parametrize("capabilities", [("FP32",), ("FP32", "BF16")])
+def test_a_calibrated_model_is_timed_for_much_work_on_any_processor(
+    folder, calibrated, monkeypatch, capabilities
+):
+    asked = fixed(monkeypatch, "int8")
+    monkeypatch.setattr(openvino, "Core", lambda: Processor(*capabilities))
+    assert choose(folder, calibrated, engine="openvino", pixels=10**9) == ("openvino", "int8")
+    assert asked == ["openvino"]
+
+
+def test_damaged_ranges_are_found_before_anything_is_predicted(folder, calibrated, monkeypatch):
+    fixed(monkeypatch)
+    path = calibrated / "model.json"
+    path.write_text(path.read_text().replace('"decoder.0.0"', '"decoder.0.3"'))
+    for precision in ("int8", "auto"):
+        with pytest.raises(DamagedDataError, match=r"do not match their sha256.*make calibrate"):
+            choose(folder, calibrated, engine="openvino", precision=precision)
 
 
 @pytest.mark.parametrize("engine", ["openvino", "torch"])

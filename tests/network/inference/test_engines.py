@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slideunet.errors import MachineError
+from slideunet.geometry.tiles import Tile
 from slideunet.model_json import read_model_facts
 from slideunet.network.architecture.folded import for_inference
 from slideunet.network.architecture.receptive_field import halo
@@ -23,6 +24,7 @@ from slideunet.network.inference.engines import (
     open_engine,
 )
 from slideunet.network.inference.openvino_engine import OpenVINOEngine
+from slideunet.network.inference.predict_region import predict_core
 from slideunet.network.inference.torch_engine import TorchEngine
 from slideunet.slides.normalisation import Normalisation
 
@@ -50,18 +52,29 @@ def built(random_network):
     return build
 
 
-def only(engine, tile, constants=CONSTANTS):
+def around(block, engine):
+    """Return the tile of a core with the halo around it."""
+    rows, columns = ((engine.halo, side - engine.halo) for side in block.shape[1:])
+    return Tile(block, (rows, columns))
+
+
+def only(engine, block, constants=CONSTANTS):
     """Predict one tile."""
-    (found,) = engine.predict([tile], constants)
+    (found,) = engine.predict([around(block, engine)], constants)
     return found
 
 
-def logit_engine(network, precision, threads):
+def logits_of(module, x, window):
+    return module.network(x, module.margin, tuple(window.unbind()))
+
+
+def logit_engine(network, precision, threads, ranges=None):
     """Let OpenVINO return logits: a difference in the last bit seldom changes a byte."""
-    engine = OpenVINOEngine(network, precision, threads, halo(network.spec))
+    engine = OpenVINOEngine(network, precision, threads, halo(network.spec), ranges)
+    engine.dtype = np.dtype(np.float32)
     side = 2 * engine.halo + engine.spec.multiple
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(openvino_engine._Bytes, "forward", lambda self, x: self.network(x, self.margin))
+        patch.setattr(openvino_engine._Bytes, "forward", logits_of)
         assert only(engine, draw(side, side)).dtype == np.float32
     return engine
 
@@ -103,49 +116,49 @@ def test_the_engines_agree(random_network, to_uint8, decoder, depth):
 @given(st.data())
 @settings(max_examples=40)
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8", "int8-bf16"])
 @pytest.mark.parametrize("depth", [2, 4])
-def test_openvino_gives_every_bit_again_in_a_smaller_block(random_network, depth, precision, threads, data):
-    engine, whole, block = _whole(random_network, depth, precision, threads)
-    multiple, margin = engine.spec.multiple, engine.halo
-    rows, columns = (
-        sorted(data.draw(st.lists(st.integers(0, side // multiple), min_size=2, max_size=2, unique=True)))
+def test_openvino_gives_every_bit_again_in_a_part(
+    random_network, ranges_for, depth, precision, threads, data
+):
+    engine, whole, slide = _whole(random_network, ranges_for, depth, precision, threads)
+    (y0, y1), (x0, x1) = (
+        sorted(data.draw(st.lists(st.integers(0, side), min_size=2, max_size=2, unique=True)))
         for side in whole.shape[1:]
     )
-    (y0, y1), (x0, x1) = ([multiple * edge for edge in span] for span in (rows, columns))
-    part = block[:, y0 : y1 + 2 * margin, x0 : x1 + 2 * margin]
-    np.testing.assert_array_equal(only(engine, part), whole[:, y0:y1, x0:x1])
+    part = predict_core(engine, slide, CONSTANTS, ((y0, y1), (x0, x1)), tile=data.draw(st.integers(1, 300)))
+    np.testing.assert_array_equal(part, whole[:, y0:y1, x0:x1])
 
 
 @pytest.mark.slow
 @given(st.data())
 @settings(max_examples=8)
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8", "int8-bf16"])
 @pytest.mark.parametrize(("depth", "encoder"), [(4, "efficientnet_lite0"), (3, "resnet18")])
-def test_so_it_does_with_other_encoders(random_network, depth, encoder, precision, data):
-    engine, whole, block = _whole(random_network, depth, precision, 2, encoder)
-    multiple, margin = engine.spec.multiple, engine.halo
-    y, x = (multiple * data.draw(st.integers(0, side // multiple - 1)) for side in whole.shape[1:])
-    part = block[:, y : y + multiple + 2 * margin, x:]
-    np.testing.assert_array_equal(only(engine, part), whole[:, y : y + multiple, x:])
+def test_so_it_does_with_other_encoders(random_network, ranges_for, depth, encoder, precision, data):
+    engine, whole, slide = _whole(random_network, ranges_for, depth, precision, 2, encoder)
+    y, x = (data.draw(st.integers(0, side - 1)) for side in whole.shape[1:])
+    part = predict_core(engine, slide, CONSTANTS, ((y, y + 1), (x, whole.shape[2])), tile=300)
+    np.testing.assert_array_equal(part, whole[:, y : y + 1, x:])
 
 
 @functools.lru_cache
-def _whole(random_network, depth, precision, threads, encoder=None):
-    """Return an engine, and what one thread gives on a block that others are cut from."""
+def _whole(random_network, ranges_for, depth, precision, threads, encoder=None):
+    """Return an engine, what one thread gives on a slide in one tile, and the slide."""
     network = random_network(channels=2, width=16, depth=depth, encoder=encoder)
-    engine, one = (logit_engine(network, precision, n) for n in (threads, 1))
-    block = draw(208 + 2 * engine.halo, 96 + 2 * engine.halo)
-    return engine, only(one, block), block
+    ranges = ranges_for(network) if precision.startswith("int8") else None
+    engine, one = (logit_engine(network, precision, n, ranges) for n in (threads, 1))
+    slide = draw(613, 405)
+    return engine, predict_core(one, slide, CONSTANTS, ((0, 613), (0, 405)), tile=1024), slide
 
 
 def test_openvino_gives_every_bit_again_where_it_would_change_its_kernel(random_network):
-    # Without room, 256 feature maps on 15 x 15 px at the bottom: oneDNN adds them in other groups.
+    # In a smaller tile, 256 feature maps on 15 x 15 px at the bottom: oneDNN adds them in other groups.
     engine = logit_engine(random_network(channels=2, width=32, depth=4), "fp32", 1)
-    block = draw(160 + 192, 64 + 192)
-    whole = only(engine, block)
-    small = only(engine, block[:, 64 : 64 + 16 + 192, 16 : 16 + 16 + 192])
-    np.testing.assert_array_equal(small, whole[:, 64:80, 16:32])
+    slide = draw(500, 300)
+    whole = predict_core(engine, slide, CONSTANTS, ((0, 500), (0, 300)))
+    small = predict_core(engine, slide, CONSTANTS, ((64, 80), (288, 300)))
+    np.testing.assert_array_equal(small, whole[:, 64:80, 288:])
 
 
 @pytest.mark.parametrize("name", ["torch", "openvino"])
@@ -173,7 +186,7 @@ def test_few_tiles_are_in_hand_and_results_come_in_order(built, name):
     def tiles():
         for seed in range(9):
             cut.append(seed)
-            yield draw(64, 72, seed)
+            yield around(draw(64, 72, seed), engine)
 
     for seed, found in enumerate(engine.predict(tiles(), CONSTANTS)):
         assert len(cut) <= seed + 3
@@ -202,16 +215,19 @@ def test_threads_share_an_engine(built, name):
             np.testing.assert_array_equal(one, other)
 
 
-def test_sides_are_rounded_up_on_a_gpu_without_a_trace(built, random_network):
+def test_few_shapes_occur_on_a_gpu(random_network):
     plain, stepped = (TorchEngine(random_network(channels=2), "fp32", CPU, 24) for _ in range(2))
     stepped.step = 256
-    shapes = []
-    forward = stepped._network.forward
-    stepped._network.forward = lambda batch, margin: shapes.append(batch.shape[2:]) or forward(batch, margin)
-    for height, width in ((100, 300), (256, 8)):
-        block = draw(height + 48, width + 48)
-        np.testing.assert_array_equal(only(stepped, block), only(plain, block))
-    assert shapes == [(256 + 48, 512 + 48), (256 + 48, 256 + 48)]
+    shapes, forward = set(), stepped._network.forward
+    stepped._network.forward = lambda batch, *rest: shapes.add(batch.shape[2:]) or forward(batch, *rest)
+    for height, width in ((768, 512), (700, 300)):
+        slide, core = draw(height, width), ((0, height), (0, width))
+        expected = predict_core(plain, slide, CONSTANTS, core, tile=256)
+        found = predict_core(stepped, slide, CONSTANTS, core, tile=256)
+        # Before the end of a slide that it does not divide, the network sees more of the mirrored slide.
+        rows, columns = (slice(side if side % 256 == 0 else side - 24) for side in (height, width))
+        np.testing.assert_array_equal(found[:, rows, columns], expected[:, rows, columns])
+    assert shapes == {(256 + 8 + 24, 256 + 8 + 24), (256 + 2 * 24, 256 + 8 + 24)}
 
 
 def test_memory_of_the_device_that_is_full_is_a_memory_error(random_network, monkeypatch):
@@ -267,7 +283,7 @@ def test_a_model_folder_is_opened_as_what_was_saved(
 
 def test_the_precision_is_timed_with_the_engine_that_is_used(random_network, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
-    cost, clock, asked = {"fp32": 1.0, "bf16": 0.5}, [0.0], []
+    cost, clock, asked = {"fp32": 1.0, "bf16": 0.5, "int8": 0.45}, [0.0], []
 
     class Fake:
         def __init__(self, precision):
@@ -275,33 +291,57 @@ def test_the_precision_is_timed_with_the_engine_that_is_used(random_network, mon
 
         def predict(self, tiles, constants):
             for tile in tiles:
-                assert tile.shape == (2, 256 + 48, 256 + 48)
+                assert (tile.pixels.shape, tile.core) == ((2, 256 + 48, 256 + 48), ((24, 280), (24, 280)))
                 clock[0] += cost[self.precision]
                 yield tile
 
-    def build(network, name, precision, threads, halo):
-        assert halo == 24
+    def build(network, name, precision, threads, halo, ranges):
+        assert (halo, ranges) == (24, {"first": (0.0, 1.0)})
         asked.append((name, precision, threads))
         return Fake(precision)
 
     monkeypatch.setattr(engines, "build_engine", build)
     monkeypatch.setattr("slideunet.network.inference.precision.time.perf_counter", lambda: clock[0])
-    chosen, seconds = fastest_precision(random_network(channels=2), "openvino", 3, 24)
+    chosen, seconds = fastest_precision(
+        random_network(channels=2), "openvino", 3, 24, ("fp32", "bf16", "int8"), {"first": (0.0, 1.0)}
+    )
     assert (chosen, seconds) == ("bf16", pytest.approx(cost))
-    assert asked == [("openvino", "fp32", 3), ("openvino", "bf16", 3)]
-    assert "Precision bf16: a tile takes 1000 ms in fp32, 500 ms in bf16 (openvino)" in caplog.text
+    assert asked == [("openvino", precision, 3) for precision in cost]
+    assert (
+        "Precision bf16: a tile takes 1000 ms in fp32, 500 ms in bf16, 450 ms in int8 (openvino)"
+        in caplog.text
+    )
+
+
+@pytest.mark.parametrize(
+    ("engine", "claimed", "calibrated", "expected"),
+    [
+        ("openvino", "fp32", False, ["fp32"]),
+        ("openvino", "fp32", True, ["fp32", "int8"]),
+        ("openvino", "bf16", False, ["fp32", "bf16"]),
+        ("openvino", "bf16", True, ["fp32", "bf16", "int8", "int8-bf16"]),
+        ("torch", None, True, ["fp32", "bf16"]),
+    ],
+)
+def test_precisions_that_the_machine_and_the_model_lack_are_not_timed(
+    monkeypatch, engine, claimed, calibrated, expected
+):
+    monkeypatch.setattr(engines, "claimed_precision", lambda engine: claimed)
+    assert list(engines.candidates(engine, calibrated)) == expected
 
 
 _SIGNALLED = """
 import os, signal, sys
 import numpy as np
+from slideunet.geometry.tiles import Tile
 from slideunet.slides.normalisation import Normalisation
 from slideunet.network.inference.openvino_engine import OpenVINOEngine
 from slideunet.network.architecture.unet import UNet, UNetSpec
 
 engines = [OpenVINOEngine(UNet(UNetSpec(1, 4, 2)), "fp32", 1, 24) for _ in range(2)]
 for engine in engines:
-    list(engine.predict([np.zeros((1, 80, 80), np.uint8)], Normalisation((0.0,), (1.0,))))
+    tile = Tile(np.zeros((1, 80, 80), np.uint8), ((24, 56), (24, 56)))
+    list(engine.predict([tile], Normalisation((0.0,), (1.0,))))
 while engines:
     del engines[0], engine
     engine = None

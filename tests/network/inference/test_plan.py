@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from slideunet.errors import DamagedDataError, InputError
+from slideunet.model_json import int8_facts
 from slideunet.network.inference.plan import PredictionPlan, engine_version, plan_prediction, used_facts
 from slideunet.stores.manifests import write_manifest
 
@@ -68,6 +69,16 @@ def test_what_changes_a_byte_changes_the_fingerprint_and_nothing_else(images):
     assert len({known(), *others}) == len(others) + 1
     with pytest.raises(DamagedDataError):
         known(slide="absent")
+
+
+def test_ranges_belong_to_a_prediction_in_int8_only(images):
+    def known(precision, highest):
+        facts = FACTS | {"int8": int8_facts({"decoder.0.0": (0.0, highest)})}
+        plan = replace(PLAN, facts=used_facts(facts, precision), precision=precision)
+        return plan.fingerprint(images / "a.json")
+
+    assert known("fp32", 1.0) == known("fp32", 2.0) == PLAN.fingerprint(images / "a.json")
+    assert len({known("int8", 1.0), known("int8", 2.0), known("int8-bf16", 1.0), known("fp32", 1.0)}) == 4
 
 
 def test_the_version_of_an_engine_is_that_of_its_package():

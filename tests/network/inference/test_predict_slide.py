@@ -10,10 +10,11 @@ import ome_zarr_models.v05.image
 import pytest
 import zarr
 
-from slideunet.clusters import ClusterSpec, open_client
+from slideunet.clusters import ClusterSpec
+from slideunet.clusters.client import open_client
 from slideunet.errors import DamagedDataError
 from slideunet.geometry.blocks import BlockGrid
-from slideunet.model_json import read_model_facts
+from slideunet.model_json import int8_facts, read_model_facts
 from slideunet.network.architecture.unet import UNetSpec
 from slideunet.network.inference import predict_slide as predict_slide_module
 from slideunet.network.inference.engines import open_engine
@@ -42,13 +43,13 @@ def draw(shape=SHAPE, channels=1, seed=0):
 
 
 @pytest.fixture(scope="module")
-def save(random_network, save_network):
+def save(random_network, save_network, ranges_for):
     """Save a network half of whose probabilities are neither 0 nor 1."""
 
     def write(folder, seed=0, channels=1, background="dark"):
         network = random_network(seed, channels=channels, heads=["distance", "centres"])
         network.head.weight.data /= 20
-        return save_network(folder, network, background=background)
+        return save_network(folder, network, background=background, int8=int8_facts(ranges_for(network)))
 
     return write
 
@@ -98,7 +99,8 @@ def predicted(monkeypatch):
 
 def plan_for(model, plan=PLAN):
     """The plan for the model that lies in a folder now."""
-    return replace(plan, model=model.absolute(), facts=used_facts(read_model_facts(model)))
+    facts = used_facts(read_model_facts(model), plan.precision)
+    return replace(plan, model=model.absolute(), facts=facts)
 
 
 @functools.lru_cache
@@ -153,6 +155,9 @@ def killed_after(n, monkeypatch, *arguments, **options):
         ("openvino", "fp32", 2, None),
         ("openvino", "fp32", 1, 64),
         ("openvino", "bf16", 1, 300),
+        ("openvino", "int8", 2, None),
+        ("openvino", "int8", 1, 64),
+        ("openvino", "int8-bf16", 1, 300),
         ("torch", "fp32", 2, None),
         ("torch", "fp32", 1, 100),
     ],
@@ -164,15 +169,24 @@ def test_blocks_and_tiles_do_not_change_a_byte(slide, model, manifest, engine, p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("parts", "order"), [(3, (2, 0, 1)), (2, (1, 0)), (9, range(8, -1, -1))])
-def test_parts_in_any_order_do_not_change_a_byte(slide, model, manifest, predicted, parts, order):
+@pytest.mark.parametrize(
+    ("parts", "order", "precision"),
+    [
+        (3, (2, 0, 1), "fp32"),
+        (2, (1, 0), "fp32"),
+        (9, range(8, -1, -1), "fp32"),
+        (3, (2, 0, 1), "int8"),
+    ],
+)
+def test_parts_in_any_order_do_not_change_a_byte(slide, model, manifest, predicted, parts, order, precision):
+    plan = replace(PLAN, precision=precision)
     for part in order:
-        predict_slide(slide, manifest, plan_for(model), part=(part, parts))
+        predict_slide(slide, manifest, plan_for(model, plan), part=(part, parts))
         assert not manifest.exists()
     assert sorted(predicted) == list(range(6))
-    predict_slide(slide, manifest, plan_for(model))
+    predict_slide(slide, manifest, plan_for(model, plan))
     assert len(predicted) == 6
-    check(slide, model, manifest)
+    check(slide, model, manifest, plan)
 
 
 def test_what_parts_have_left_is_done_by_who_finishes(slide, model, manifest, predicted):
@@ -226,6 +240,7 @@ def test_the_first_block_that_fails_ends_the_others_and_what_was_done_is_kept(
 CHANGES = {
     "engine": {"engine": "torch"},
     "precision": {"precision": "bf16"},
+    "int8": {"precision": "int8"},
     "tissue": {"tissue": "auto"},
     "version": {"version": "0.4"},
 }

@@ -22,10 +22,10 @@ class Small(UNet):
 
     most, error = 99, torch.OutOfMemoryError
 
-    def forward(self, x, margin=0):
+    def forward(self, x, margin=0, window=None):
         if len(x) > self.most:
             raise self.error("can't allocate memory")
-        return super().forward(x, margin)
+        return super().forward(x, margin, window)
 
 
 @pytest.fixture

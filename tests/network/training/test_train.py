@@ -79,6 +79,32 @@ def test_a_model_folder_tells_all_that_is_needed_to_use_it(train, tmp_path):
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_training_is_calibrated_where_it_can_be(
+    images, random_network, labelled_slide, monkeypatch, caplog
+):
+    caplog.set_level("INFO")
+    network, slides = random_network(), [labelled_slide(images / "S0.json")]
+    monkeypatch.setattr(train_module.importlib.util, "find_spec", lambda name: None)
+    assert train_module._calibrated(network, 24, slides) == {}
+    assert "not calibrated for int8: nncf and openvino not installed" in caplog.text
+    monkeypatch.setattr(train_module.importlib.util, "find_spec", lambda name: object())
+
+    def calibrate(found, halo, pairs):
+        ((pixels, constants),) = pairs
+        assert (found, halo, pixels.shape, constants) == (network, 24, (1, 70, 90), slides[0].normalisation)
+        return {"sha256": "abc"}
+
+    monkeypatch.setattr("slideunet.network.inference.calibration.calibrate", calibrate)
+    assert train_module._calibrated(network, 24, slides) == {"int8": {"sha256": "abc"}}
+
+    def refuse(*arguments):
+        raise InputError("Too few cells.")
+
+    monkeypatch.setattr("slideunet.network.inference.calibration.calibrate", refuse)
+    assert train_module._calibrated(network, 24, slides) == {}
+    assert "not calibrated for int8. Too few cells." in caplog.text
+
+
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(train, tmp_path):
     digests = [train(tmp_path / str(i), seeds=[seed])["sha256"] for i, seed in enumerate((3, 3, 4))]

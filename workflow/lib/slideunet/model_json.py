@@ -6,11 +6,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from slideunet.errors import InputError
+from slideunet.errors import DamagedDataError, InputError
 from slideunet.stores.fingerprint import fingerprint
 from slideunet.stores.manifests import read_manifest
 
-Precision = Literal["fp32", "bf16"]
+# int8: the quantised layers in 8-bit integers, the others in float32; int8-bf16: the others in bf16.
+Precision = Literal["fp32", "bf16", "int8", "int8-bf16"]
+Ranges = Mapping[str, tuple[float, float]]
 EngineName = Literal["openvino", "torch"]
 Head = Literal["distance", "centres"]
 FORMAT = 3  # Raise when training changes, so that old models are trained again.
@@ -53,6 +55,42 @@ def read_model_facts(folder: Path) -> dict[str, Any]:
             "Set a folder such as results/model."
         )
     return facts
+
+
+def is_int8(precision: str) -> bool:
+    """Return whether a precision needs a calibrated model."""
+    return precision.startswith("int8")
+
+
+def int8_facts(ranges: Ranges) -> dict[str, Any]:
+    """Return the ranges of a calibration with their digest, for the field "int8" of `model.json`."""
+    plain = {name: list(span) for name, span in ranges.items()}
+    return {"ranges": plain, "sha256": fingerprint(ranges=plain)}
+
+
+def int8_ranges(facts: Mapping[str, Any]) -> Ranges:
+    """Return the ranges of the layers that int8 quantises, given `model.json`.
+
+    Raises
+    ------
+    InputError
+        When the model was not calibrated.
+    DamagedDataError
+        When the ranges do not match their digest.
+    """
+    stored = facts.get("int8")
+    if stored is None:
+        raise InputError(
+            "prediction.precision: int8 needs a model calibrated for it, and model.json has no ranges. "
+            "Calibrate it: make calibrate MODEL=folder IMAGES=folder with images like those of its training, "
+            "or set the precision to auto."
+        )
+    if not isinstance(stored, dict) or stored.get("sha256") != fingerprint(ranges=stored.get("ranges")):
+        raise DamagedDataError(
+            "The ranges for int8 in model.json do not match their sha256: it is damaged or was changed. "
+            "Copy the model again, or calibrate it: make calibrate MODEL=folder IMAGES=folder."
+        )
+    return {name: (low, high) for name, (low, high) in stored["ranges"].items()}
 
 
 def output_maps(heads: Collection[str]) -> tuple[str, ...]:

@@ -3,13 +3,13 @@
 import contextlib
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from distributed import Client
-
-from slideunet.clusters.client import open_client
 from slideunet.clusters.spec import ClusterSpec
 from slideunet.geometry.blocks import BlockGrid
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 
 class Workers:
@@ -49,12 +49,14 @@ class Workers:
     ) -> None:
         self._held.close()
 
-    def client_for(self, shape: tuple[int, ...]) -> Client | None:
+    def client_for(self, shape: tuple[int, ...]) -> "Client | None":
         """Return the client for a slide (..., y, x); None when this process does it as well by itself."""
         alone = self._spec.kind == "local" and self.count == 1
         if alone or len(BlockGrid(shape)) == 1:
             return None
         if self._client is None:
+            from slideunet.clusters.client import open_client
+
             self._client = self._held.enter_context(
                 open_client(self._spec, self.count, self.tasks, self._memory_mb)
             )

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from jsonschema import Draft202012Validator
-
 from slideunet.inputs.configuration.wording import Schema, allowed_values, did_you_mean, types
 
 # Windows reserves these names for devices, with any file extension.
@@ -85,6 +83,8 @@ def problems_of_row(line: int, row: Row, schema: Schema) -> list[RowProblem]:
     if not texts:
         return []
     slide = row.get("slide", "")
+    from jsonschema import Draft202012Validator  # Most jobs read a sheet that is checked already.
+
     valid = Draft202012Validator(schema["properties"]["slide"]).is_valid(slide) and not _reserved(slide)
     return [RowProblem(line, slide if valid else "", text) for text in texts]
 
@@ -106,6 +106,8 @@ def repeated_ids(rows: Sequence[tuple[int, Row]]) -> Iterator[RowProblem]:
 def _texts(row: Row, schema: Schema) -> Iterator[str]:
     typed = {name: _typed(value, schema["properties"].get(name, {})) for name, value in row.items()}
     typed = dict.fromkeys(schema["required"], "") | typed
+    from jsonschema import Draft202012Validator
+
     for error in Draft202012Validator(schema).iter_errors(typed):
         yield _cell_problem(str(error.absolute_path[0]), row, cast("Schema", error.schema))
     if _reserved(row.get("slide", "")):

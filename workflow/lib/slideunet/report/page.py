@@ -2,24 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from typing import Any
 
 import pandas as pd
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from slideunet.figures.curves import learning_curves
-from slideunet.report import figures
 from slideunet.report.gallery import errors_of
 from slideunet.report.masks import draw_mask, masked, share_in_words
+from slideunet.report.page_environment import page_environment
 from slideunet.report.pictures import CORRECT, FALSE, MISSED
 from slideunet.report.results import SlideResult, warnings_of
 from slideunet.report.side_by_side import draw_case, ranked
 from slideunet.report.tables import breakdown, scored, scores_of, split_overview, spread, summarise
 
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test", "predict": "prediction only"}
-DASH = "\N{EN DASH}"
 EXTREMES = 3
 UNLABELLED_SHOWN = 24
 MASKS_SHOWN = 24
@@ -93,23 +89,11 @@ def summary_of(run: RunRecord, results: Sequence[SlideResult]) -> dict[str, Any]
 
 def render_page(run: RunRecord, results: Sequence[SlideResult]) -> str:
     """Render the page; the template engine escapes all text from outside."""
-    environment = Environment(
-        loader=PackageLoader("slideunet", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "number": _number,
-        "interval": lambda value: DASH if value is None else f"{value[0]:.3f} {DASH} {value[1]:.3f}",
-        "count": lambda value: f"{value:,}".replace(",", "\N{THIN SPACE}"),
-        "skipped": share_in_words,
-        "split_name": lambda split: SPLIT_NAMES.get(split, split),
-    }
+    environment = page_environment("report")
+    environment.filters["skipped"] = share_in_words
+    environment.filters["split_name"] = lambda split: SPLIT_NAMES.get(split, split)
     environment.globals |= {
         "colours": {"correct": CORRECT, "missed": MISSED, "false": FALSE},
-        "style": files("slideunet").joinpath("report", "page.css").read_text(encoding="utf-8"),
         "run": run,
         "training": run.model.get("training", {}),
         "config_yaml": yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True),
@@ -120,10 +104,6 @@ def render_page(run: RunRecord, results: Sequence[SlideResult]) -> str:
     return environment.get_template("page.html.j2").render(
         **_numbers(run, results, test), charts=_charts(run, test), **_pictures(results, test)
     )
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    return DASH if value is None else f"{value:.{digits}f}"
 
 
 def _numbers(run: RunRecord, results: Sequence[SlideResult], test: Sequence[SlideResult]) -> dict[str, Any]:
@@ -155,9 +135,15 @@ def _numbers(run: RunRecord, results: Sequence[SlideResult], test: Sequence[Slid
 
 def _charts(run: RunRecord, test: Sequence[SlideResult]) -> dict[str, str]:
     history = pd.DataFrame() if run.history is None else run.history
-    best_epoch = run.model.get("training", {}).get("best_epoch")
-    charts = {"curves": learning_curves(history, best_epoch) if len(history) else ""}
+    charts = {"curves": ""}
+    # Matplotlib takes longer to load than such a page without a chart takes to be written.
+    if len(history):
+        from slideunet.figures.curves import learning_curves
+
+        charts["curves"] = learning_curves(history, run.model.get("training", {}).get("best_epoch"))
     if scores := scores_of(test):
+        from slideunet.report import figures
+
         pooled = sum(scores[1:], scores[0]).instances
         mean = pd.DataFrame([score.instances.ap for score in scores]).mean().tolist()
         charts["distributions"] = figures.distributions(scores)

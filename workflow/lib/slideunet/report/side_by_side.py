@@ -1,6 +1,6 @@
 """Pictures of one slide side by side: original, ground truth, prediction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,13 +47,9 @@ def draw_case(result: SlideResult, budget: int) -> Case:
     A labelled slide shows the region with the most wrong pixels, with outlines coloured by match at IoU 0.5;
     an unlabelled slide the region with the most cells. Large slides also get an overview.
     """
-    facts = result.facts or {}
-    shape = (facts["shape"][1], facts["shape"][2])
-    region = rows, columns = densest_region(_interest(result, shape), 1 << coarse_level(shape), shape)
-    pixels = np.asarray(open_image_store(result.manifest)[:, *region])
-    original = pictures.stretched(pixels, facts["statistics"])
-    factor = max(1, -(-LEAST_SIDE // max(original.shape[:2])))
-    original = pictures.enlarge_picture(original, factor)
+    shape = _shape(result)
+    region = densest_region(_interest(result, shape), 1 << coarse_level(shape), shape)
+    original, factor = _original(result, region)
     drawn = {"Original": (original, "original")}
     if result.labelled:
         drawn |= _compare(result, region, shape, original, factor)
@@ -63,15 +59,63 @@ def draw_case(result: SlideResult, budget: int) -> Case:
         colours = {int(cell): CORRECT for cell in np.unique(labels) if cell}
         pictures.draw_outlines(canvas, pictures.enlarge_labels(labels, factor), colours)
         drawn["Prediction"] = canvas, "outlines of the predicted cells"
-    is_whole = (rows.stop - rows.start, columns.stop - columns.start) == shape
-    if not is_whole:
+    part = _in_words(region, shape)
+    if part:
         drawn["Whole slide"] = _overview(result, region, shape), "overview with the shown part framed"
-    panels = (
+    return Case(result, _panels(result, drawn, budget), part)
+
+
+def draw_several(results: Mapping[str, SlideResult], budget: int) -> Case:
+    """Draw one labelled slide as several runs predicted it, each picture in at most `budget` bytes.
+
+    `results` has the slide of each run by the caption of its picture; pixels and ground truth are the same in
+    all. Of a large slide the region is shown where most pixels are wrong in one run and right in another.
+    """
+    first = next(iter(results.values()))
+    shape = _shape(first)
+    interests = np.stack([_interest(result, shape) for result in results.values()])
+    # Equal predictions differ nowhere: then the region with the most errors is shown.
+    interest = np.ptp(interests, axis=0) + 1e-3 * interests[0]
+    region = densest_region(interest, 1 << coarse_level(shape), shape)
+    original, factor = _original(first, region)
+    truth = pictures.enlarge_labels(np.asarray(open_label_store(first.manifest, "truth")[region]), factor)
+    canvas = pictures.muted(original)
+    canvas[truth == IGNORE_LABEL] //= 2
+    colours = {int(number): CORRECT for number in np.unique(truth) if number not in (0, IGNORE_LABEL)}
+    pictures.draw_outlines(canvas, truth, colours)
+    drawn = {"Original": (original, "original"), "Truth": (canvas, "outlines of the true cells")}
+    for caption, result in results.items():
+        picture, alt = _compare(result, region, shape, original, factor)["Prediction"]
+        drawn[caption] = picture, f"{caption}: {alt}"
+    return Case(first, _panels(first, drawn, budget), _in_words(region, shape))
+
+
+def _shape(result: SlideResult) -> tuple[int, int]:
+    _, height, width = (result.facts or {})["shape"]
+    return height, width
+
+
+def _original(result: SlideResult, region: Region) -> tuple[NDArray[np.uint8], int]:
+    """Return the image of a region with its contrast stretched, and the factor by which it is enlarged."""
+    pixels = np.asarray(open_image_store(result.manifest)[:, *region])
+    original = pictures.stretched(pixels, (result.facts or {})["statistics"])
+    factor = max(1, -(-LEAST_SIDE // max(original.shape[:2])))
+    return pictures.enlarge_picture(original, factor), factor
+
+
+def _panels(result: SlideResult, drawn: Mapping[str, tuple[NDArray, str]], budget: int) -> tuple[Panel, ...]:
+    return tuple(
         Panel(caption, f"Slide {result.slide}, {alt}", pictures.webp_uri(picture, budget))
         for caption, (picture, alt) in drawn.items()
     )
-    text = f"rows {rows.start}-{rows.stop}, columns {columns.start}-{columns.stop}"
-    return Case(result, tuple(panels), "" if is_whole else text)
+
+
+def _in_words(region: Region, shape: tuple[int, int]) -> str:
+    """Return rows and columns of a region; empty if it is the whole slide."""
+    rows, columns = region
+    if (rows.stop - rows.start, columns.stop - columns.start) == shape:
+        return ""
+    return f"rows {rows.start}-{rows.stop}, columns {columns.start}-{columns.stop}"
 
 
 def _interest(result: SlideResult, shape: tuple[int, int]) -> NDArray:

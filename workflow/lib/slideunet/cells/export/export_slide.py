@@ -14,11 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from distributed import Client
 
 from slideunet import __version__
 from slideunet.cells.export.geojson_writer import feature_lines, packed, write_geojson
@@ -33,6 +32,9 @@ from slideunet.sources.white import white_of
 from slideunet.stores import files, manifests, verified
 from slideunet.stores.fingerprint import fingerprint
 from slideunet.stores.resumable import working
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 _GEOMETRY = "geometry"  # Of a block's cells, beside their measurements, until the GeoJSON is written.
 _FINISHED = {"finished": True}
@@ -66,7 +68,7 @@ def export_fingerprint(image: Path, prediction: Path) -> str:
 
 
 def export_cells(
-    image: Path, prediction: Path, table: Path, polygons: Path, known: str, client: Client | None = None
+    image: Path, prediction: Path, table: Path, polygons: Path, known: str, client: "Client | None" = None
 ) -> None:
     """Write the table and the polygons of all cells of a slide.
 

@@ -13,8 +13,10 @@ from typing import Protocol
 
 import numpy as np
 
+from slideunet.cells.separation.bands import looked_up
 from slideunet.cells.separation.decoding import Decoding
-from slideunet.cells.separation.separate import Maps, numbered, separate_window
+from slideunet.cells.separation.runs import Runs
+from slideunet.cells.separation.separate import Maps, final_numbers, separate_window
 from slideunet.cells.separation.window_edge import EdgeDepth
 from slideunet.geometry.blocks import BlockGrid, Region, grown, within
 
@@ -85,35 +87,33 @@ def label_block(maps: SlideMaps, index: int, decoding: Decoding) -> BlockCells:
         separation = separate_window(seen, decoding, (window[0].start, window[1].start), depth)
         unfinished = separation.count_uncertain(inner)
         if not unfinished or margin >= LARGEST_MARGIN:
-            labels = numbered(separation.labels, seen["foreground"], decoding, inner)
-            return BlockCells(labels[inner], *_keys_and_reach(labels, window, grid, index), unfinished)
+            numbers = final_numbers(separation, seen["foreground"], decoding, inner)
+            facts = _keys_and_reach(separation.runs.of(numbers), window, grid, index)
+            return BlockCells(looked_up(numbers, separation.labels[inner]), *facts, unfinished)
         margin *= 2
 
 
-def _keys_and_reach(
-    labels: np.ndarray, window: Region, grid: BlockGrid, index: int
-) -> tuple[np.ndarray, int]:
+def _keys_and_reach(runs: Runs, window: Region, grid: BlockGrid, index: int) -> tuple[np.ndarray, int]:
     """Return the keys of all cells of a window, and how far those of one block extend beyond it."""
-    pixels = np.flatnonzero(labels)
-    cells = labels.ravel()[pixels].astype(np.intp) - 1
-    places = [
-        values + part.start for values, part in zip(np.divmod(pixels, labels.shape[1]), window, strict=True)
-    ]
-    area = np.bincount(cells)
+    cells = runs.labels.astype(np.intp) - 1
+    rows, starts = runs.rows + window[0].start, runs.starts + window[1].start
+    stops = starts + runs.lengths
+    area = runs.areas(int(cells.max(initial=-1)) + 2)[1:]
     keys = np.empty(len(area), KEY)
     # Sums of whole numbers stay exact in float64 up to 2^53; dividing them as integers keeps the floor exact.
     keys["row"], keys["column"] = (
-        np.bincount(cells, weights=values).astype(np.int64) // area for values in places
+        np.bincount(cells, sums, len(area)).astype(np.int64) // area
+        for sums in (rows * runs.lengths, (starts + stops - 1) * runs.lengths // 2)
     )
     keys["block"] = keys["row"] // grid.side * grid.across + keys["column"] // grid.side
-    # Pixels come in raster order, and of what is written to one place the last stays.
-    keys["first"][cells[::-1]] = (places[0] * grid.shape[-1] + places[1])[::-1]
+    # Runs come in raster order, and of what is written to one place the last stays.
+    keys["first"][cells[::-1]] = (rows * grid.shape[-1] + starts)[::-1]
     own = (keys["block"] == index)[cells]
     beyond = [
-        max(part.start - values[own].min(initial=part.start), values[own].max(initial=0) + 1 - part.stop)
-        for values, part in zip(places, grid[index], strict=True)
+        max(part.start - first[own].min(initial=part.start), end[own].max(initial=part.stop) - part.stop)
+        for first, end, part in zip((rows, starts), (rows + 1, stops), grid[index], strict=True)
     ]
-    return keys, max(0, *map(int, beyond))
+    return keys, max(map(int, beyond))
 
 
 def keys_of_block(keys_seen: Sequence[np.ndarray], index: int) -> np.ndarray:

@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from distributed import Client
 
 from slideunet import __version__
 from slideunet.cells.separation.decoding import NEEDED, Decoding
@@ -28,6 +27,9 @@ from slideunet.stores.files import replacing
 from slideunet.stores.fingerprint import fingerprint as digest_of
 from slideunet.stores.ngff_metadata import Version
 from slideunet.stores.resumable import Work, working
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def label_slide(
     *,
     decoding: Decoding,
     version: Version,
-    client: Client | None = None,
+    client: "Client | None" = None,
 ) -> dict[str, Any]:
     """Write `labels/cells` of one prediction and put its facts into the manifest.
 

@@ -17,13 +17,15 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from slideunet.cells.separation import centres, watershed
+from slideunet.cells.separation.bands import looked_up
 from slideunet.cells.separation.decoding import NEEDED, Decoding, Method
+from slideunet.cells.separation.runs import runs_of
 from slideunet.cells.separation.window_edge import EdgeDepth, SeparatedCells
 from slideunet.geometry.blocks import Region
 
 Maps = Mapping[str, np.ndarray]
 
-SEPARATION_VERSION = "4"
+SEPARATION_VERSION = "5"
 """Part of the fingerprint of every labelling: raise it when the same maps would give other cells."""
 
 MERGE_RATIOS: dict[Method, float] = {
@@ -32,8 +34,9 @@ MERGE_RATIOS: dict[Method, float] = {
     # merging, 0.907 with a fixed depth of the saddle and 0.803 with connected components. With a roughened
     # foreground: 0.811, against 0.778, 0.801 and 0.692.
     "watershed": 0.92,
-    # Chosen on the validation part of DSB2018's fluorescence images; see docs/accuracy.md.
-    "distance": 0.9,
+    # For cells of at most 16 px, see `watershed.FULL_RATIO_AREA`. Chosen by the mean over five sources, each
+    # at three sizes; see docs/notebook/accuracy.md.
+    "distance": 0.7,
 }
 """Default merge ratio of the methods that merge basins, for models without a tuned one."""
 
@@ -65,24 +68,34 @@ def separate(maps: Maps, decoding: Decoding, origin: tuple[int, int] = (0, 0)) -
     TypeError, ValueError
         If an argument is not as described.
     """
-    return numbered(separate_window(maps, decoding, origin).labels, maps["foreground"], decoding)
+    cells = separate_window(maps, decoding, origin)
+    return looked_up(final_numbers(cells, maps["foreground"], decoding), cells.labels)
 
 
-def numbered(
-    labels: np.ndarray,
-    probability: np.ndarray,
-    decoding: Decoding,
-    inner: Region = (slice(None), slice(None)),
+def final_numbers(
+    cells: SeparatedCells, probability: np.ndarray, decoding: Decoding, inner: Region | None = None
 ) -> np.ndarray:
-    """Number the cells 1..n (uint32) that are large and probable enough and have pixels in `inner`."""
-    pixels = np.flatnonzero(labels)
-    cells = labels.ravel()[pixels]
-    inside = np.zeros(int(labels.max(initial=0)) + 1, bool)
-    inside[labels[inner]] = True
-    kept = inside & kept_cells(cells, probability.ravel()[pixels], len(inside), decoding)
-    result = np.zeros(labels.shape, np.uint32)
-    result.ravel()[pixels] = (np.cumsum(kept) * kept)[cells]
-    return result
+    """Return the number of each cell among those that are large and probable enough.
+
+    Parameters
+    ----------
+    cells : SeparatedCells
+    probability : ndarray (y, x) of uint8
+        Of the foreground, round(255 p).
+    decoding : Decoding
+    inner : tuple of slice, optional
+        Cells without a pixel in this part of the window are left out.
+
+    Returns
+    -------
+    ndarray (n + 1,) of uint32: 1 to the number of cells, 0 for background and for what is left out.
+    """
+    runs, count = cells.runs, len(cells.uncertain)
+    totals = runs.totals(probability, count) if decoding.min_probability > 0 else None
+    kept = kept_cells(runs.areas(count), totals, decoding)
+    if inner is not None:
+        kept &= runs.present(inner, count)
+    return (np.cumsum(kept) * kept).astype(np.uint32)
 
 
 def separate_window(
@@ -113,7 +126,8 @@ def separate_window(
     else:
         distance = maps["distance"] * foreground
     ratio = MERGE_RATIOS[method] if decoding.merge_ratio is None else decoding.merge_ratio
-    return watershed.split_at_valleys(foreground, watershed.smoothed(distance), ratio, origin, doubtful)
+    height, by_size = watershed.smoothed(distance), method == "distance"
+    return watershed.split_at_valleys(foreground, height, ratio, origin, doubtful, by_size)
 
 
 def _check(maps: Maps, method: Method) -> None:
@@ -148,7 +162,8 @@ def fill_holes(foreground: np.ndarray, min_area: int, depth: EdgeDepth) -> tuple
         How far gaps that may be small holes in a larger window extend from its open edges, in pixels.
     """
     gaps, count = ndi.label(~foreground, _EIGHT_CONNECTED)
-    small = np.bincount(gaps.ravel(), minlength=count + 1) < min_area
+    runs = runs_of(gaps)
+    small = runs.areas(count + 1) < min_area
     small[0] = False
     at_edge = np.zeros_like(small)
     for edge in (gaps[0], gaps[-1], gaps[:, 0], gaps[:, -1]):
@@ -157,33 +172,29 @@ def fill_holes(foreground: np.ndarray, min_area: int, depth: EdgeDepth) -> tuple
     cut[gaps[depth.below(1)]] = True
     cut &= small
     small &= ~at_edge
-    filled = foreground | small[gaps] if small.any() else foreground
-    return filled, depth.deepest(cut[gaps]) + 1 if cut.any() else 0
+    filled = foreground.copy()
+    filled[runs.of(small).pixels()] = True
+    return filled, depth.deepest(*runs.of(cut).pixels()) + 1 if cut.any() else 0
 
 
-def kept_cells(cells: np.ndarray, probability: np.ndarray, count: int, decoding: Decoding) -> np.ndarray:
+def kept_cells(areas: np.ndarray, totals: np.ndarray | None, decoding: Decoding) -> np.ndarray:
     """Select the cells that are large and probable enough.
 
     Parameters
     ----------
-    cells : ndarray (n,) of integers
-        The cell of each foreground pixel.
-    probability : ndarray (n,) of uint8
-        Foreground probability of these pixels, round(255 p).
-    count : int
-        Length of the result, more than the highest cell number.
+    areas : ndarray (n,) of int64
+        Pixels of each number; there is no cell where it is 0.
+    totals : ndarray (n,) of float64, or None
+        Sums of the foreground probability, round(255 p), over these pixels; not needed without a least one.
     decoding : Decoding
 
     Returns
     -------
-    ndarray (count,) of bool; False for numbers without a pixel.
+    ndarray (n,) of bool.
     """
-    area = np.bincount(cells, minlength=count)
-    kept = area >= max(decoding.min_area, 1)
-    if decoding.min_probability > 0:
-        # Sums of integers are exact in float64: the result does not depend on the order of the pixels.
-        total = np.bincount(cells, weights=probability, minlength=count)
-        kept &= total >= 255 * decoding.min_probability * area
+    kept: np.ndarray = areas >= max(decoding.min_area, 1)
+    if decoding.min_probability > 0 and totals is not None:
+        kept &= totals >= 255 * decoding.min_probability * areas
     return kept
 
 

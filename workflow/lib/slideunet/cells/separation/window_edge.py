@@ -1,9 +1,11 @@
 """What a window of a slide leaves open: near an edge behind which the slide goes on, cells may differ."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from slideunet.cells.separation.runs import Runs, runs_of
 from slideunet.geometry.blocks import Region
 
 _FAR = np.iinfo(np.int32).max // 128
@@ -24,13 +26,20 @@ class SeparatedCells:
     labels: np.ndarray
     uncertain: np.ndarray
 
+    @cached_property
+    def runs(self) -> Runs:
+        """The pixels of all cells."""
+        return runs_of(self.labels)
+
     def count_uncertain(self, inner: Region) -> int:
         """Count the uncertain cells that have pixels in a part of the window."""
         if not self.uncertain.any():
             return 0
-        present = np.zeros(len(self.uncertain), bool)
-        present[self.labels[inner]] = True
-        return int(np.count_nonzero((present & self.uncertain)[1:]))
+        rows, columns = (
+            slice(*part.indices(side)[:2]) for part, side in zip(inner, self.labels.shape, strict=True)
+        )
+        present = self.runs.present((rows, columns), len(self.uncertain))
+        return int(np.count_nonzero(present & self.uncertain))
 
 
 @dataclass(frozen=True)
@@ -67,9 +76,8 @@ class EdgeDepth:
         """Return a mask (y, x) of the pixels less than `width` from an open edge."""
         return (self.rows[:, None] < width) | (self.columns < width)
 
-    def deepest(self, mask: np.ndarray) -> int:
-        """Return the largest depth among the pixels of a mask (y, x) that has some."""
-        rows, columns = np.nonzero(mask)
+    def deepest(self, rows: np.ndarray, columns: np.ndarray) -> int:
+        """Return the largest depth among pixels, one at least, given by rows and columns (n,)."""
         return int(np.minimum(self.rows[rows], self.columns[columns]).max())
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from slideunet.model_json import Head
-from slideunet.network.architecture.unet import UNet, UNetSpec
+from slideunet.network.architecture.unet import UNet, UNetSpec, Window
 
 
 class Ensemble(UNet):
@@ -22,11 +22,11 @@ class Ensemble(UNet):
         self.spec = replace(members[0].spec, members=len(members))
         self.members = nn.ModuleList(members)
 
-    def forward(self, x: torch.Tensor, margin: int = 0) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, margin: int = 0, window: Window | None = None) -> torch.Tensor:
         """Return the mean of the maps (n, maps, y, x); see `UNet.forward`."""
-        total = self.members[0](x, margin)
+        total = self.members[0](x, margin, window)
         for member in self.members[1:]:
-            total = total + member(x, margin)
+            total = total + member(x, margin, window)
         return total / len(self.members)
 
     def networks(self) -> list[UNet]:

@@ -12,7 +12,8 @@ from torch.nn import functional
 from slideunet.network.architecture.ensemble import Ensemble
 from slideunet.network.architecture.unet import UNet
 
-# With more maps, oneDNN's order of addition in a 4 x 4 kernel depends on the size of the tile.
+# With more maps, oneDNN's order of addition in a 4 x 4 kernel depends on the size of the tile; at the deepest
+# level (index 0), whose maps are the smallest, it did so with 128 maps of a ResNet-18.
 _MOST_MAPS = 128
 
 
@@ -32,7 +33,7 @@ class MergedUNet(UNet):
         for index, (up, block) in enumerate(zip(network.up, network.decoder, strict=True)):
             convolution = next(block.children())
             assert isinstance(convolution, nn.Conv2d)
-            if convolution.in_channels <= _MOST_MAPS:
+            if index > 0 and convolution.in_channels <= _MOST_MAPS:
                 self.merged[str(index)] = _Merged(up, convolution)
         self.eval()
 

@@ -13,11 +13,15 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from slideunet.geometry.tiles import Interval
 from slideunet.model_json import Head, output_maps
 from slideunet.network.architecture.encoders import DoubleConv, build_encoder
 from slideunet.network.architecture.imagenet_encoders import EncoderName
 
 Decoder = Literal["transposed", "upsample"]
+
+# Numbers, or scalar tensors while a graph is traced.
+Window = tuple[int | torch.Tensor, int | torch.Tensor, int | torch.Tensor, int | torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ class UNet(nn.Module):
         self.decoder = nn.ModuleList(DoubleConv(skip + width, width) for _, width, skip in levels)
         self.head = nn.Conv2d(widths[0], len(spec.maps), kernel_size=1)
 
-    def forward(self, x: torch.Tensor, margin: int = 0) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, margin: int = 0, window: Window | None = None) -> torch.Tensor:
         """Return the maps (n, maps, y, x), without a margin that is only context.
 
         Parameters
@@ -109,6 +113,9 @@ class UNet(nn.Module):
         margin : int
             Pixels to cut off on every side, a multiple of 2^depth. The decoder computes only those of them
             that its convolutions need; the remaining values equal those of the whole pass, bit for bit.
+        window : (top, left, height, width), optional
+            Part of x, margin included, that the decoder computes, in units of 2^depth pixels; the encoder
+            computes all of x. None: all of x.
 
         Raises
         ------
@@ -117,7 +124,10 @@ class UNet(nn.Module):
         """
         if margin % self.spec.multiple:
             raise ValueError(f"margin {margin} is not a multiple of {self.spec.multiple} (2^depth)")
-        *skips, x = self.encoder(x, self.dropout)
+        maps = self.encoder(x, self.dropout)
+        if window is not None:
+            maps = [_cut(level, window, self.spec.multiple >> index) for index, level in enumerate(maps)]
+        *skips, x = maps
         kept = margin >> self.spec.depth
         needed = reversed(decoder_margins(self.spec.depth))
         for index, (skip, need) in enumerate(zip(reversed(skips), needed, strict=True)):
@@ -165,6 +175,27 @@ def decoder_margins(depth: int) -> tuple[int, ...]:
     while len(margins) < depth:
         margins.append(-(-margins[-1] // 2) + 2)
     return tuple(margins[:depth])
+
+
+def border_margin(spec: UNetSpec) -> int:
+    """Return the context in pixels, a multiple of 2^depth, that the decoder needs around its output.
+
+    With this margin the decoder's own padding never reaches the output: 2, 8, 16, 32, 64 px at depths 1 to 5.
+    """
+    return -(-decoder_margins(spec.depth)[-1] // 2) * spec.multiple
+
+
+def core_window(core: tuple[Interval, Interval], margin: int, spec: UNetSpec) -> Window:
+    """Return the window of a core ((y0, y1), (x0, x1)) in an array, with a margin in pixels around it."""
+    (top, bottom), (left, right) = (
+        ((start - margin) // spec.multiple, (stop + margin) // spec.multiple) for start, stop in core
+    )
+    return top, left, bottom - top, right - left
+
+
+def _cut(x: torch.Tensor, window: Window, scale: int) -> torch.Tensor:
+    top, left, height, width = window
+    return x[..., top * scale : (top + height) * scale, left * scale : (left + width) * scale]
 
 
 def _crop(x: torch.Tensor, margin: int) -> torch.Tensor:

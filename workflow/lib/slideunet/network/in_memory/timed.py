@@ -1,4 +1,4 @@
-"""Training within a time budget: progress is the share of time elapsed."""
+"""Training within a budget: progress is the share of its time, or of its steps."""
 
 import logging
 import math
@@ -31,12 +31,14 @@ _POINTS = 1_000_000  # Steps of the schedule that the share of time is mapped to
 
 @dataclass
 class Budget:
-    """Time budget of a training.
+    """Time budget of a training, or its number of steps.
 
     Attributes
     ----------
     seconds : float
         Total time.
+    steps : int or None
+        Total number of steps; the time does not count then, so that trainings on busy machines compare.
     reserve : float
         Part of it, kept for the last validation and for writing.
     used : float
@@ -46,6 +48,7 @@ class Budget:
     """
 
     seconds: float
+    steps: int | None = None
     used: float = 0.0
     reserve: float = 0.0
     clock: Callable[[], float] = time.perf_counter
@@ -59,9 +62,10 @@ class Budget:
         """Seconds used so far, by this and earlier processes."""
         return self.used + self.clock() - self.begun
 
-    @property
-    def share(self) -> float:
-        """Share of the time for training steps that has elapsed, at most 1."""
+    def share(self, step: int) -> float:
+        """Share of the training that is done after a step: of the time for steps, or of the steps."""
+        if self.steps is not None:
+            return min(step / self.steps, 1.0)
         return min(self.elapsed / max(self.seconds - self.reserve, 1e-9), 1.0)
 
 
@@ -138,7 +142,9 @@ class Training:
         saved = self.budget.elapsed
         stream = batch_stream(BatchMaker(self.pool, recipe, maps), state.step)
         # On a busy machine a short budget may end before the first step; one step is always done.
-        while not (stopped := self.stop()) and ((share := self.budget.share) < 1 or not state.step):
+        while not (stopped := self.stop()) and (
+            (share := self.budget.share(state.step)) < 1 or not state.step
+        ):
             self._prepare(share)
             image, target = next(stream)
             value, _ = training_step(compiled, self.optimiser, loss, image, target, self.precision, room)
@@ -244,7 +250,7 @@ class _Report:
             return False
         mean = self.sum.item() / self.steps
         speed = self.steps * self.pixels / seconds / 1e6
-        logging.info(f"step {step}, {share:.0%} of the time: loss {mean:.4f}, {speed:.2f} Mpx/s")
+        logging.info(f"step {step}, {share:.0%} of the budget: loss {mean:.4f}, {speed:.2f} Mpx/s")
         if not math.isfinite(mean):
             raise InputError(
                 f"The loss of the last {self.steps} steps up to {step} is {mean}. The learning rate is "

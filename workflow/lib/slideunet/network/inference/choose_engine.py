@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from slideunet.errors import DamagedDataError
-from slideunet.model_json import EngineName, Precision
+from slideunet.errors import DamagedDataError, InputError
+from slideunet.model_json import EngineName, Precision, int8_ranges, is_int8
 
 Auto = Literal["auto"]
 
@@ -35,8 +35,9 @@ def choose_engine(
 ) -> tuple[EngineName, Precision]:
     """Return the engine and the precision of this run.
 
-    OpenVINO's precisions are timed only where the processor has bf16 and there are many pixels to predict;
-    for few, bf16 is used without timing. On a processor without bf16 the precision is fp32.
+    OpenVINO's precisions are timed only where there are several and many pixels to predict: bf16 where the
+    processor has it, int8 where the model was calibrated for it. For few pixels it is bf16 where the
+    processor has it, else fp32, without timing.
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ def choose_engine(
     facts : mapping
         `model.json`.
     engine : "auto", "openvino" or "torch"
-    precision : "auto", "fp32" or "bf16"
+    precision : "auto", "fp32", "bf16", "int8" or "int8-bf16"
     threads : int
         Threads of the engine while it is timed.
     pixels : int
@@ -55,9 +56,13 @@ def choose_engine(
 
     Raises
     ------
+    InputError
+        When int8 is asked for and the model was not calibrated, or the engine is torch.
     DamagedDataError
-        When the stored choice is not readable.
+        When the stored choice is not readable, or the ranges for int8 are damaged.
     """
+    if is_int8(precision):
+        engine = _engine_of_int8(facts, engine)
     if engine != "auto" and precision != "auto":
         return engine, precision
     path = folder / f".choice-{facts['sha256'][:16]}-{engine}-{precision}.json"
@@ -72,6 +77,16 @@ def choose_engine(
             f"{path} is not readable ({error}). It names the engine that this run predicts with. Delete it; "
             "if the next choice differs, all slides are predicted again."
         ) from error
+
+
+def _engine_of_int8(facts: Mapping[str, Any], engine: EngineName | Auto) -> EngineName:
+    int8_ranges(facts)
+    if engine == "torch":
+        raise InputError(
+            "prediction.precision is int8, which OpenVINO computes, and prediction.engine is torch. Set the "
+            "engine to auto or openvino, or another precision."
+        )
+    return "openvino"
 
 
 def _choose(
@@ -89,9 +104,11 @@ def _choose(
     name = engines.engine_of_machine(engine)
     seconds: Mapping[Any, float] = {}
     chosen = engines.claimed_precision(name) if precision == "auto" else precision
-    if chosen is None or (precision == "auto" and chosen == "bf16" and pixels >= _LEAST_TIMED):
+    ranges = int8_ranges(facts) if "int8" in facts and name == "openvino" else None
+    precisions = engines.candidates(name, ranges is not None) if precision == "auto" else ()
+    if chosen is None or (len(precisions) > 1 and pixels >= _LEAST_TIMED):
         network = load_network(model, facts)
-        chosen, seconds = engines.fastest_precision(network, name, threads, facts["halo"])
+        chosen, seconds = engines.fastest_precision(network, name, threads, facts["halo"], precisions, ranges)
     return {"engine": name, "precision": chosen, "seconds": dict(seconds), "host": socket.gethostname()}
 
 

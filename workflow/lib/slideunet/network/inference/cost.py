@@ -12,11 +12,14 @@ import torch
 from torch import nn
 
 from slideunet.model_json import Precision
-from slideunet.network.architecture.unet import UNet, UNetSpec
+from slideunet.network.architecture.unet import UNet, UNetSpec, border_margin, core_window
 
 MEMORY = 1_500_000_000  # Bytes for one tile, in a worker of 2 GB.
+# OpenVINO may add in another order for narrower feature maps, torch for a convolution of one image with at
+# most so many inputs: the last bits of float32 differ.
+_NARROW, _FEW = 16, 20480
 _SMALLEST, _WORTH = 256, 0.05
-_BYTES = {"fp32": 4, "bf16": 2}
+_BYTES = {"fp32": 4, "bf16": 2, "int8": 4, "int8-bf16": 2}  # With int8 some maps stay float.
 _MAPS = 6  # Measured 3.7 to 4.8 with OpenVINO and 5.2 to 5.8 with torch.
 
 
@@ -52,23 +55,28 @@ class Convolution:
 
 
 @functools.lru_cache(maxsize=1024)
-def convolutions(spec: UNetSpec, core: int, margin: int) -> tuple[Convolution, ...]:
-    """Return the convolutions of one pass, in their order: the network is run on tensors without values.
+def convolutions(spec: UNetSpec, core: int, halo: int) -> tuple[Convolution, ...]:
+    """Return the convolutions of one pass, in their order: the network is run on a batch of no images.
+
+    Its layers compute the shapes of their outputs, and nothing else. Tensors on the device "meta" would do
+    as well, but torch then imports SymPy and its compiler, which takes a second of CPU.
 
     Parameters
     ----------
     spec : UNetSpec
-    core, margin : int
+    core, halo : int
         Side of the result and context on every side of it, in pixels, multiples of 2^depth.
     """
     found: list[Convolution] = []
-    side = core + 2 * margin
-    with torch.device("meta"), torch.inference_mode():
+    side, margin = core + 2 * halo, min(halo, border_margin(spec))
+    span = (halo, halo + core)
+    # The weights do not matter, but a training must draw the same numbers as without this.
+    with torch.random.fork_rng(devices=[]), torch.inference_mode():
         network = UNet(spec).eval()
         for name, module in network.named_modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 module.register_forward_hook(_note(found, name.split(".")[0]))
-        network(torch.empty(1, spec.channels, side, side), margin)
+        network(torch.empty(0, spec.channels, side, side), margin, core_window((span, span), margin, spec))
     return tuple(found)
 
 
@@ -83,15 +91,24 @@ def _note(found: list[Convolution], part: str) -> Callable[[nn.Module, object, t
 
 
 @functools.lru_cache
-def least_core(spec: UNetSpec, margin: int, enough: Callable[[Convolution], bool]) -> int:
-    """Return the least side of a core, in pixels, whose convolutions are all large enough.
+def least_core(spec: UNetSpec) -> int:
+    """Return the least side of a core, in pixels, at which the engines compute each pixel as in larger ones.
 
-    Up-sampling and the head, with one tap per pixel, do not count.
+    It has no more context than at the border of a slide. Up-sampling and the head, with one tap per pixel, do
+    not count.
     """
-    side = spec.multiple
-    while not all(enough(c) for c in convolutions(spec, side, margin) if c.part not in ("up", "head")):
+    margin = border_margin(spec)
+    side = _NARROW * spec.multiple - 2 * margin  # The deepest level needs as much at least.
+    while not all(map(_usual, convolutions(spec, side, margin))):
         side += spec.multiple
     return side
+
+
+def _usual(convolution: Convolution) -> bool:
+    if convolution.part in ("up", "head"):
+        return True
+    side = convolution.side
+    return side >= _NARROW and convolution.inputs * side**2 > _FEW
 
 
 def work_per_pixel(spec: UNetSpec, tile: int, halo: int) -> float:

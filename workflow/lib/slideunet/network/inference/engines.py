@@ -9,7 +9,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from slideunet.errors import MachineError
-from slideunet.model_json import EngineName, Head, Precision
+from slideunet.geometry.tiles import Tile
+from slideunet.model_json import EngineName, Head, Precision, Ranges, int8_ranges, is_int8
 from slideunet.network.architecture.model_folder import load_network
 from slideunet.network.architecture.unet import UNet, UNetSpec
 from slideunet.network.inference.device import best_device
@@ -29,10 +30,14 @@ class Engine(Protocol):
     ----------
     name, version : str
         "openvino" or "torch", and its version: a prediction depends on both.
-    precision : "fp32" or "bf16"
+    precision : "fp32", "bf16", "int8" or "int8-bf16"
     spec : UNetSpec
     halo : int
         Pixels of context with which a prediction is exact; a multiple of 2^depth.
+    margin : int
+        Context of the decoder, and mirrored pixels beyond the border of a slide; see `border_margin`.
+    step : int
+        Cores begin and end on multiples of it: 2^depth, or more for an engine that wants few shapes.
     tile_limit : int or None
         Side of the largest core that fits into memory, once a larger one did not.
     memory : int
@@ -46,26 +51,26 @@ class Engine(Protocol):
     precision: Precision
     spec: UNetSpec
     halo: int
+    margin: int
+    step: int
     tile_limit: int | None
     memory: int
     dtype: np.dtype
 
-    def predict(self, tiles: Iterable[np.ndarray], constants: Normalisation) -> Iterator[np.ndarray]:
+    def predict(self, tiles: Iterable[Tile], constants: Normalisation) -> Iterator[np.ndarray]:
         """Predict tiles, in their order; a GPU has several of them in flight.
 
         Parameters
         ----------
-        tiles : iterable of ndarray (c, y, x)
-            Raw pixels of a core and `halo` pixels around it; height, width and position in the slide are
-            multiples of 2^depth.
+        tiles : iterable of Tile
         constants : Normalisation
             Constants of the whole slide.
 
         Yields
         ------
-        ndarray (maps, y - 2 halo, x - 2 halo) uint8
-            The maps of `spec`, as `output_maps.to_bytes` encodes them; the first is the foreground,
-            round(255 p).
+        ndarray (maps, y, x) uint8
+            The maps of `spec` of each core, as `output_maps.to_bytes` encodes them; the first is the
+            foreground, round(255 p).
 
         Raises
         ------
@@ -90,21 +95,22 @@ def open_engine(
     model_folder : Path
         Folder with model.safetensors.
     facts : mapping
-        "architecture", "sha256" and "halo" of its `model.json`.
+        "architecture", "sha256" and "halo" of its `model.json`, and for int8 "int8".
     engine : "openvino" or "torch"
     heads : sequence of "centres" and "distance"
         Output heads of the model that are computed; the foreground always is.
-    precision : "fp32" or "bf16"
+    precision : "fp32", "bf16", "int8" or "int8-bf16"
     threads : int
         Threads of one prediction. OpenVINO's result does not depend on it; torch uses one on a CPU.
 
     Raises
     ------
     InputError, DamagedDataError
-        See `load_network`.
+        See `load_network` and `int8_ranges`.
     """
+    ranges = int8_ranges(facts) if is_int8(precision) else None
     network = load_network(model_folder, facts)
-    return build_engine(network.with_heads(heads), engine, precision, threads, facts["halo"])
+    return build_engine(network.with_heads(heads), engine, precision, threads, facts["halo"], ranges)
 
 
 def engine_of_machine(engine: EngineName | Literal["auto"]) -> EngineName:
@@ -130,13 +136,23 @@ def engine_of_machine(engine: EngineName | Literal["auto"]) -> EngineName:
     return "openvino" if installed else "torch"
 
 
-def build_engine(network: UNet, engine: EngineName, precision: Precision, threads: int, halo: int) -> Engine:
-    """Return an engine for a network in memory; the network itself is not changed."""
+def build_engine(
+    network: UNet,
+    engine: EngineName,
+    precision: Precision,
+    threads: int,
+    halo: int,
+    ranges: Ranges | None = None,
+) -> Engine:
+    """Return an engine for a network in memory; the network itself is not changed.
+
+    `ranges` are those of a calibrated network, for int8.
+    """
     if engine == "torch":
         return TorchEngine(network, precision, best_device(), halo)
     from slideunet.network.inference.openvino_engine import OpenVINOEngine
 
-    return OpenVINOEngine(network, precision, threads, halo)
+    return OpenVINOEngine(network, precision, threads, halo, ranges if is_int8(precision) else None)
 
 
 def claimed_precision(engine: EngineName) -> Precision | None:
@@ -152,22 +168,48 @@ def claimed_precision(engine: EngineName) -> Precision | None:
     return "bf16" if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "fp32"
 
 
+def candidates(engine: EngineName, calibrated: bool) -> tuple[Precision, ...]:
+    """Return the precisions that may be the fastest on this machine, the most exact first.
+
+    Parameters
+    ----------
+    engine : "openvino" or "torch"
+    calibrated : bool
+        Whether the model has ranges for int8, which OpenVINO computes.
+    """
+    claimed = claimed_precision(engine)
+    floats: tuple[Precision, ...] = ("fp32",) if claimed == "fp32" else ("fp32", "bf16")
+    if engine == "torch" or not calibrated:
+        return floats
+    return (*floats, "int8") if claimed == "fp32" else (*floats, "int8", "int8-bf16")
+
+
 def fastest_precision(
-    network: UNet, engine: EngineName, threads: int, halo: int
+    network: UNet,
+    engine: EngineName,
+    threads: int,
+    halo: int,
+    precisions: Sequence[Precision],
+    ranges: Ranges | None = None,
 ) -> tuple[Precision, dict[Precision, float]]:
-    """Time one tile in fp32 and in bf16 on this machine, with the engine of the run, and choose.
+    """Time one tile in several precisions on this machine, with the engine of the run, and choose.
 
     Returns
     -------
-    "fp32" or "bf16", and the best time of each in seconds; see `choose_precision`.
+    The precision, and the best time of each in seconds; see `choose_precision`.
     """
-    precisions: tuple[Precision, ...] = ("fp32", "bf16")
-    ready = {precision: build_engine(network, engine, precision, threads, halo) for precision in precisions}
+    ready = {
+        precision: build_engine(network, engine, precision, threads, halo, ranges) for precision in precisions
+    }
     on_gpu = engine == "torch" and best_device().type == "cuda"
     side = (_GPU_TRIAL if on_gpu else _TRIAL) + 2 * halo
-    tile = np.random.default_rng(0).random((network.spec.channels, side, side), np.float32)
+    pixels = np.random.default_rng(0).random((network.spec.channels, side, side), np.float32)
+    core = (halo, side - halo)
+    tile = Tile(pixels, (core, core))
     constants = Normalisation((0.0,) * network.spec.channels, (1.0,) * network.spec.channels)
-    chosen, seconds = choose_precision(lambda precision: list(ready[precision].predict([tile], constants)))
+    chosen, seconds = choose_precision(
+        lambda precision: list(ready[precision].predict([tile], constants)), precisions
+    )
     logging.info(
         f"Precision {chosen}: a tile takes "
         + ", ".join(f"{s * 1000:.0f} ms in {p}" for p, s in seconds.items())

@@ -11,66 +11,78 @@ import torch
 from openvino.frontend import FrontEndManager
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-from slideunet.model_json import Precision
+from slideunet.geometry.tiles import Tile
+from slideunet.model_json import Precision, Ranges
 from slideunet.network.architecture.folded import for_inference
 from slideunet.network.architecture.fused_decoder import merged
 from slideunet.network.architecture.output_maps import to_bytes
-from slideunet.network.architecture.unet import UNet
-from slideunet.network.inference.cost import MEMORY, Convolution, least_core
+from slideunet.network.architecture.unet import UNet, border_margin, core_window
+from slideunet.network.inference.cost import MEMORY
+from slideunet.network.inference.quantised import quantise
 from slideunet.slides.normalisation import Normalisation
 
-_HINTS = {"fp32": "f32", "bf16": "bf16"}
-# For narrower feature maps OpenVINO may add in another order; the last bits of float32 differ.
-_NARROW = 16
+_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32", "int8-bf16": "bf16"}
 
 
 class OpenVINOEngine:
     """One graph for all sizes of tiles: as fast as one per size, and not compiled again for a new size.
 
-    See `slideunet.network.inference.engines.Engine` for the attributes.
+    See `slideunet.network.inference.engines.Engine` for the attributes. `ranges` are those of the layers that
+    int8 quantises.
     """
 
     name = "openvino"
     version = openvino.__version__
 
-    def __init__(self, network: UNet, precision: Precision, threads: int, halo: int) -> None:
+    def __init__(
+        self, network: UNet, precision: Precision, threads: int, halo: int, ranges: Ranges | None = None
+    ) -> None:
         self.precision = precision
+        self._ranges = ranges
         self.spec = network.spec
         self.halo = halo
+        self.margin = min(border_margin(network.spec), halo)
+        self.step = network.spec.multiple
         self.tile_limit: int | None = None
         self.memory = MEMORY
         self.dtype = np.dtype(np.uint8)
         with _one_torch_thread():
             self._network = merged(for_inference(network).cpu())
         self._threads = threads
-        self._least = least_core(network.spec, halo, _wide_enough)
         self._request: openvino.InferRequest | None = None
         self._lock = threading.Lock()
 
-    def predict(self, tiles: Iterable[np.ndarray], constants: Normalisation) -> Iterator[np.ndarray]:
-        """Yield the maps uint8 of each tile (c, y, x) without its context; see `Engine.predict`."""
+    def predict(self, tiles: Iterable[Tile], constants: Normalisation) -> Iterator[np.ndarray]:
+        """Yield the maps uint8 of the core of each tile; see `Engine.predict`."""
         return (self._compute(tile, constants) for tile in tiles)
 
-    def _compute(self, tile: np.ndarray, constants: Normalisation) -> np.ndarray:
-        height, width = (side - 2 * self.halo for side in tile.shape[1:])
-        if min(height, width) < self._least:
-            # Padding at the ends, outside the receptive field of the result.
-            ends = [(0, max(self._least - side, 0)) for side in (height, width)]
-            tile = np.pad(tile, [(0, 0), *ends], mode="edge")
-        batch = constants.apply(tile)[None]
+    def _compute(self, tile: Tile, constants: Normalisation) -> np.ndarray:
+        inputs = self.inputs(tile, constants)
         with self._lock:
             if self._request is None:
                 # Compiling changes the signal stack of its thread, and two deleted engines leave a dangling
                 # one: the next signal would be a segfault. So a thread compiles and then ends.
                 with ThreadPoolExecutor(1) as thread:
                     self._request = thread.submit(self._compile).result()
-            self._request.infer([batch], share_inputs=True)
-            return self._request.get_output_tensor().data[0, :, :height, :width].copy()
+            self._request.infer(inputs, share_inputs=True)
+            return self._request.get_output_tensor().data[0].copy()
+
+    def inputs(self, tile: Tile, constants: Normalisation) -> list[np.ndarray]:
+        """Return the inputs of the graph: the normalised pixels (1, c, y, x), and the window to decode."""
+        window = core_window(tile.core, self.margin, self.spec)
+        return [constants.apply(tile.pixels)[None], np.array(window, np.int32)]
+
+    def graph(self) -> openvino.Model:
+        """Return the network as a graph for tiles of any size."""
+        with _one_torch_thread():
+            model = _graph(self._network, self.margin)
+        image, window = model.inputs
+        model.reshape({image: [1, self.spec.channels, -1, -1], window: [4]})
+        if self._ranges is not None:
+            quantise(model, self._ranges)
+        return model
 
     def _compile(self) -> openvino.InferRequest:
-        with _one_torch_thread():
-            model = _graph(self._network, self.halo)
-        model.reshape([1, self.spec.channels, -1, -1])
         properties = {
             "INFERENCE_PRECISION_HINT": _HINTS[self.precision],
             "INFERENCE_NUM_THREADS": self._threads,
@@ -81,7 +93,7 @@ class OpenVINOEngine:
             # sizes would fill the memory.
             "CPU_RUNTIME_CACHE_CAPACITY": 256,
         }
-        return openvino.Core().compile_model(model, "CPU", properties).create_infer_request()
+        return openvino.Core().compile_model(self.graph(), "CPU", properties).create_infer_request()
 
 
 @contextlib.contextmanager
@@ -95,10 +107,6 @@ def _one_torch_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _wide_enough(convolution: Convolution) -> bool:
-    return convolution.side >= _NARROW
-
-
 class _Bytes(torch.nn.Module):
     """The network with `to_bytes` as its last layers, which OpenVINO computes in float32."""
 
@@ -107,16 +115,19 @@ class _Bytes(torch.nn.Module):
         self.network = network
         self.margin = margin
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return to_bytes(self.network(x, self.margin), self.network.spec.maps)
+    def forward(self, x: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
+        top, left, height, width = window.unbind()
+        return to_bytes(self.network(x, self.margin, (top, left, height, width)), self.network.spec.maps)
 
 
 def _graph(network: UNet, margin: int) -> openvino.Model:
     """Convert a network; `openvino.convert_model` does the same but sends usage statistics to Intel."""
-    side = 2 * margin + network.spec.multiple
+    cells = 2 * margin // network.spec.multiple + 1
+    side = cells * network.spec.multiple
     example = torch.zeros(1, network.spec.channels, side, side)
+    window = torch.tensor([0, 0, cells, cells], dtype=torch.int32)
     with torch.inference_mode():
-        traced = torch.jit.trace(_Bytes(network, margin), example, check_trace=False)
+        traced = torch.jit.trace(_Bytes(network, margin), (example, window), check_trace=False)
     frontend = FrontEndManager().load_by_framework("pytorch")
     decoder = TorchScriptPythonDecoder(traced)  # The front end does not keep it alive.
     return frontend.convert(frontend.load(decoder))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from slideunet.cells.separation.decoding import Method, heads_for, method_for
-from slideunet.model_json import EngineName, Head, Precision, read_model_facts
+from slideunet.model_json import EngineName, Head, Precision, is_int8, read_model_facts
 from slideunet.network.inference.choose_engine import choose_engine
 from slideunet.slides.tissue_store import Choice
 from slideunet.stores.fingerprint import fingerprint
@@ -16,7 +16,7 @@ from slideunet.stores.ngff_metadata import Version
 
 Part = tuple[int, int]  # (number, parts)
 
-FORMAT = 2  # Raise it when the result changes, so that slides are predicted again.
+FORMAT = 3  # Raise it when the result changes, so that slides are predicted again.
 _USED = ("sha256", "architecture", "normalisation", "background", "halo")
 
 
@@ -30,9 +30,9 @@ class PredictionPlan:
         Folder of the model.
     facts : mapping
         Fields of its `model.json` that a prediction uses: "sha256", "architecture", "normalisation",
-        "background" and "halo".
+        "background", "halo", and for int8 "int8".
     engine : "openvino" or "torch"
-    precision : "fp32" or "bf16"
+    precision : "fp32", "bf16", "int8" or "int8-bf16"
     tile : int or None
         Side of a tile's core in pixels; None is the best for this machine. The result does not depend on it.
     tissue : "auto" or "none"
@@ -71,9 +71,10 @@ class PredictionPlan:
         )
 
 
-def used_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+def used_facts(facts: Mapping[str, Any], precision: Precision = "fp32") -> dict[str, Any]:
     """Return the fields of `model.json` that a prediction uses."""
-    return {name: facts[name] for name in _USED}
+    names = (*_USED, "int8") if is_int8(precision) else _USED
+    return {name: facts[name] for name in names}
 
 
 def plan_prediction(
@@ -108,14 +109,15 @@ def plan_prediction(
     Raises
     ------
     InputError
-        When the folder holds no model, or one without the output heads that the method needs.
+        When the folder holds no model, or one without the output heads that the method or the ranges that
+        int8 needs.
     """
     facts = read_model_facts(model)
     asked = {"engine": section["engine"], "precision": section["precision"]}
     engine, precision = choose_engine(folder, model, facts, **asked, threads=threads, pixels=pixels)
     return PredictionPlan(
         model=model.absolute(),  # Workers of a cluster may have another working directory.
-        facts=used_facts(facts),
+        facts=used_facts(facts, precision),
         engine=engine,
         precision=precision,
         tile=None if section["tile"] == "auto" else section["tile"],

@@ -3,14 +3,15 @@
 import itertools
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from slideunet.errors import MachineError
 from slideunet.geometry.pixels import Pixels
-from slideunet.geometry.tiles import Interval, even_cores
+from slideunet.geometry.tiles import Context, Interval, Tile, even_cores, widened
 from slideunet.geometry.windows import read_mirrored
-from slideunet.network.inference.cost import best_tile
+from slideunet.network.inference.cost import best_tile, least_core
 from slideunet.network.inference.engines import Engine
 from slideunet.slides.normalisation import Normalisation
 
@@ -30,8 +31,9 @@ def predict_core(
     """Predict the maps of a part of a slide; validation and the prediction of new slides both use it.
 
     The part and its context are read once; tiles are cut from them in memory. Every tile starts on a multiple
-    of 2^depth of the slide, as its pooling cells do, so the result depends on neither the tiles nor the part.
-    When a tile does not fit into memory, smaller ones are used from then on.
+    of 2^depth of the slide, as its pooling cells do, and at the border all tiles end at the same pixel, so
+    the result depends on neither the tiles nor the part. When a tile does not fit into memory, smaller ones
+    are used from then on.
 
     Parameters
     ----------
@@ -59,52 +61,86 @@ def predict_core(
     """
     if wanted is not None and not wanted.any():
         return np.zeros((len(engine.spec.maps), *wanted.shape), engine.dtype)
-    halo, multiple = engine.halo, engine.spec.multiple
-    grown = [(start - start % multiple, stop + -stop % multiple) for start, stop in core]
-    reads = [(start - halo, stop + halo) for start, stop in grown]
-    block = read_mirrored(pixels, (reads[0], reads[1]))
+    context, lengths = tile_context(engine), pixels.shape[-2:]
+    grown = [context.core(part, length) for part, length in zip(core, lengths, strict=True)]
+    reads = [context.read(part, length) for part, length in zip(grown, lengths, strict=True)]
+    block = _Block(
+        read_mirrored(pixels, (reads[0], reads[1])),
+        tuple(start - first for (start, _), (first, _) in zip(grown, reads, strict=True)),
+        tuple(stop - start for start, stop in grown),
+        context,
+    )
     room = [(start - first, last - stop) for (start, stop), (first, last) in zip(core, grown, strict=True)]
     needed = None if wanted is None else np.pad(wanted, room)
-    side = tile or best_tile(engine.spec, halo, engine.precision, engine.memory)
+    side = tile or best_tile(engine.spec, engine.halo, engine.precision, engine.memory)
     found = _predict_block(engine, block, constants, needed, side)
     (top, bottom), (left, right) = room
     found = found[:, top : found.shape[1] - bottom, left : found.shape[2] - right]
     return found if wanted is None else np.where(wanted, found, engine.dtype.type(0))
 
 
+def tile_context(engine: Engine) -> Context:
+    """Return where the tiles of an engine begin and end."""
+    least = least_core(engine.spec)
+    return Context(engine.step, least + -least % engine.step, engine.margin, engine.halo)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Pixels (c, y, x) of a part and its context, and where the part, `shape` (y, x), begins in them."""
+
+    pixels: np.ndarray
+    origin: tuple[int, ...]
+    shape: tuple[int, ...]
+    context: Context
+
+    def tile(self, core: Core) -> Tile:
+        """Return the tile of a core, given by its place in the part."""
+        inside, reads = [], []
+        for (start, stop), origin, length in zip(core, self.origin, self.pixels.shape[1:], strict=True):
+            # The block ends a halo away from the part, or with the slide.
+            first = max(origin + start - self.context.halo, 0)
+            reads.append(slice(first, min(origin + stop + self.context.halo, length)))
+            inside.append((origin + start - first, origin + stop - first))
+        return Tile(self.pixels[:, *reads], (inside[0], inside[1]))
+
+
 def _predict_block(
-    engine: Engine, block: np.ndarray, constants: Normalisation, needed: np.ndarray | None, tile: int
+    engine: Engine, block: _Block, constants: Normalisation, needed: np.ndarray | None, tile: int
 ) -> np.ndarray:
-    """Predict the core of a block (c, y, x) with the halo around it, in tiles that fit into memory."""
-    context = 2 * engine.halo
-    shape = tuple(length - context for length in block.shape[1:])
+    """Predict a block in tiles that fit into memory."""
     while True:
-        side = min(tile, max(shape), engine.tile_limit or tile)
-        found = np.zeros((len(engine.spec.maps), *shape), engine.dtype)
-        places = list(_places(shape, side, needed, engine.spec.multiple))
-        tiles = (block[:, y0 : y1 + context, x0 : x1 + context] for (y0, y1), (x0, x1) in places)
+        side = min(tile, max(block.shape), engine.tile_limit or tile)
+        found = np.zeros((len(engine.spec.maps), *block.shape), engine.dtype)
+        places = list(_places(block, side, needed))
+        tiles = map(block.tile, places)
         try:
             for (rows, columns), maps in zip(places, engine.predict(tiles, constants), strict=True):
                 found[:, slice(*rows), slice(*columns)] = maps
             return found
         except MemoryError as error:
             # Another thread may have met a smaller limit already.
-            engine.tile_limit = min(_smaller(side, engine.spec.multiple, error), engine.tile_limit or side)
+            limit = _smaller(side, block.context, error)
+            engine.tile_limit = min(limit, engine.tile_limit or side)
 
 
-def _places(shape: tuple[int, ...], side: int, needed: np.ndarray | None, multiple: int) -> Iterator[Core]:
-    """Yield for every tile the rectangle that holds all its needed pixels."""
-    for rows, columns in itertools.product(*(even_cores(length, side, multiple) for length in shape)):
-        if needed is None:
-            yield rows, columns
-            continue
-        inside = needed[slice(*rows), slice(*columns)]
-        if inside.any():
-            step = max(_STEP, multiple)
-            yield (
-                _shrunk(rows, np.flatnonzero(inside.any(axis=1)), step),
-                _shrunk(columns, np.flatnonzero(inside.any(axis=0)), step),
+def _places(block: _Block, side: int, needed: np.ndarray | None) -> Iterator[Core]:
+    """Yield for every tile the rectangle that holds all its needed pixels, not smaller than allowed."""
+    step, least = block.context.step, block.context.least
+    for place in itertools.product(*(even_cores(length, max(side, least), step) for length in block.shape)):
+        spans: tuple[Interval, ...] = place
+        if needed is not None:
+            inside = needed[tuple(slice(*span) for span in place)]
+            if not inside.any():
+                continue
+            used = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
+            spans = tuple(
+                _shrunk(span, places, max(_STEP, step)) for span, places in zip(place, used, strict=True)
             )
+        rows, columns = (
+            widened(span, least, length) for span, length in zip(spans, block.shape, strict=True)
+        )
+        yield rows, columns
 
 
 def _shrunk(span: Interval, places: np.ndarray, step: int) -> Interval:
@@ -113,9 +149,9 @@ def _shrunk(span: Interval, places: np.ndarray, step: int) -> Interval:
     return span[0] + first, min(span[0] + last, span[1])
 
 
-def _smaller(side: int, multiple: int, error: MemoryError) -> int:
-    half = side // 2 // multiple * multiple
-    if not half:
+def _smaller(side: int, context: Context, error: MemoryError) -> int:
+    half = side // 2 // context.step * context.step
+    if half < context.least:
         raise MachineError(
             f"Not even a tile of {side} px fits into memory ({error}). Another program may hold it. "
             "Free memory, use fewer workers at once or a smaller model."

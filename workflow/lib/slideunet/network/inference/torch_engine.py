@@ -8,21 +8,20 @@ import numpy as np
 import torch
 from torch import nn
 
+from slideunet.geometry.tiles import Tile
 from slideunet.model_json import Precision
 from slideunet.network.architecture.folded import for_inference
 from slideunet.network.architecture.output_maps import to_bytes
-from slideunet.network.architecture.unet import UNet
-from slideunet.network.inference.cost import MEMORY, Convolution, least_core
+from slideunet.network.architecture.unet import UNet, border_margin, core_window
+from slideunet.network.inference.cost import MEMORY
 from slideunet.network.inference.device import exact_kernels
 from slideunet.network.inference.precision import reduced_precision
 from slideunet.slides.normalisation import Normalisation
 
-# On a GPU height and width of tiles are rounded up to this: few shapes occur, and each has its own kernels.
+# On a GPU cores begin and end on multiples of this: few shapes occur, and each has its own kernels.
 _GPU_STEP = 256
 # Bytes for one tile on a GPU; where less is free, tiles are halved.
 _GPU_MEMORY = 6_000_000_000
-# torch uses another kernel for a float32 convolution of one image with so few inputs; the last bits differ.
-_SMALL = 20480
 # Tiles of one thread that wait for the device while the next is cut. A tile takes longer than its launch.
 _AHEAD = 2
 _STORED = (np.uint8, np.uint16)  # Uploaded as they are; other types are uploaded as float32.
@@ -30,17 +29,16 @@ _STORED = (np.uint8, np.uint16)  # Uploaded as they are; other types are uploade
 
 @dataclass(frozen=True)
 class _Flight:
-    """A tile in flight: memory for its result, the event of its arrival, and its size (y, x)."""
+    """A tile in flight: memory for its result, and the event of its arrival."""
 
     result: torch.Tensor
     arrival: torch.cuda.Event | None
-    size: tuple[int, int]
 
     def land(self) -> np.ndarray:
         """Wait for the result (maps, y, x)."""
         if self.arrival is not None:
             self.arrival.synchronize()
-        return self.result[:, : self.size[0], : self.size[1]].numpy()
+        return self.result.numpy()
 
 
 class TorchEngine:
@@ -81,19 +79,19 @@ class TorchEngine:
         self.precision = precision
         self.spec = network.spec
         self.halo = halo
+        self.margin = min(border_margin(network.spec), halo)
         self.tile_limit: int | None = None
         self.memory = _GPU_MEMORY if device.type == "cuda" else MEMORY
         self.dtype = np.dtype(np.float32 if logits else np.uint8)
         self.device = device
         self.step = max(network.spec.multiple, _GPU_STEP) if device.type == "cuda" else network.spec.multiple
-        self._least = least_core(network.spec, halo, _large_enough)
         self._threads = threads
         self._network = for_inference(network).to(device)
         if precision == "bf16":
             _round_weights(self._network)
 
-    def predict(self, tiles: Iterable[np.ndarray], constants: Normalisation) -> Iterator[np.ndarray]:
-        """Yield the maps of each tile (c, y, x) without its context; see `Engine.predict`."""
+    def predict(self, tiles: Iterable[Tile], constants: Normalisation) -> Iterator[np.ndarray]:
+        """Yield the maps of the core of each tile; see `Engine.predict`."""
         offset, scale = (self._upload(np.asarray(v, np.float32)) for v in (constants.offset, constants.scale))
         flights: deque[_Flight] = deque()
         for tile in tiles:
@@ -103,7 +101,7 @@ class TorchEngine:
         while flights:
             yield flights.popleft().land()
 
-    def _start(self, tile: np.ndarray, offset: torch.Tensor, scale: torch.Tensor) -> _Flight:
+    def _start(self, tile: Tile, offset: torch.Tensor, scale: torch.Tensor) -> _Flight:
         """Launch a tile, or raise MemoryError when it does not fit."""
         try:
             return self._launch(tile, offset, scale)
@@ -112,26 +110,20 @@ class TorchEngine:
         # Not inside `except`, where the traceback still references the tensors.
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        raise MemoryError(f"a tile of {tile.shape[1]} x {tile.shape[2]} px on {self.device}")
+        raise MemoryError(f"a tile of {tile.pixels.shape[1]} x {tile.pixels.shape[2]} px on {self.device}")
 
     @torch.inference_mode()
-    def _launch(self, tile: np.ndarray, offset: torch.Tensor, scale: torch.Tensor) -> _Flight:
+    def _launch(self, tile: Tile, offset: torch.Tensor, scale: torch.Tensor) -> _Flight:
         if self.device.type == "cpu":
             torch.set_num_threads(self._threads)
-        pixels = self._upload(self._with_room(tile)).float()
+        pixels = self._upload(tile.pixels).float()
         batch = ((pixels - offset) / scale)[None].contiguous(memory_format=torch.channels_last)
         with exact_kernels(self.device), reduced_precision(self.device, self.precision):
-            output = self._network(batch, self.halo)
+            window = core_window(tile.core, self.margin, self.spec)
+            output = self._network(batch, self.margin, window)
         maps = output.float() if self.dtype == np.float32 else to_bytes(output.double(), self.spec.maps)
         result, arrival = self._download(maps[0].contiguous())
-        return _Flight(result, arrival, (tile.shape[1] - 2 * self.halo, tile.shape[2] - 2 * self.halo))
-
-    def _with_room(self, tile: np.ndarray) -> np.ndarray:
-        """Pad a tile at its ends, outside the receptive field of the result."""
-        cores = [max(side - 2 * self.halo, self._least) for side in tile.shape[1:]]
-        goal = [core + -core % self.step + 2 * self.halo for core in cores]
-        ends = [(0, more - side) for more, side in zip(goal, tile.shape[1:], strict=True)]
-        return np.pad(tile, [(0, 0), *ends], mode="edge") if any(more for _, more in ends) else tile
+        return _Flight(result, arrival)
 
     def _upload(self, values: np.ndarray) -> torch.Tensor:
         dtype = values.dtype if values.dtype in _STORED else np.float32
@@ -148,11 +140,6 @@ class TorchEngine:
         arrival = torch.cuda.Event()
         arrival.record(torch.cuda.current_stream(self.device))
         return result, arrival
-
-
-def _large_enough(convolution: Convolution) -> bool:
-    """Return whether torch uses the same kernel for it as for all larger convolutions."""
-    return convolution.inputs * convolution.side**2 > _SMALL
 
 
 def _round_weights(network: nn.Module) -> None:

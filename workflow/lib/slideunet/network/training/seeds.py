@@ -11,6 +11,7 @@ import pandas as pd
 from slideunet.cells.separation.decoding import decoding_for
 from slideunet.cells.separation.separate import foreground_cut
 from slideunet.figures.curves import learning_curves_png
+from slideunet.model_json import int8_facts, int8_ranges
 from slideunet.network.architecture.ensemble import Ensemble
 from slideunet.network.architecture.model_folder import load_model, save_model
 from slideunet.network.inference.device import best_device
@@ -54,7 +55,20 @@ def join_models(seeds: Sequence[Path], slides: Sequence[str], images: Path, fold
         "decodings": compare_methods(engine, val, threshold),
         "training": _training(facts) | {"val_dice": validation.dice_at(threshold)},
     }
-    save_model(folder, network.state_dict(), facts[0] | own)
+    shared = {name: value for name, value in facts[0].items() if name != "int8"}
+    save_model(folder, network.state_dict(), shared | own | _joined_ranges(facts))
+
+
+def _joined_ranges(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the field "int8" of an ensemble, if all its members were calibrated."""
+    if not all("int8" in one for one in facts):
+        return {}
+    ranges = {
+        f"members.{number}.{name}": span
+        for number, one in enumerate(facts)
+        for name, span in int8_ranges(one).items()
+    }
+    return {"int8": int8_facts(ranges)}
 
 
 def _join_records(seeds: Sequence[Path], facts: Sequence[Mapping[str, Any]], folder: Path) -> None:

@@ -1,5 +1,6 @@
 """The training job: build a network, train it, tune threshold and separation, write the model folder."""
 
+import importlib.util
 import logging
 import platform
 import shutil
@@ -32,6 +33,7 @@ from slideunet.network.training.tune_cells import compare_methods
 from slideunet.slides.normalisation import normalisation
 from slideunet.stores.files import write_atomically
 from slideunet.stores.manifests import read_manifest
+from slideunet.stores.verified import open_image_store
 
 Section = Mapping[str, Any]
 
@@ -93,12 +95,29 @@ def train_model(
     network.load_state_dict(progress.best)
     engine = TorchEngine(network, progress.precision, best_device(), facts["halo"])
     facts["decodings"] = compare_methods(engine, labelled["val"], progress.best_threshold)
+    facts |= _calibrated(network, facts["halo"], labelled["train"])
     facts["training"] = _description(manifests, plan, progress, threads)
     if initial is not None:
         facts["training"] |= _inherited(initial, facts["training"]["contents"])
     save_model(folder, progress.best, facts)
     (folder / "progress.pt").unlink()
     shutil.rmtree(folder / "packed", ignore_errors=True)
+
+
+def _calibrated(network: UNet, halo: int, slides: Sequence[LabelledSlide]) -> dict[str, Any]:
+    """Return the ranges for int8 as the field "int8"; nothing where they cannot be measured."""
+    missing = [name for name in ("nncf", "openvino") if importlib.util.find_spec(name) is None]
+    if missing:
+        logging.info(f"The model is not calibrated for int8: {' and '.join(missing)} not installed")
+        return {}
+    from slideunet.network.inference.calibration import calibrate
+
+    images = [(open_image_store(slide.manifest), slide.normalisation) for slide in slides]
+    try:
+        return {"int8": calibrate(network, halo, images)}
+    except InputError as error:
+        logging.info(f"The model is not calibrated for int8. {error}")
+        return {}
 
 
 def _fit(

@@ -1,0 +1,200 @@
+"""The command and its page, on two runs with real stores: the second lacks cells of some slides."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from making import write_run
+from skimage.measure import label
+
+import compare_runs
+import score_slides
+from slideunet.errors import DamagedDataError
+
+SCRIPT = Path(compare_runs.__file__)
+HOSTILE = "<img src=x onerror=alert(1)>"
+SIZES = {"S1": (64, 51), "S2": (70, 55), "S3": (59, 83), "S4": (900, 1100)}
+
+
+def write_stores(write_store, results, lost):
+    """Write image, truth and cells of every slide; cells with an id up to `lost[slide]` are missing."""
+    for number, (slide, size) in enumerate(SIZES.items()):
+        random = np.random.default_rng(number)
+        seeds = random.random(size) < 0.05
+        truth = label(np.kron(seeds, np.ones((4, 4)))[: size[0], : size[1]], connectivity=1).astype(np.uint32)
+        cells = np.where(truth > lost.get(slide, 0), truth, 0).astype(np.uint32)
+        image = (random.normal(50, 5, (1, *size)) + 90 * (truth > 0)).astype(np.uint8)
+        write_store(
+            results / "slides" / f"{slide}.json",
+            image,
+            labels=truth,
+            n_objects=int(truth.max()),
+            statistics=[{"min": 30.0, "low": 40.0, "high": 150.0, "max": 160.0}],
+            scale=1.0,
+            content=f"pixels of {slide}",
+            truth_content=f"labels of {slide}",
+        )
+        facts = {"fingerprint": "c", "n_cells": 1, "threshold": 0.5}
+        probability = (cells > 0).astype(np.uint8)[None] * 255
+        prediction = results / "predictions" / f"{slide}.json"
+        write_store(prediction, probability, labels=cells, name="cells", cells=facts, model_sha256="ab" * 32)
+    score_slides.main(
+        slides=[*SIZES], slides_folder=results / "slides", predictions_folder=results / "predictions",
+        metrics_folder=results / "metrics", manifest=results / "batches" / "b.json",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory, write_store):
+    folder = tmp_path_factory.mktemp("runs")
+    for name, lost in {"a": {"S3": 3}, "b": {"S1": 2, "S4": 9}}.items():
+        # Only the tables; the files of the slides are those of the stores.
+        write_run(folder / name, [], summary={"title": HOSTILE, "date": "2000-01-02"})
+        rows = ["slide\tgroup\tstratum\tsplit\tn_objects\tcontent"]
+        rows += [f"{slide}\t{HOSTILE}{slide}\t\ttest\t\t" for slide in SIZES]
+        (folder / name / "results/split.tsv").write_text("\n".join(rows) + "\n")
+        write_stores(write_store, folder / name / "results", lost)
+    return folder
+
+
+@pytest.fixture
+def runs(written, tmp_path):
+    shutil.copytree(written, tmp_path / "runs")
+    return [tmp_path / "runs/a", tmp_path / "runs/b"]
+
+
+def compare(runs, out, **options):
+    passed = compare_runs.main(run=runs, out=out, date="2000-01-02", **options)
+    page = (out / "comparison.html").read_text(encoding="utf-8")
+    return passed, page, json.loads((out / "comparison.json").read_text(encoding="utf-8"))
+
+
+class Elements(HTMLParser):
+    """Collects all elements of a page."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.open_tags = [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "img", "br"):
+            self.open_tags.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open_tags.pop() == tag
+
+
+@pytest.mark.slow
+def test_page_and_json_agree_with_the_scores(runs, tmp_path):
+    passed, page, content = compare(runs, tmp_path / "new" / "out")
+    assert passed is None
+    assert content["passed"] is None
+    scores = [
+        {slide: json.loads((run / f"results/metrics/{slide}.json").read_text())["values"] for slide in SIZES}
+        for run in runs
+    ]
+    for found in content["differences"]:
+        gaps = [scores[1][slide][found["metric"]] - scores[0][slide][found["metric"]] for slide in SIZES]
+        assert found["difference"] == pytest.approx(np.mean(gaps), abs=1e-12)
+    metrics = {name for name in scores[0]["S1"] if not name.startswith("otsu_")}
+    assert {found["metric"] for found in content["differences"]} == metrics
+    by_slide = {row["slide"]: row["values"]["ap50"] for row in content["slides"]}
+    assert by_slide == {s: {"A": scores[0][s]["ap50"], "B": scores[1][s]["ap50"]} for s in SIZES}
+    ap50 = next(found for found in content["differences"] if found["metric"] == "ap50")
+    assert (ap50["better"], ap50["worse"]) == (1, 2)
+    lost, gained = page.split("<h3>Lost most</h3>")[1].split("<h3>Gained most</h3>")
+    assert re.findall(r"<figcaption><strong>(\w+)</strong>", lost) in (["S1", "S4"], ["S4", "S1"])
+    assert re.findall(r"<figcaption><strong>(\w+)</strong>", gained) == ["S3"]
+    assert re.search(r"rows \d+-\d+, columns \d+-\d+", lost)
+
+
+@pytest.mark.slow
+def test_page_is_whole_self_contained_and_escaped(runs, tmp_path):
+    _, page, _ = compare(runs, tmp_path / "out", margin=0.5)
+    elements = Elements(page)
+    assert elements.open_tags == []
+    assert not {tag for tag, _ in elements.tags} & {"script", "iframe", "object", "link", "form"}
+    images = [attributes for tag, attributes in elements.tags if tag == "img"]
+    assert all(image["src"].startswith("data:image/") and image["alt"] for image in images)
+    assert len(images) == 2 + 3 * 4  # charts; image, truth and two predictions of three slides
+    assert not any(name.startswith("on") for _, attributes in elements.tags for name in attributes)
+    assert HOSTILE not in page
+    assert page.count("&lt;img src=x") >= 2 + 2 * len(SIZES) - 1
+    policy = {"http-equiv": "Content-Security-Policy"}
+    policies = [a["content"] for tag, a in elements.tags if tag == "meta" and policy.items() <= a.items()]
+    assert policies == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
+    assert compare(runs, tmp_path / "again", margin=0.5)[1] == page
+
+
+@pytest.mark.slow
+def test_a_metric_that_is_better_when_lower_says_so(runs, tmp_path):
+    for run, value in zip(runs, (2.0, 5.5), strict=True):
+        for slide in SIZES:
+            path = run / f"results/metrics/{slide}.json"
+            content = json.loads(path.read_text())
+            path.write_text(json.dumps(content | {"values": content["values"] | {"hd95_um": value}}))
+    passed, page, _ = compare(runs, tmp_path / "out", metric="hd95_um", margin=1.0)
+    assert passed is False
+    assert "hd95 um (lower is better)" in page
+    assert "upper end of the interval +3.500" in page
+    assert page.count("<strong>S") == 3  # all lost, three are shown
+
+
+@pytest.mark.slow
+def test_without_stores_there_are_numbers_and_no_pictures(runs, tmp_path):
+    shutil.rmtree(runs[1] / "results/predictions/S1.zarr")
+    _, page, _ = compare(runs, tmp_path / "out")
+    assert page.count("No pictures: the stores of image or prediction are no longer there.") == 1
+    assert len([tag for tag, _ in Elements(page).tags if tag == "img"]) == 2 + 2 * 4
+
+
+@pytest.mark.slow
+def test_a_damaged_store_is_an_error_with_its_file(runs, tmp_path):
+    shards = [
+        path for path in (runs[1] / "results/predictions/S1.zarr/labels/cells/0").rglob("*") if path.is_file()
+    ]
+    for path in shards:
+        if path.name != "zarr.json":
+            path.write_bytes(b"damaged")
+    with pytest.raises(DamagedDataError, match="S1"):
+        compare(runs, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_run_against_itself_has_no_changes(runs, tmp_path, capsys):
+    passed, page, _ = compare([runs[0], runs[0]], tmp_path / "out", margin=0.0)
+    assert passed is True
+    assert "No slide gained or lost." in page
+    assert (
+        "ap50 +0.0000 (95 % interval +0.0000 to +0.0000), 4 slides of 4 groups; not worse"
+        in capsys.readouterr().out
+    )
+
+
+@pytest.mark.slow
+def test_exit_codes(runs, tmp_path):
+    a, b = (f"--run={run}" for run in runs)
+
+    def code(*options):
+        command = [sys.executable, SCRIPT, *options, f"--out={tmp_path / 'out'}"]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        return result.returncode, result.stdout + result.stderr
+
+    assert code(a, b, "--margin=1")[0] == 0
+    status, text = code(a, b, "--margin=0.001")
+    assert (status, "may be WORSE by more than 0.001" in text) == (1, True)
+    (tmp_path / "file").touch()
+    # Code 1 would say that a run is worse.
+    command = [sys.executable, SCRIPT, a, b, f"--out={tmp_path / 'file' / 'out'}"]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 4
+    status, text = code(a, "--run=/nowhere", b, "--run=/neither")
+    assert (status, text.count("is no run of slideunet")) == (2, 2)

@@ -1,0 +1,1 @@
+"""Several runs on the same slides: pairs by content, differences with intervals, verdict, and a page."""
