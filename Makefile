@@ -10,12 +10,12 @@ CORES ?= all
 # A path may hold every character. So make takes these values as they are, and the shell sees none of them as a part of
 # a command, only as an environment variable.
 MODEL ?= nuclei-fluorescence
-$(foreach name,IMAGES LABELS OUT MODEL FORMAT CHANNELS DIAMETER A B C D SPLIT METRIC MARGIN,$(eval override export $(name) := $$(value $(name))))
+$(foreach name,IMAGES LABELS OUT MODEL FORMAT CHANNELS DIAMETER A B C D SPLIT METRIC MARGIN RUN SLIDE PORT,$(eval override export $(name) := $$(value $(name))))
 # The jobs of a run find the interpreter and its tools by PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo histology sheet predict compare test quick test-pythons test-slurm test-gpu lint format hooks docs docs-site share calibrate wheels bench clean
+.PHONY: help demo histology sheet predict view compare test quick test-pythons test-slurm test-gpu lint format hooks docs docs-site share calibrate wheels bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -33,6 +33,10 @@ $(BIN)/.dev: envs/requirements-dev.txt $(BIN)/.run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements-dev.txt
 	touch $@
 
+$(BIN)/.view: envs/requirements-view.txt $(BIN)/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements-view.txt
+	touch $@
+
 demo: $(BIN)/.run ## install, fine-tune a bundled model on real fluorescence images, print the path of the report
 	snakemake --cores $(CORES)
 
@@ -46,6 +50,9 @@ predict: $(BIN)/.run ## IMAGES=folder [MODEL=name or folder] [OUT=folder] [CHANN
 	test -f "$${OUT:-predicted}/slides.tsv" || $(BIN)/python workflow/scripts/make_sheet.py --images="$$IMAGES" --out="$${OUT:-predicted}/slides.tsv"
 	$(BIN)/python workflow/scripts/configure_prediction.py --model="$$MODEL" --channels="$$CHANNELS" --diameter="$$DIAMETER" --out="$${OUT:-predicted}/config.yaml"
 	snakemake --cores $(CORES) --configfile="$${OUT:-predicted}/config.yaml" --directory="$${OUT:-predicted}"
+
+view: $(BIN)/.view ## RUN=folder SLIDE=name [PORT=number]: a slide of a run in the browser: cells, their rows, the errors
+	$(BIN)/python workflow/scripts/view_slide.py --run="$${RUN:-.}" --slide="$$SLIDE" --port="$$PORT"
 
 compare: $(BIN)/.run ## A=run B=run [C=run] [D=run] [OUT=folder] [METRIC=ap50] [MARGIN=0.01] [SPLIT=test]: runs on the same slides; fails if one is worse than A by more than MARGIN
 	$(BIN)/python workflow/scripts/compare_runs.py $${A:+--run="$$A"} $${B:+--run="$$B"} $${C:+--run="$$C"} $${D:+--run="$$D"} $${SPLIT:+--split="$$SPLIT"} $${METRIC:+--metric="$$METRIC"} $${MARGIN:+--margin="$$MARGIN"} --out="$${OUT:-comparison}"

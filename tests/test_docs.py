@@ -17,7 +17,12 @@ from slideunet.report.tables import metrics_table
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS, LIBRARY = ROOT / "workflow" / "scripts", ROOT / "workflow" / "lib"
-REQUIREMENT_FILES = ("requirements.txt", "requirements-dev.txt", "requirements-docs.txt")
+REQUIREMENT_FILES = (
+    "requirements.txt",
+    "requirements-view.txt",
+    "requirements-dev.txt",
+    "requirements-docs.txt",
+)
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("resources/**/*.md")])
 # The changelog, the notebook and decisions name keys of earlier versions too.
 CURRENT = [
@@ -160,6 +165,7 @@ def test_every_script_of_a_rule_was_looked_at():
         "configure_prediction",
         "make_sheet",
         "share_model",
+        "view_slide",
     }
 
 

@@ -40,6 +40,7 @@ ORDER = (
     "inputs",
     "report",
     "comparison",
+    "viewing",
     "network.architecture",
     "network.patches",
     "network.inference",

@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = """#!/bin/sh
 { printf '%s\\0' "${0##*/}" "$@"; echo; } >> "${0%/*}/calls"
 """
+OLD = [option for name in ("", "-view") for option in ("-o", f"envs/requirements{name}.txt")]
 HOSTILE = [
     "with  spaces",
     "$HOME $(HOME) ${HOME} $$ $(shell touch made) $@ $",
@@ -30,14 +31,15 @@ def make(tmp_path):
     """Run make with programs that only write down their arguments; returns [name, argument, ...] per call."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    (programs / ".run").touch()
+    for mark in (".run", ".view"):
+        (programs / mark).touch()
     for name in ("python", "snakemake"):
         (programs / name).write_text(PROGRAM)
         (programs / name).chmod(0o755)
 
     def run(target, **values):
         given = [f"{name}={value}" for name, value in values.items()]
-        command = ["make", "-f", ROOT / "Makefile", "-o", "envs/requirements.txt", target, "BIN=bin", *given]
+        command = ["make", "-f", ROOT / "Makefile", *OLD, target, "BIN=bin", *given]
         subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
         calls = (programs / "calls").read_text().splitlines()
         return [call.rstrip("\0").split("\0") for call in calls]
@@ -69,6 +71,12 @@ def test_paths_of_a_prediction_are_not_interpreted(make, name):
 def test_paths_of_an_exported_model_are_not_interpreted(make, name):
     [call] = make("share", MODEL=f"/m/{name}", FORMAT="half", OUT=f"/o/{name}")
     assert call[2:] == [f"--model=/m/{name}", "--format=half", f"--out=/o/{name}"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_paths_of_a_viewed_run_are_not_interpreted(make, name):
+    [call] = make("view", RUN=f"/r/{name}", SLIDE=name, PORT="8000")
+    assert call[2:] == [f"--run=/r/{name}", f"--slide={name}", "--port=8000"]
 
 
 @pytest.mark.parametrize("name", HOSTILE)
