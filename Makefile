@@ -99,7 +99,7 @@ $(DOCS)/zensical: envs/requirements-docs.txt | $(DOCS)/python
 
 docs-site: $(DOCS)/zensical ## the documentation as a web site, in site/html
 	rm -rf site && mkdir -p site/source
-	git ls-files '*.md' docs/pictures resources/benchmarks LICENSE CITATION.cff tests/slurm/cluster.sh | tar -cT - | tar -xC site/source
+	git ls-files '*.md' docs/pictures docs/schemas resources/benchmarks LICENSE CITATION.cff tests/slurm/cluster.sh | tar -cT - | tar -xC site/source
 	$(DOCS)/zensical build --strict
 
 bench: $(BIN)/.run ## the benchmarks: prints ratios, writes bench/results/*.json

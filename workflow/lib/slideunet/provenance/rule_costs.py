@@ -111,8 +111,8 @@ def _read_job(path: Path, rule: str) -> JobCost | None:
     columns = table.reindex(columns=["s", "max_rss", "cpu_time"]).apply(pd.to_numeric, errors="coerce")
     if not len(columns) or columns["s"].isna().iloc[-1]:
         return None
-    seconds, memory, cpu = (None if pd.isna(value) else float(value) for value in columns.iloc[-1])
-    ended = path.stat().st_mtime
+    seconds, ended = float(columns["s"].iloc[-1]), path.stat().st_mtime
+    memory, cpu = (None if pd.isna(value) else float(value) for value in columns.iloc[-1, 1:])
     # Less than a Python process needs: the job was over before it was measured.
     if memory is not None and memory < 1:
         memory, cpu = None, None

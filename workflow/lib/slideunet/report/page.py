@@ -118,9 +118,9 @@ def render_page(run: RunRecord, results: Sequence[SlideResult]) -> str:
         "interval": lambda value: DASH if value is None else f"{value[0]:.3f} {DASH} {value[1]:.3f}",
         "count": lambda value: f"{value:,}".replace(",", "\N{THIN SPACE}"),
         "skipped": share_in_words,
-        "duration": duration_in_words,
         "split_name": lambda split: SPLIT_NAMES.get(split, split),
     }
+    environment.filters["duration"] = duration_in_words
     environment.globals |= {
         "colours": {"correct": CORRECT, "missed": MISSED, "false": FALSE},
         "style": files("slideunet").joinpath("report", "page.css").read_text(encoding="utf-8"),
