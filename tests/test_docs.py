@@ -159,6 +159,7 @@ def test_every_script_of_a_rule_was_looked_at():
         "configure_prediction",
         "make_sheet",
         "share_model",
+        "write_crate",
     }
 
 

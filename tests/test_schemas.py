@@ -114,7 +114,8 @@ def test_what_the_steps_write_follows_the_schemas(results):
 @pytest.mark.parametrize("kind", ["slide", "prediction", "metrics", "summary"])
 def test_a_field_that_a_schema_lacks_is_noticed_wherever_it_stands(results, kind):
     content = read_manifest(results / FILES[kind])
-    paths = [path for path, node in walk(content) if isinstance(node, dict)]
+    dicts = [path for path, node in walk(content) if isinstance(node, dict)]
+    paths = [path for path in dicts if not path.startswith("/config")]  # It has a schema of its own.
     for path in paths:
         changed = copy.deepcopy(content)
         node = changed

@@ -92,6 +92,8 @@ def summary_of(run: RunRecord, results: Sequence[SlideResult]) -> dict[str, Any]
         "data_sha256": data_sha256(results),
         "versions": dict(run.versions),
         "provenance": run.provenance.as_dict() if run.provenance else None,
+        "command": run.command,
+        "config": dict(run.config),
     }
 
 
