@@ -10,12 +10,12 @@ CORES ?= all
 # A path may hold every character. So make takes these values as they are, and the shell sees none of them as a part of
 # a command, only as an environment variable.
 MODEL ?= nuclei-fluorescence
-$(foreach name,IMAGES LABELS OUT MODEL FORMAT CHANNELS DIAMETER A B C D SPLIT METRIC MARGIN RUN SLIDE PORT,$(eval override export $(name) := $$(value $(name))))
+$(foreach name,IMAGES LABELS OUT MODEL FORMAT CHANNELS DIAMETER A B C D SPLIT METRIC MARGIN RUN SLIDE PORT LICENSE,$(eval override export $(name) := $$(value $(name))))
 # The jobs of a run find the interpreter and its tools by PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo histology sheet predict view compare test quick test-pythons test-slurm test-gpu lint format hooks docs docs-site share calibrate wheels bench clean
+.PHONY: help demo histology sheet predict view compare test quick test-pythons test-slurm test-gpu lint format hooks docs docs-site share crate calibrate wheels bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ compare: $(BIN)/.run ## A=run B=run [C=run] [D=run] [OUT=folder] [METRIC=ap50] [
 
 share: $(BIN)/.run ## MODEL=name or folder FORMAT=onnx|bioimageio|half OUT=file: a model for other programs
 	$(BIN)/python workflow/scripts/share_model.py --model="$$MODEL" --format="$$FORMAT" --out="$$OUT"
+
+crate: $(BIN)/.run ## RUN=folder LICENSE=CC-BY-4.0: describe a finished run as an RO-Crate, to be deposited
+	$(BIN)/python workflow/scripts/write_crate.py --run="$$RUN" --licence="$$LICENSE"
 
 calibrate: $(BIN)/.run ## MODEL=name or folder IMAGES=folder or packed.zip: ranges for prediction.precision int8, into its model.json; needs nncf
 	$(BIN)/python workflow/scripts/calibrate_model.py --model="$$MODEL" --images="$$IMAGES"
@@ -109,7 +112,7 @@ $(DOCS)/zensical: envs/requirements-docs.txt | $(DOCS)/python
 
 docs-site: $(DOCS)/zensical ## the documentation as a web site, in site/html
 	rm -rf site && mkdir -p site/source
-	git ls-files '*.md' docs/pictures resources/benchmarks LICENSE CITATION.cff tests/slurm/cluster.sh | tar -cT - | tar -xC site/source
+	git ls-files '*.md' docs/pictures docs/schemas resources/benchmarks LICENSE CITATION.cff tests/slurm/cluster.sh | tar -cT - | tar -xC site/source
 	$(DOCS)/zensical build --strict
 
 bench: $(BIN)/.run ## the benchmarks: prints ratios, writes bench/results/*.json

@@ -166,6 +166,7 @@ def test_every_script_of_a_rule_was_looked_at():
         "make_sheet",
         "share_model",
         "view_slide",
+        "write_crate",
     }
 
 

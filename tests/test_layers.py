@@ -38,6 +38,7 @@ ORDER = (
     "figures",
     "inputs.configuration",
     "inputs",
+    "provenance",
     "report",
     "comparison",
     "viewing",

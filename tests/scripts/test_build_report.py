@@ -13,6 +13,10 @@ import build_report
 import score_slides
 from slideunet import quarantine
 from slideunet.errors import InputError
+from slideunet.provenance.machine import Machine
+from slideunet.provenance.rule_costs import RuleCost
+from slideunet.provenance.run_provenance import RunProvenance
+from slideunet.provenance.workflow_state import WorkflowState
 from slideunet.scoring.pixel_metrics import count_pixels
 from slideunet.stores.manifests import write_manifest
 
@@ -260,3 +264,31 @@ def test_slides_that_were_set_aside_are_listed_escaped(make_run, tmp_path):
     assert "1 slide not in these results" in page
     assert "slide X1: is damaged." in page
     assert HOSTILE not in page
+
+
+def test_the_origin_of_the_run_is_told(make_run):
+    provenance = RunProvenance(
+        workflow=WorkflowState("c0ffee", ("workflow/<b>.py",)),
+        machine=Machine("Linux 9 x86_64", "Fast 9000", 12, 64.2, ("GPU A, 81559 MiB",)),
+        started="2000-01-01T00:00:00+00:00",
+        ended="2000-01-02T00:00:00+00:00",
+        rules=(
+            RuleCost("train_unet", 2, 7200.0, 9000.0, 996.1),
+            RuleCost("split_slides", 1, 0.4, None, None),
+        ),
+    )
+    splits = ["predict", "predict"]
+    page, _, summary = make_run(splits, title=None, history=None, provenance=provenance)[0]
+    section = page[page.index('<section id="provenance">') :]
+    text = re.sub(r"\s+", " ", re.sub(r"</?t[dhr][^>]*>", " ", section))
+    text = re.sub(r"<[^>]*>", "", text)
+    assert "commit c0ffee, changed: workflow/&lt;b&gt;.py" in text
+    assert "Fast 9000, 12 cores, 64.2 GB of memory; GPU A, 81559 MiB; Linux 9 x86_64" in text
+    assert "train_unet 2 2.0 h 2.5 h 996 MB" in re.sub(r"\s+", " ", text)
+    assert re.findall(r'class="bar" style="width: ([\d.]+)rem', section) == ["9.00", "9.00", "0.00", "0.00"]
+    assert summary["data_sha256"] in text
+    assert summary["provenance"]["rules"][1] == {
+        "rule": "split_slides", "jobs": 1, "seconds": 0.4, "cpu_seconds": None, "memory_mb": None,
+    }  # fmt: skip
+    assert summary["provenance"]["workflow"]["changed"] == ["workflow/<b>.py"]
+    assert make_run(splits, title=None, history=None)[0][2]["provenance"] is None

@@ -19,6 +19,12 @@ def without_constraints(path):
     return re.sub(r"\{(\w+),[^}]*\}", r"{\1}", path)
 
 
+def shown(output):
+    """What Snakemake's report says of an output."""
+    flag = output.flags["report"]
+    return {"caption": str(flag.caption), "category": flag.category, "labels": flag.labels}
+
+
 def main(snakefile, folder, *config_files):
     with SnakemakeApi() as api:
         workflow = api.workflow(
@@ -30,6 +36,11 @@ def main(snakefile, folder, *config_files):
         rules = {
             rule.name: {
                 **{name: plain(getattr(rule, name)) for name in ("input", "output", "params", "log")},
+                "report": {
+                    without_constraints(str(item)): shown(item)
+                    for item in rule.output
+                    if "report" in item.flags
+                },
                 "benchmark": str(rule.benchmark),
                 "script": str(rule.script),
                 "local": rule.name in workflow._localrules,

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from schemas import file_errors
 
 from slideunet.stores.verified import open_image_store, open_label_store
 
@@ -69,6 +70,8 @@ def test_several_seeds_make_one_model_and_the_report_tells_their_spread(cohort, 
     model = json.loads((tmp_path / MODEL).read_text())
     assert model["architecture"]["members"] == 2
     assert [member["seed"] for member in model["training"]["members"]] == [0, 7]
+    assert file_errors("model", tmp_path / MODEL) == []
+    assert file_errors("summary", results / "report/summary.json") == []
     rows = json.loads((results / "report/summary.json").read_text())["seeds"]
     assert {(row["split"], row["measure"]) for row in rows} == {
         (split, measure) for split in ("val", "test") for measure in ("dice", "ap50", "map")

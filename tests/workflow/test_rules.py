@@ -107,6 +107,23 @@ def test_every_caption_is_used():
     )
 
 
+def test_snakemakes_report_shows_every_figure_table_and_the_page(rules):
+    name, listed = rules
+    shown = {path: entry for rule in listed.values() for path, entry in rule["report"].items()}
+    columns = {"Cohort": {"content"}, "Training": {"content", "seed"}, "Report": {"content"}}
+    for entry in shown.values():
+        assert Path(entry["caption"]).is_file()
+        assert set(entry["labels"]) == columns[entry["category"]]
+    labels = [(entry["category"], *entry["labels"].values()) for entry in shown.values()]
+    assert len(labels) == len(set(labels))
+    outputs = {path for rule in listed.values() for path in rule["output"]}
+    figures = {path for path in outputs if path.endswith((".png", ".csv", ".tsv", ".html", "summary.json"))}
+    # The sheet as the jobs read it is the user's own; the history of a seed is part of that of the model.
+    figures -= {"results/sheet.tsv", "results/seeds/{seed}/history.csv"}
+    of_seed = {"results/seeds/{seed}/curves.png", "results/seeds/{seed}/patches.png"}
+    assert set(shown) == figures - (set() if name == "seeds" else of_seed)
+
+
 def test_what_is_not_documented_of_snakemake_stands_in_one_file():
     used = {}
     for file in [ROOT / "Snakefile", *WORKFLOW.glob("rules/*.smk")]:

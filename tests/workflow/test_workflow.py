@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from schemas import file_errors
 
 from slideunet.stores.manifests import read_manifest
 from slideunet.stores.verified import open_image_store, open_label_store
@@ -36,6 +37,20 @@ def test_every_output_of_the_contract_is_there(cohort):
         assert (cohort / "benchmarks" / f"{rule}.tsv").is_file()
     for name in ("model.safetensors", "model.json", "history.csv", "curves.png", "patches.png"):
         assert (results / "seeds/0" / name).read_bytes() == (results / "model" / name).read_bytes()
+
+
+def test_all_json_follows_its_schema(cohort):
+    results = cohort / "results"
+    folders = {"slide": "slides", "prediction": "predictions", "metrics": "metrics", "model": "model"}
+    files = [
+        (kind, path) for kind, folder in folders.items() for path in (results / folder).glob("[!.]*.json")
+    ]
+    files.append(("summary", results / "report" / "summary.json"))
+    assert len(files) == 7 + 7 + 6 + 1 + 1
+    assert [error for kind, path in files for error in file_errors(kind, path)] == []
+    provenance = read_manifest(results / "report" / "summary.json")["provenance"]
+    jobs = {rule["rule"]: rule["jobs"] for rule in provenance["rules"]}
+    assert {"train_unet", "predict_slides", "score_slides"} <= set(jobs) and "build_report" not in jobs
 
 
 def test_metrics_have_a_row_per_labelled_slide_and_all_columns(cohort):

@@ -24,6 +24,7 @@ CONFIG = RUN.config
 TRAINING = RUN.weights is None
 LABELLED = any(RUN.sheet["labels"] != "")
 SEEDS = CONFIG["training"]["seeds"]
+ALL_SEEDS = ", ".join(map(str, SEEDS))
 
 # Where results go. What a job works through, slide by slide, lies in folders that are no declared outputs; the
 # manifest of the batch is (docs/decisions/0001-batches-and-manifests.md).
@@ -105,6 +106,14 @@ def get_model(folder):
 def get_training(wildcards):
     """The choices of the training of one seed; the model that it begins with is an input."""
     return CONFIG["training"] | {"seeds": [int(wildcards.seed)], "init_from": None}
+
+
+def report_of_seed(path, caption, content):
+    """A figure of one seed, in Snakemake's report if there are several: that of the model is the same with one."""
+    if len(SEEDS) == 1:
+        return path
+    labels = {"content": content, "seed": "{seed}"}
+    return report(path, caption=caption, category="Training", labels=labels)
 
 
 def get_command():

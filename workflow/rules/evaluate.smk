@@ -39,16 +39,19 @@ rule build_report:
             f"{REPORT}/report.html",
             caption="../report/report.rst",
             category="Report",
+            labels={"content": "Accuracy report"},
         ),
         table=report(
             f"{REPORT}/metrics.csv",
             caption="../report/metrics.rst",
             category="Report",
+            labels={"content": "Metrics of every labelled slide"},
         ),
         summary=report(
             f"{REPORT}/summary.json",
             caption="../report/summary.rst",
             category="Report",
+            labels={"content": "Summary for machines"},
         ),
     log:
         "logs/build_report.log",

@@ -5,7 +5,12 @@ rule check_inputs:
         files=RUN.inputs(),
         model=get_model_json(RUN.weights),
     output:
-        table="results/inputs.tsv",
+        table=report(
+            "results/inputs.tsv",
+            caption="../report/inputs.rst",
+            category="Cohort",
+            labels={"content": "Slides that can be used"},
+        ),
         sheet="results/sheet.tsv",
     log:
         "logs/check_inputs.log",
@@ -84,6 +89,7 @@ rule split_slides:
             "results/split.tsv",
             caption="../report/split.rst",
             category="Cohort",
+            labels={"content": "Split of the slides"},
         ),
     log:
         "logs/split_slides.log",

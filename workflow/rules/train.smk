@@ -7,8 +7,16 @@ rule train_unet:
         facts=f"{SEED}/model.json",
         weights=f"{SEED}/model.safetensors",
         history=f"{SEED}/history.csv",
-        curves=f"{SEED}/curves.png",
-        patches=f"{SEED}/patches.png",
+        curves=report_of_seed(
+            f"{SEED}/curves.png",
+            caption="../report/seed_curves.rst",
+            content="Learning curves",
+        ),
+        patches=report_of_seed(
+            f"{SEED}/patches.png",
+            caption="../report/seed_patches.rst",
+            content="Training patches",
+        ),
     log:
         "logs/train_unet/{seed}.log",
     benchmark:
@@ -42,16 +50,23 @@ rule join_seeds:
     output:
         facts=f"{TRAINED}/model.json",
         weights=f"{TRAINED}/model.safetensors",
-        history=f"{TRAINED}/history.csv",
+        history=report(
+            f"{TRAINED}/history.csv",
+            caption="../report/history.rst",
+            category="Training",
+            labels={"content": "History", "seed": ALL_SEEDS},
+        ),
         curves=report(
             f"{TRAINED}/curves.png",
             caption="../report/curves.rst",
             category="Training",
+            labels={"content": "Learning curves", "seed": ALL_SEEDS},
         ),
         patches=report(
             f"{TRAINED}/patches.png",
             caption="../report/patches.rst",
             category="Training",
+            labels={"content": "Training patches", "seed": ALL_SEEDS},
         ),
     log:
         "logs/join_seeds.log",
@@ -81,7 +96,12 @@ rule score_seeds:
         joined=rules.join_seeds.output.facts,
         joined_weights=rules.join_seeds.output.weights,
     output:
-        scores="results/seeds/scores.csv",
+        scores=report(
+            "results/seeds/scores.csv",
+            caption="../report/seed_scores.rst",
+            category="Training",
+            labels={"content": "Scores of every seed", "seed": ALL_SEEDS},
+        ),
     log:
         "logs/score_seeds.log",
     benchmark:

@@ -4,14 +4,17 @@ import contextlib
 import datetime
 import hashlib
 import json
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+import slideunet
 from slideunet import __version__, quarantine
 from slideunet.logs import log_to
+from slideunet.provenance.run_provenance import RunProvenance, gather_provenance
 from slideunet.report.page import RunRecord, render_page, summary_of
 from slideunet.report.results import load_results
 from slideunet.report.tables import metrics_table
@@ -40,6 +43,7 @@ def main(
     seed_scores: Path | None = None,
     command: str = "snakemake --cores all",
     date: str | None = None,
+    provenance: RunProvenance | None = None,
 ) -> None:
     """Write report.html, metrics.csv and summary.json.
 
@@ -71,6 +75,8 @@ def main(
         Command that repeats the run.
     date : str or None
         None is today.
+    provenance : RunProvenance or None
+        Workflow, machine and costs of the run.
     """
     results = load_results(
         split_table=split_table,
@@ -91,10 +97,18 @@ def main(
         sheet_sha256=hashlib.sha256(sheet.read_bytes()).hexdigest() if sheet else None,
         versions=versions(),
         quarantined={slide: entry.problems for slide, entry in quarantine.read(quarantine_folder).items()},
+        provenance=provenance,
     )
     write_atomically(table, metrics_table(results, by).to_csv(index=False, lineterminator="\n"))
     write_atomically(summary, json.dumps(summary_of(run, results), indent=1, allow_nan=False) + "\n")
     write_atomically(page, render_page(run, results))
+
+
+def names_of_jobs(manifests: Iterable[str], model: dict[str, Any]) -> set[str]:
+    """Return the batches of these manifests, and the seeds of the model's training."""
+    training = model.get("training", {})
+    seeds = [member["seed"] for member in [training, *training.get("members", [])] if "seed" in member]
+    return {Path(manifest).parent.name for manifest in manifests} | {str(seed) for seed in seeds}
 
 
 def versions() -> dict[str, str]:
@@ -120,6 +134,12 @@ if __name__ == "__main__":
             config=dict(snakemake.params.config),
             quarantine_folder=Path(snakemake.params.quarantine_folder),
             command=snakemake.params.command,
+            provenance=gather_provenance(
+                root=Path(slideunet.__file__).parents[3],
+                benchmarks=Path("benchmarks"),
+                names=names_of_jobs(snakemake.input.scores, read_manifest(Path(snakemake.input.model))),
+                trained=bool(snakemake.input.history),
+            ),
             title=snakemake.params.title,
             by=list(snakemake.params.by),
             page=Path(snakemake.output.page),

@@ -3,6 +3,7 @@ import json
 import pandas as pd
 import pytest
 import torch
+from schemas import file_errors
 
 from slideunet.errors import InputError
 from slideunet.network.architecture.encoder_weights import load_encoder_weights
@@ -46,6 +47,7 @@ def train(images, training_section, model):
 def test_a_model_folder_tells_all_that_is_needed_to_use_it(train, tmp_path):
     facts = train(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [*FILES, "tensorboard"]
+    assert file_errors("model", tmp_path / "model.json") == []
     network, read = load_model(tmp_path)
     assert read == facts
     assert network.spec == UNetSpec(1, 4, 2, "upsample", 0.0, ("distance", "centres"))

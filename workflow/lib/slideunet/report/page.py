@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from slideunet.provenance.run_provenance import RunProvenance, digest_of_data
 from slideunet.report.gallery import errors_of
 from slideunet.report.masks import draw_mask, masked, share_in_words
 from slideunet.report.measures import MEASURES, common_pixel_size
@@ -47,6 +48,8 @@ class RunRecord:
         Metrics of the networks of several seeds and of their ensemble; see `tables.spread`.
     quarantined : mapping
         Problems of each slide in quarantine.
+    provenance : RunProvenance or None
+        Workflow, machine and costs; None is unknown.
     """
 
     title: str
@@ -60,6 +63,7 @@ class RunRecord:
     versions: Mapping[str, str]
     seeds: pd.DataFrame | None = None
     quarantined: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    provenance: RunProvenance | None = None
 
     @property
     def learned(self) -> Sequence[str]:
@@ -84,8 +88,21 @@ def summary_of(run: RunRecord, results: Sequence[SlideResult]) -> dict[str, Any]
         "warnings": [f"slide {slide}: {text}" for slide, text in warnings_of(results, run.learned)],
         "quarantined": {slide: list(problems) for slide, problems in run.quarantined.items()},
         "sheet_sha256": run.sheet_sha256,
+        "data_sha256": data_sha256(results),
         "versions": dict(run.versions),
+        "provenance": run.provenance.as_dict() if run.provenance else None,
+        "command": run.command,
+        "config": dict(run.config),
     }
+
+
+def data_sha256(results: Sequence[SlideResult]) -> str:
+    """Return the digest of the pixels and labels of all slides that were converted."""
+    return digest_of_data(
+        (result.slide, result.content, result.facts.get("truth_content"))
+        for result in results
+        if result.facts
+    )
 
 
 def render_page(run: RunRecord, results: Sequence[SlideResult]) -> str:
@@ -94,6 +111,7 @@ def render_page(run: RunRecord, results: Sequence[SlideResult]) -> str:
     environment.filters["skipped"] = share_in_words
     environment.filters["split_name"] = lambda split: SPLIT_NAMES.get(split, split)
     environment.filters["signed"] = lambda value, digits: DASH if value is None else f"{value:+.{digits}f}"
+    environment.filters["duration"] = duration_in_words
     environment.globals |= {
         "colours": {"correct": CORRECT, "missed": MISSED, "false": FALSE},
         "run": run,
@@ -107,6 +125,14 @@ def render_page(run: RunRecord, results: Sequence[SlideResult]) -> str:
     return environment.get_template("page.html.j2").render(
         **numbers, charts=_charts(run, test, numbers["test"]), **_pictures(results, test)
     )
+
+
+def duration_in_words(seconds: float) -> str:
+    """Return a duration in the unit that suits it."""
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} s"
 
 
 def _numbers(run: RunRecord, results: Sequence[SlideResult], test: Sequence[SlideResult]) -> dict[str, Any]:
@@ -131,6 +157,7 @@ def _numbers(run: RunRecord, results: Sequence[SlideResult], test: Sequence[Slid
         "by": [column for column in dict.fromkeys(run.by) if column not in ("group", "stratum")],
         "warnings": warnings_of(results, run.learned),
         "n_cells": sum(result.n_cells for result in results),
+        "data_sha256": data_sha256(results),
         "spread": spread(run.seeds),
         "has_strata": len({result.stratum for result in results}) > 1,
         "methods": sorted({str(facts.get("method")) for facts in cells}),
