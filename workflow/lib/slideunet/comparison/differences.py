@@ -101,7 +101,7 @@ def check_metric(metric: str, known: Sequence[str], lacking: Mapping[str, Sequen
     )
 
 
-def values_of(pairs: Sequence[PairedSlide], metric: str, run: int) -> np.ndarray:
+def paired_values(pairs: Sequence[PairedSlide], metric: str, run: int) -> np.ndarray:
     """Return a metric of every slide in one run (n,), NaN where the slide lacks it.
 
     Of a metric that is best at 0 it is the absolute value.
@@ -122,7 +122,7 @@ def differences_of(
     found = []
     for number, run in enumerate(runs[1:], start=1):
         for metric in metrics:
-            first, other = values_of(pairs, metric, 0), values_of(pairs, metric, number)
+            first, other = paired_values(pairs, metric, 0), paired_values(pairs, metric, number)
             both = np.isfinite(first) & np.isfinite(other)
             if not both.any():
                 continue
@@ -161,7 +161,7 @@ def judge(difference: Difference, margin: float) -> Verdict:
 
 def by_gain(pairs: Sequence[PairedSlide], metric: str, run: int) -> list[tuple[PairedSlide, float]]:
     """Return the slides that have a metric in both runs with their gain, the largest loss first."""
-    gains = sign_of(metric) * (values_of(pairs, metric, run) - values_of(pairs, metric, 0))
+    gains = sign_of(metric) * (paired_values(pairs, metric, run) - paired_values(pairs, metric, 0))
     known = [(pair, float(gain)) for pair, gain in zip(pairs, gains, strict=True) if np.isfinite(gain)]
     return sorted(known, key=lambda entry: (entry[1], entry[0].slide))
 

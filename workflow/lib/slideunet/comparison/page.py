@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from slideunet.comparison.comparison import Comparison
-from slideunet.comparison.differences import by_gain, sign_of, values_of
+from slideunet.comparison.differences import by_gain, sign_of, paired_values
 from slideunet.comparison.figures import intervals_of_differences, slide_against_slide
 from slideunet.comparison.pairing import PairedSlide
 from slideunet.report.page_environment import DASH, page_environment
@@ -89,18 +89,18 @@ def _section(comparison: Comparison, run: int, budget: int) -> RunSection:
     fractions = [found for found in comparison.of(both[1]) if _is_fraction(pairs, found.metric)]
     charts = {"intervals": intervals_of_differences(fractions, both)} if fractions else {}
     if ranked:
-        first, other = values_of(pairs, metric, 0), values_of(pairs, metric, run)
+        first, other = paired_values(pairs, metric, 0), paired_values(pairs, metric, run)
         charts["slides"] = slide_against_slide(first, other, metric, both)
     return RunSection(both[1], charts, draw(lost), draw(gained), slides)
 
 
 def _is_fraction(pairs: Sequence[PairedSlide], metric: str) -> bool:
-    values = np.array([values_of(pairs, metric, run) for run in range(len(pairs[0].slides))])
+    values = np.array([paired_values(pairs, metric, run) for run in range(len(pairs[0].slides))])
     return bool(np.nanmin(values) >= 0 and np.nanmax(values) <= 1)
 
 
 def _values(pair: PairedSlide, metric: str, run: int) -> tuple[float, ...]:
-    return tuple(float(values_of([pair], metric, number)[0]) for number in (0, run))
+    return tuple(float(paired_values([pair], metric, number)[0]) for number in (0, run))
 
 
 def _draw(pair: PairedSlide, run: int, names: tuple[str, str], budget: int) -> Case | None:
