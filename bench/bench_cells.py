@@ -22,12 +22,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "workflow/lib"), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT / "workflow/lib"), str(ROOT / "tests"), str(ROOT / "bench")]
 
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 from making import write_label_image  # noqa: E402
 from oracles import number_by_blocks  # noqa: E402
+from processor import processor  # noqa: E402
 from rasterio.features import shapes  # noqa: E402
 from scipy import ndimage as ndi  # noqa: E402
 from skimage.measure import regionprops_table  # noqa: E402
@@ -158,17 +159,19 @@ def compare(side: int, density: int, repeats: int) -> dict[str, float]:
 
 def main(side: int, densities: list[int], repeats: int) -> None:
     """Compare at every density; print and keep the numbers."""
-    found = {}
+    found, place = {}, processor()
     for density in densities:
         found[str(density)] = compare(side, density, repeats)
         print(
             f"{density:5} cells/Mpx:",
             ", ".join(f"{key} {value}" for key, value in found[str(density)].items()),
+            f"  {place}",
         )
     print(f"goal: {GOAL} cells/s per core")
     results = ROOT / "bench/results"
     results.mkdir(exist_ok=True)
-    (results / "cells.json").write_text(json.dumps({"side": side, "densities": found}, indent=1) + "\n")
+    kept = {"side": side, "processor": place, "densities": found}
+    (results / "cells.json").write_text(json.dumps(kept, indent=1) + "\n")
 
 
 if __name__ == "__main__":

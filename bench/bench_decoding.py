@@ -24,6 +24,7 @@ sys.path[:0] = [str(ROOT / "workflow/lib"), str(ROOT / "bench")]
 
 import numpy as np  # noqa: E402
 from bench_cells import nuclei, seconds  # noqa: E402
+from processor import processor  # noqa: E402
 from scipy import ndimage as ndi  # noqa: E402
 from skimage.feature import peak_local_max  # noqa: E402
 from skimage.segmentation import watershed  # noqa: E402
@@ -113,11 +114,13 @@ def measure(density: int, across: int, *, everywhere: bool) -> dict[str, float]:
 
 def main(across: int, densities: list[int]) -> None:
     """Measure every density; print and keep the numbers."""
-    found = {}
+    place = processor()
+    found: dict[str, Any] = {"processor": place}
     for density in densities:
         for everywhere, name in ((False, "islands"), (True, "confluent")):
             found[f"{density} {name}"] = measure(density, across, everywhere=everywhere)
-            print(f"{density:5} cells/Mpx, {name}, Mpx/s:", found[f"{density} {name}"], flush=True)
+            row = f"{density:5} cells/Mpx, {name}, Mpx/s: {found[f'{density} {name}']}"
+            print(f"{row}   {place}", flush=True)
     print(f"goal: {GOAL} Mpx/s per core at 300 cells/Mpx")
     results = ROOT / "bench/results"
     results.mkdir(exist_ok=True)

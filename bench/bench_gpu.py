@@ -26,10 +26,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "workflow/lib"))
+sys.path[:0] = [str(ROOT / "workflow/lib"), str(ROOT / "bench")]
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from processor import processor  # noqa: E402
 
 from slideunet.geometry.blocks import BlockGrid, digest  # noqa: E402
 from slideunet.model_json import Precision, read_model_facts  # noqa: E402
@@ -167,13 +168,15 @@ def measure(name: str, precision: Precision, pixels: np.ndarray, folder: Path, d
     speeds = {kind: pixels[0].size / value / 1e6 for kind, value in seconds.items()}
     told = ", ".join(f"{kind} {speed:.1f} Mpx/s" for kind, speed in speeds.items())
     goal = ", ".join(f"{kind} {ratio:.2f}" for kind, ratio in ratios.items())
-    print(f"{name:9} {precision}: {told}; of the bare passes (goal {GOAL}): {goal}", flush=True)
+    place = machine(device)["device"]
+    print(f"{name:9} {precision}: {told}; of the bare passes (goal {GOAL}): {goal}   {place}", flush=True)
     return {"model": name, "precision": precision, "seconds": seconds, "ratios": ratios, "Mpx/s": speeds}
 
 
 def machine(device: str) -> dict[str, str]:
     """Return what was measured on."""
-    card = torch.cuda.get_device_name() if device == "cuda" else "CPU"
+    place = processor()
+    card = f"{torch.cuda.get_device_name()}, {place}" if device == "cuda" else place
     return {"device": card, "torch": importlib.metadata.version("torch"), "python": sys.version.split()[0]}
 
 

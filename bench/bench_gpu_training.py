@@ -20,10 +20,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "workflow/lib"), str(ROOT / "resources/models")]
+sys.path[:0] = [str(ROOT / "workflow/lib"), str(ROOT / "resources/models"), str(ROOT / "bench")]
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from processor import processor  # noqa: E402
 from scipy import ndimage as ndi  # noqa: E402
 from train import build_training  # noqa: E402
 
@@ -130,7 +131,9 @@ def main(kinds: Sequence[str], device: str, steps: int, turns: int, changes: Seq
     """Measure the recipes; print and keep the numbers."""
     found = "cuda" if torch.cuda.is_available() else "cpu"
     place = torch.device(found if device == "auto" else device)
-    name = torch.cuda.get_device_name() if place.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
+    cpu = processor()
+    on_gpu = place.type == "cuda"
+    name = f"{torch.cuda.get_device_name()}, {cpu}" if on_gpu else f"{cpu}, {torch.get_num_threads()} threads"
     if place.type == "cuda":
         torch.backends.cudnn.benchmark = True
     results: dict[str, object] = {"device": name, "torch": torch.__version__, "set": list(changes)}

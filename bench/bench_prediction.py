@@ -3,36 +3,42 @@
     python bench/bench_prediction.py [--side 8192] [--precision bf16] [--preset light]
 
 All variants compute the same image with the same weights on the same two cores, and are repeated in turn.
-"step" is the whole step of the workflow, from the store of a slide to that of its prediction, by two workers.
+"step" is the whole step of the workflow, from the store of a slide to that of its prediction, by whom
+the workflow lets do it: one process with two threads for small slides, two workers for others. The engine is
+loaded. "step, new process" is a job: Python starts, imports, compiles the network and does the step.
 MONAI's network has its channels last; "folded" has its batch normalisation folded as ours has, "default" is
 float32 as it comes.
 Writes bench/results/prediction.json.
 """
 
 import argparse
+import contextlib
 import itertools
 import json
 import multiprocessing
+import os
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "workflow/lib"))
+sys.path[:0] = [str(ROOT / "workflow/lib"), str(ROOT / "bench")]
 
-import distributed  # noqa: E402
 import numpy as np  # noqa: E402
 import tifffile  # noqa: E402
 import torch  # noqa: E402
 from monai.inferers import sliding_window_inference  # noqa: E402
+from pool import open_pool  # noqa: E402
+from processor import processor  # noqa: E402
 
-from slideunet.clusters import ClusterSpec  # noqa: E402
-from slideunet.clusters.client import open_client  # noqa: E402
+from slideunet.clusters import Workers  # noqa: E402
 from slideunet.geometry.tiles import Tile  # noqa: E402
 from slideunet.model_json import Precision, read_model_facts  # noqa: E402
 from slideunet.network.architecture.folded import for_inference  # noqa: E402
@@ -50,6 +56,21 @@ from slideunet.stores.manifests import discard_store  # noqa: E402
 
 CORES, BLOCK, BARE = 2, 4096, 2048
 CONSTANTS = Normalisation((0.0,), (255.0,))
+MEMORY = 8000
+DASK = {
+    "cluster": "local", "workers": "auto", "threads_per_worker": 1, "slurm": {}, "timeout_minutes": 10,
+}  # fmt: skip
+_JOB = """
+import json, sys
+from pathlib import Path
+import predict_slides
+
+folder = Path(sys.argv[1])
+predict_slides.main(
+    slides=["S1"], slides_folder=folder / "slides", model=folder, predictions_folder=folder / "new",
+    manifest=folder / "new.json", method="auto", ome_zarr="0.5", **json.loads(sys.argv[2]),
+)
+"""
 
 
 @dataclass(frozen=True)
@@ -89,13 +110,25 @@ def prepare(folder: Path, side: int, precision: Precision, preset: str) -> Job:
     return Job(folder, side, precision)
 
 
-def step(job: Job, client: distributed.Client) -> None:
+def step(job: Job, workers: Workers) -> None:
     """Predict as the workflow does: read, verify, compute, write all levels, check and finish the store."""
+    client = workers.client_for((1, job.side, job.side), threaded=engine_of_machine("auto") == "openvino")
     facts = used_facts(read_model_facts(job.folder))
     plan = PredictionPlan(job.folder, facts, engine_of_machine("auto"), job.precision, tissue="none")
     manifest = job.folder / "predictions/S1.json"
     discard_store(manifest)
-    predict_slide(job.folder / "slides/S1.json", manifest, plan, client=client)
+    threads = CORES if client is None else 1
+    predict_slide(job.folder / "slides/S1.json", manifest, plan, client=client, threads=threads)
+
+
+def step_of_a_job(job: Job) -> None:
+    """Predict in a new process, as Snakemake lets a job do."""
+    discard_store(job.folder / "new/S1.json")
+    section = {"engine": "auto", "precision": job.precision, "tile": "auto", "tissue": "none", "parts": 1}
+    options = {"prediction": section, "dask": DASK, "threads": CORES, "memory_mb": MEMORY}
+    path = os.pathsep.join(str(ROOT / name) for name in ("workflow/lib", "workflow/scripts"))
+    command = [sys.executable, "-c", _JOB, str(job.folder), json.dumps(options)]
+    subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, check=True)
 
 
 def squares(side: int, size: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
@@ -104,24 +137,30 @@ def squares(side: int, size: int) -> list[tuple[tuple[int, int], tuple[int, int]
     return list(itertools.product(spans, spans))
 
 
-class Workers:
+@dataclass(frozen=True)
+class Processes:
     """Processes that keep their engine, as the workers of the workflow do."""
 
-    def __init__(self, job: Job, processes: int, threads: int) -> None:
-        self.job = job
-        context = multiprocessing.get_context("spawn")
-        ready = context.Barrier(processes + 1)
-        self.pool = context.Pool(processes, _open, (job, threads, ready))
-        ready.wait()
+    job: Job
+    pool: ProcessPoolExecutor
 
     def ours(self) -> None:
         """Predict block by block, context and writing included."""
         size = min(BLOCK, -(-self.job.side // CORES))
-        self.pool.map(_predict, squares(self.job.side, size), chunksize=1)
+        list(self.pool.map(_predict, squares(self.job.side, size)))
 
     def bare(self) -> None:
         """Only run the network over the same pixels: no context, no writing."""
-        self.pool.map(_forward, squares(self.job.side, BARE), chunksize=1)
+        list(self.pool.map(_forward, squares(self.job.side, BARE)))
+
+
+@contextlib.contextmanager
+def open_processes(job: Job, processes: int, threads: int) -> Iterator[Processes]:
+    """Start processes and wait until all have their engine."""
+    ready = multiprocessing.get_context("spawn").Barrier(processes)
+    with open_pool(processes, _open, (job, threads, ready)) as pool:
+        list(pool.map(_wait, range(processes)))  # None takes two, and the death of one ends the others.
+        yield Processes(job, pool)
 
 
 _worker: dict[str, Any] = {}
@@ -135,7 +174,11 @@ def _open(job: Job, threads: int, ready: Barrier) -> None:
     # The first tile of a shape prepares kernels and memory.
     _predict(((0, min(BARE, job.side)), (0, min(BARE, job.side))))
     _forward(((0, min(BARE, job.side)), (0, min(BARE, job.side))))
-    ready.wait()
+    _worker["ready"] = ready
+
+
+def _wait(number: int) -> None:
+    _worker["ready"].wait()
 
 
 def _predict(core: tuple[tuple[int, int], tuple[int, int]]) -> None:
@@ -156,16 +199,18 @@ def monai(network: torch.nn.Module, image: torch.Tensor, precision: str) -> None
         sliding_window_inference(image, 512, 1, network, overlap=0.25, mode="gaussian")
 
 
-def variants(job: Job, client: distributed.Client) -> dict[str, Callable[[], None]]:
+def variants(
+    job: Job, workers: Workers, apart: Processes, together: Processes
+) -> dict[str, Callable[[], None]]:
     """Return what is compared, by name."""
     plain = load_model(job.folder)[0].eval()
     laid_out = channels_last(load_model(job.folder)[0].eval())
     folded = for_inference(plain)
     image = torch.from_numpy(CONSTANTS.apply(job.pixels()))[None]
-    apart, together = Workers(job, CORES, 1), Workers(job, 1, CORES)
     return {
         "ours": apart.ours,
-        "step": lambda: step(job, client),
+        "step": lambda: step(job, workers),
+        "step, new process": lambda: step_of_a_job(job),
         "ours, one process": together.ours,
         "bare": apart.bare,
         "MONAI": lambda: monai(laid_out, image, job.precision),
@@ -191,15 +236,17 @@ def main(side: int, precision: Precision, preset: str, repeats: int) -> None:
     torch.set_num_threads(CORES)
     with tempfile.TemporaryDirectory() as folder:
         job = prepare(Path(folder), side, precision, preset)
-        with open_client(ClusterSpec(), workers=CORES, threads_per_worker=1, memory_mb=8000) as client:
-            step(job, client)  # The workers load their engine.
-            seconds = timed(variants(job, client), repeats)
-    best = {name: min(times) for name, times in seconds.items()}
+        with Workers(DASK, CORES, MEMORY) as workers:
+            step(job, workers)  # The engine is loaded.
+            with open_processes(job, CORES, 1) as apart, open_processes(job, 1, CORES) as together:
+                seconds = timed(variants(job, workers, apart, together), repeats)
+    best, place = {name: min(times) for name, times in seconds.items()}, processor()
     print(f"{side} x {side} px, {preset}, {precision}, {CORES} cores, engine {engine_of_machine('auto')}")
     for name, value in best.items():
-        print(
-            f"{name:20} {side * side / value / 1e6:6.2f} Mpx/s   ours takes {best['ours'] / value:5.2f} of it"
-        )
+        speed, share = side * side / value / 1e6, best["ours"] / value
+        print(f"{name:20} {speed:6.2f} Mpx/s   ours takes {share:5.2f} of it   {place}")
+    start = best["step, new process"] - best["step"]
+    print(f"{'start of a step (goal 4)':40} {start:5.1f} s")
     ratios = {
         "step: faster than MONAI (goal 2.5)": best["MONAI"] / best["step"],
         "step: time of the bare network (goal 1.25)": best["step"] / best["bare"],
@@ -213,7 +260,8 @@ def main(side: int, precision: Precision, preset: str, repeats: int) -> None:
         print(f"{name:40} {ratio:5.2f}")
     results = ROOT / "bench/results"
     results.mkdir(exist_ok=True)
-    found = {"side": side, "preset": preset, "precision": precision, "seconds": seconds, "ratios": ratios}
+    found = {"side": side, "preset": preset, "precision": precision, "processor": place, "start": start}
+    found |= {"seconds": seconds, "ratios": ratios}
     (results / "prediction.json").write_text(json.dumps(found, indent=1) + "\n")
 
 

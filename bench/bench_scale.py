@@ -11,7 +11,6 @@ Writes bench/results/scale.json.
 
 import argparse
 import json
-import multiprocessing
 import sys
 import tempfile
 import time
@@ -25,6 +24,8 @@ sys.path[:0] = [str(ROOT / "workflow/lib"), str(ROOT / "bench")]
 import numpy as np  # noqa: E402
 import tifffile  # noqa: E402
 from bench_decoding import drawn_maps, store  # noqa: E402
+from pool import open_pool  # noqa: E402
+from processor import processor  # noqa: E402
 from scipy import ndimage as ndi  # noqa: E402
 
 BLOCK, TILE, CORES = 4096, 512, 2
@@ -110,8 +111,8 @@ def save_network(folder: Path, preset: str, precision: str) -> None:
 
 def measured(work: Any, *arguments: Any) -> dict[str, float]:  # noqa: ANN401
     """Run in a new process; return seconds and the most memory in MB."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_measure, (work, arguments))
+    with open_pool(1) as pool:
+        return pool.submit(_measure, work, arguments).result()
 
 
 def _measure(work: Any, arguments: tuple[Any, ...]) -> dict[str, float]:  # noqa: ANN401
@@ -127,8 +128,9 @@ def _measure(work: Any, arguments: tuple[Any, ...]) -> dict[str, float]:  # noqa
 
 def main(sides: list[int], density: int, precision: str, preset: str) -> None:
     """Measure slides of every size; print and keep the numbers."""
-    found: dict[str, Any] = {"preset": preset, "precision": precision, "density": density}
-    maps = drawn_maps(density)
+    place = processor()
+    found: dict[str, Any] = {"preset": preset, "precision": precision, "density": density, "processor": place}
+    maps = drawn_maps(density, everywhere=False)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         save_network(folder / "model", preset, precision)
@@ -146,7 +148,8 @@ def main(sides: list[int], density: int, precision: str, preset: str) -> None:
             }
             for step, numbers in found[slide].items():
                 speed = side * side / numbers["seconds"] / 1e6
-                print(f"{side} px, {step}: {speed:.2f} Mpx/s, {numbers['megabytes']:.0f} MB", flush=True)
+                row = f"{side} px, {step}: {speed:.2f} Mpx/s, {numbers['megabytes']:.0f} MB"
+                print(f"{row}   {place}", flush=True)
     results = ROOT / "bench/results"
     results.mkdir(exist_ok=True)
     (results / "scale.json").write_text(json.dumps(found, indent=1) + "\n")

@@ -25,8 +25,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LIBRARY, SCRIPTS = ROOT / "workflow/lib", ROOT / "workflow/scripts"
-sys.path[:0] = [str(LIBRARY), str(ROOT / "tests")]
+sys.path[:0] = [str(LIBRARY), str(ROOT / "tests"), str(ROOT / "bench")]
 
+from processor import processor  # noqa: E402
 from synthetic.scene import Scene  # noqa: E402
 from synthetic.write_files import write_field  # noqa: E402
 
@@ -117,16 +118,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = run_workflow(Path(folder), **vars(chosen))
     print(f"whole run: {run['wall']} s, {run['cpu']} s of CPU (goals {GOALS['wall']}, {GOALS['cpu']})")
+    place = processor()
     for name, seconds in run["processes"].items():
-        print(f"  {name:16} {seconds:6.2f}")
+        print(f"  {name:16} {seconds:6.2f}   {place}")
     scripts = {script: imports_of(script) for script in JOBS}
     print(f"imports (goal {GOALS['start']} s)")
     for script, found in scripts.items():
         slowest = ", ".join(f"{name} {seconds:.2f}" for name, seconds in list(found["modules"].items())[:4])
-        print(f"  {script:16} {found['start']:6.2f}   {slowest}")
+        print(f"  {script:16} {found['start']:6.2f}   {slowest}   {place}")
     results = ROOT / "bench/results"
     results.mkdir(exist_ok=True)
-    record = vars(chosen) | {"goals": GOALS, "run": run, "scripts": scripts}
+    record = vars(chosen) | {"processor": place, "goals": GOALS, "run": run, "scripts": scripts}
     (results / "start.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 

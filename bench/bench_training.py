@@ -25,6 +25,7 @@ import tifffile  # noqa: E402
 import torch  # noqa: E402
 import yaml  # noqa: E402
 from bench_cells import nuclei, pixels  # noqa: E402
+from processor import processor  # noqa: E402
 
 from slideunet.inputs.configuration.schema import check_configuration  # noqa: E402
 from slideunet.model_json import Precision  # noqa: E402
@@ -110,13 +111,15 @@ def measure(encoder: str, steps: int, turns: int, workers: Sequence[int]) -> dic
 def main(encoders: Sequence[str], steps: int, turns: int, workers: Sequence[int]) -> None:
     """Measure every encoder; print and keep the numbers."""
     torch.set_num_threads(CORES)
-    results = {}
+    place = processor()
+    results: dict[str, object] = {"processor": place}
     for encoder in encoders:
         seconds = measure(encoder, steps, turns, workers)
         best = {name: min(times) for name, times in seconds.items()}
         for name, value in best.items():
             speed = best["bare"] / value
-            print(f"{encoder:18} {name:30} {value:6.3f} s a step   speed {speed:5.3f}", flush=True)
+            row = f"{encoder:18} {name:30} {value:6.3f} s a step   speed {speed:5.3f}"
+            print(f"{row}   {place}", flush=True)
         results[encoder] = seconds
     print(f"goal: {GOAL} of the bare speed")
     folder = ROOT / "bench/results"

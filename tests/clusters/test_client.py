@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dask
 import psutil
 import pytest
 from distributed import LocalCluster
@@ -65,6 +66,17 @@ def test_workers_end_with_the_job_however_it_ends(tmp_path, how, code):
     if lives(worker):
         psutil.wait_procs([psutil.Process(worker)], timeout=10)
     assert not lives(worker)
+
+
+@pytest.mark.slow
+def test_workers_that_die_at_their_start_end_the_job(tmp_path):
+    (tmp_path / "dying.py").write_text("import os\nos._exit(3)\n")
+    with (
+        dask.config.set({"distributed.worker.preload": [str(tmp_path / "dying.py")]}),
+        pytest.raises(MachineError, match=r"worker ended while it started .* dask\.workers: 1"),
+        open_client(ClusterSpec(), workers=2),
+    ):
+        pass
 
 
 def test_a_cluster_that_runs_already_is_used_and_left_alone(running, tmp_path):

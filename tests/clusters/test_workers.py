@@ -35,6 +35,26 @@ def test_slides_of_one_block_start_nothing(section, started):
     assert started == []
 
 
+@pytest.mark.parametrize(
+    ("shape", "threads", "changes", "starts"),
+    [
+        ((1, 8192, 4096), 2, {}, False),
+        ((1, 4097, 4097), 2, {}, False),
+        ((1, 8192, 4097), 2, {}, True),
+        ((1, 8192, 16384), 16, {}, False),
+        ((1, 8192, 16385), 16, {}, True),
+        ((1, 4097, 4097), 2, {"cluster": "slurm"}, True),
+    ],
+)
+def test_where_one_process_uses_all_threads_small_slides_start_nothing(
+    section, started, shape, threads, changes, starts
+):
+    with Workers(section(**changes), threads, memory_mb=1) as workers:
+        assert (workers.client_for(shape, threaded=True) is not None) == starts
+        assert len(started) == starts
+        assert workers.client_for(shape) is not None
+
+
 def test_one_gpu_is_served_by_this_process(section, started):
     with Workers(section(), threads=6, memory_mb=1, gpus=1) as workers:
         assert workers.client_for(LARGE) is None

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import openvino
 import pytest
@@ -27,7 +28,8 @@ def folder(tmp_path):
 
 def choose(folder, model, engine="auto", precision="auto", pixels=10**9):
     facts = json.loads((model / "model.json").read_text())
-    return choose_engine(folder, model, facts, engine=engine, precision=precision, threads=1, pixels=pixels)
+    asked = {"engine": engine, "precision": precision, "heads": ()}
+    return choose_engine(folder, model, facts, **asked, threads=1, pixels=pixels)
 
 
 def choices(folder):
@@ -40,9 +42,10 @@ def fixed(monkeypatch, *precisions):
 
     def fastest(network, engine, threads, halo, precisions, ranges):
         asked.append(engine)
-        return next(results), {"fp32": 2.0, "bf16": 1.0}
+        return SimpleNamespace(precision=next(results)), {"fp32": 2.0, "bf16": 1.0}
 
-    monkeypatch.setattr(engines, "fastest_precision", fastest)
+    monkeypatch.setattr(engines, "fastest_engine", fastest)
+    monkeypatch.setattr(engines, "keep_engine", lambda engine, facts, heads, threads: None)
     monkeypatch.setattr(openvino, "Core", lambda: Processor("FP32", "BF16"))
     return asked
 
@@ -203,7 +206,8 @@ def test_a_job_that_finds_the_choice_made_does_not_load_torch(folder, model, mon
         "from slideunet.network.inference.choose_engine import choose_engine\n"
         f"model, folder = Path({str(model)!r}), Path({str(folder)!r})\n"
         "facts = json.loads((model / 'model.json').read_text())\n"
-        "print(choose_engine(folder, model, facts, engine='torch', precision='auto', threads=1, pixels=1))\n"
+        "asked = {'engine': 'torch', 'precision': 'auto', 'heads': (), 'threads': 1, 'pixels': 1}\n"
+        "print(choose_engine(folder, model, facts, **asked))\n"
         "print('torch' in sys.modules, 'openvino' in sys.modules)"
     )
     library = str(Path(slideunet.__file__).parents[1])

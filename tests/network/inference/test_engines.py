@@ -19,8 +19,10 @@ from slideunet.network.architecture.receptive_field import halo
 from slideunet.network.inference import engines, openvino_engine
 from slideunet.network.inference.engines import (
     build_engine,
+    discard_kept_engine,
     engine_of_machine,
-    fastest_precision,
+    fastest_engine,
+    keep_engine,
     open_engine,
 )
 from slideunet.network.inference.openvino_engine import OpenVINOEngine
@@ -295,22 +297,47 @@ def test_the_precision_is_timed_with_the_engine_that_is_used(random_network, mon
                 clock[0] += cost[self.precision]
                 yield tile
 
-    def build(network, name, precision, threads, halo, ranges):
-        assert (halo, ranges) == (24, {"first": (0.0, 1.0)})
-        asked.append((name, precision, threads))
+    def build(graph, precision, threads, halo, ranges):
+        assert (halo, ranges) == (24, {"first": (0.0, 1.0)} if precision == "int8" else None)
+        asked.append((graph, precision, threads))
         return Fake(precision)
 
-    monkeypatch.setattr(engines, "build_engine", build)
+    monkeypatch.setattr(openvino_engine, "OpenVINOEngine", build)
     monkeypatch.setattr("slideunet.network.inference.precision.time.perf_counter", lambda: clock[0])
-    chosen, seconds = fastest_precision(
+    best, seconds = fastest_engine(
         random_network(channels=2), "openvino", 3, 24, ("fp32", "bf16", "int8"), {"first": (0.0, 1.0)}
     )
-    assert (chosen, seconds) == ("bf16", pytest.approx(cost))
-    assert asked == [("openvino", precision, 3) for precision in cost]
+    assert (best.precision, seconds) == ("bf16", pytest.approx(cost))
+    assert asked == [(asked[0][0], precision, 3) for precision in cost]  # one graph for all
     assert (
         "Precision bf16: a tile takes 1000 ms in fp32, 500 ms in bf16, 450 ms in int8 (openvino)"
         in caplog.text
     )
+
+
+def test_an_engine_that_was_timed_is_opened_once_and_only_as_what_it_is(
+    random_network, save_network, tmp_path
+):
+    network = random_network(channels=2, heads=["distance"])
+    facts = read_model_facts(save_network(tmp_path, network))
+
+    def opened(facts=facts, **changes):
+        asked = {"engine": "openvino", "heads": (), "precision": "fp32", "threads": 1} | changes
+        return open_engine(tmp_path, facts, **asked)
+
+    kept, _ = fastest_engine(network.with_heads(()), "openvino", 1, facts["halo"], ("fp32",))
+    keep_engine(kept, facts, heads=(), threads=1)
+    other = facts | {"halo": 28}
+    others = [opened(heads=["distance"]), opened(threads=2), opened(engine="torch"), opened(other)]
+    assert kept not in [*others, opened(precision="bf16")]
+    assert opened() is kept
+    fresh = opened()
+    assert fresh is not kept
+    block = draw(64, 72)
+    np.testing.assert_array_equal(only(kept, block), only(fresh, block))
+    keep_engine(kept, facts, heads=(), threads=1)
+    discard_kept_engine()
+    assert opened() is not kept
 
 
 @pytest.mark.parametrize(

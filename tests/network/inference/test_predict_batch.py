@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from slideunet.errors import DamagedDataError, InputError
+from slideunet.network.architecture import model_folder
 from slideunet.network.inference import choose_engine as choose_engine_module
+from slideunet.network.inference import engines
+from slideunet.network.inference import predict_block as predict_block_module
 from slideunet.network.inference import predict_slide as predict_slide_module
 from slideunet.network.inference.plan import plan_prediction
 from slideunet.network.inference.predict_batch import predict_batch
@@ -53,6 +56,24 @@ def run(folder, prediction_section, dask_section):
         return sorted(path.stem for path in (folder / "predictions").glob("[!.]*.json"))
 
     return predict
+
+
+def test_the_network_that_was_timed_predicts_and_gives_the_same_bytes(folder, run, monkeypatch):
+    def blocks():
+        path = folder / "predictions" / "a.json"
+        return manifests.read_manifest(path)["blocks"]
+
+    run("a", engine="openvino", precision="fp32")
+    expected, loads, load = blocks(), [], model_folder.load_network
+    (folder / "predictions" / "a.json").unlink()
+    for module in (model_folder, engines):
+        monkeypatch.setattr(module, "load_network", lambda *given: loads.append(given) or load(*given))
+    # Two precisions of the same name: some machines have one only.
+    monkeypatch.setattr(engines, "candidates", lambda *given: ("fp32", "fp32"))
+    monkeypatch.setattr(choose_engine_module, "_LEAST_TIMED", 0)
+    monkeypatch.setattr(predict_block_module, "_held", predict_block_module._Held())
+    run("a", engine="openvino", precision="auto")
+    assert (len(loads), blocks()) == (1, expected)
 
 
 @pytest.fixture

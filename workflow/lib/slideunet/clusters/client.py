@@ -100,18 +100,24 @@ def _connect(stack: contextlib.ExitStack, started: contextlib.AbstractContextMan
 def _start_local(workers: int, threads: int, memory_mb: int | None) -> Cluster:
     # 0 is no limit.
     each = 0 if memory_mb is None else int(SHARE_OF_MEMORY * memory_mb * 2**20 / workers)
-    cluster = LocalCluster(
-        n_workers=workers,
-        threads_per_worker=threads,
-        processes=True,
-        host="127.0.0.1",
-        security=Security.temporary(),
-        memory_limit=each,
-        env=thread_environment(threads),
-        scheduler_kwargs=SCHEDULER,
-        # Otherwise every failed task prints its traceback to the terminal.
-        silence_logs=logging.CRITICAL,
-    )
+    try:
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=threads,
+            processes=True,
+            host="127.0.0.1",
+            security=Security.temporary(),
+            memory_limit=each,
+            env=thread_environment(threads),
+            scheduler_kwargs=SCHEDULER,
+            # Otherwise every failed task prints its traceback to the terminal.
+            silence_logs=logging.CRITICAL,
+        )
+    except RuntimeError as error:
+        raise MachineError(
+            f"A local dask worker ended while it started ({error}). The usual cause is too little memory or "
+            "a broken installation. Run with more memory, or with dask.workers: 1, which starts none."
+        ) from error
     if not cluster.scheduler_address.startswith(_LOOPBACK):
         cluster.close()
         raise RuntimeError(f"the local scheduler listens at {cluster.scheduler_address}")

@@ -1,12 +1,13 @@
 """Workers that start with the first slide that needs them: most jobs have only small slides."""
 
 import contextlib
+import math
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from slideunet.clusters.spec import ClusterSpec
-from slideunet.geometry.blocks import BlockGrid
+from slideunet.geometry.blocks import BLOCK, BlockGrid
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -49,10 +50,15 @@ class Workers:
     ) -> None:
         self._held.close()
 
-    def client_for(self, shape: tuple[int, ...]) -> "Client | None":
-        """Return the client for a slide (..., y, x); None when this process does it as well by itself."""
-        alone = self._spec.kind == "local" and self.count == 1
-        if alone or len(BlockGrid(shape)) == 1:
+    def client_for(self, shape: tuple[int, ...], *, threaded: bool = False) -> "Client | None":
+        """Return the client for a slide (..., y, x); None when this process does it as well by itself.
+
+        `threaded` says that this process does one block with all threads of the job: it then does small
+        slides before local workers are ready, and workers would not share out their few blocks evenly.
+        """
+        few = max(_FEW_BLOCKS, self.count // 2) if threaded else 0
+        alone = self.count == 1 or math.prod(shape[-2:]) <= few * BLOCK**2
+        if (alone and self._spec.kind == "local") or len(BlockGrid(shape)) == 1:
             return None
         if self._client is None:
             from slideunet.clusters.client import open_client
@@ -63,5 +69,7 @@ class Workers:
         return self._client
 
 
+# Pixels of so many blocks take less time than workers need to start and to load the network.
+_FEW_BLOCKS = 2
 # More hold more memory, and the GPU is busy with fewer.
 _LEAST_PER_GPU, _MOST_PER_GPU = 3, 8

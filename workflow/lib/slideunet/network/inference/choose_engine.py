@@ -10,12 +10,12 @@ import logging
 import os
 import socket
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from slideunet.errors import DamagedDataError, InputError
-from slideunet.model_json import EngineName, Precision, int8_ranges, is_int8
+from slideunet.model_json import EngineName, Head, Precision, int8_ranges, is_int8
 
 Auto = Literal["auto"]
 
@@ -30,6 +30,7 @@ def choose_engine(
     *,
     engine: EngineName | Auto,
     precision: Precision | Auto,
+    heads: Sequence[Head],
     threads: int,
     pixels: int,
 ) -> tuple[EngineName, Precision]:
@@ -49,6 +50,9 @@ def choose_engine(
         `model.json`.
     engine : "auto", "openvino" or "torch"
     precision : "auto", "fp32", "bf16", "int8" or "int8-bf16"
+    heads : sequence of "centres" and "distance"
+        Output heads that the run computes. The chosen engine of OpenVINO, if it was timed, stays ready
+        for `open_engine`.
     threads : int
         Threads of the engine while it is timed.
     pixels : int
@@ -67,7 +71,7 @@ def choose_engine(
         return engine, precision
     path = folder / f".choice-{facts['sha256'][:16]}-{engine}-{precision}.json"
     if not path.is_file():
-        _keep(path, _choose(model, facts, engine, precision, threads, pixels))
+        _keep(path, _choose(model, facts, engine, precision, heads, threads, pixels))
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
         logging.info(f"Engine {kept['engine']}, precision {kept['precision']}, chosen on {kept['host']}")
@@ -94,6 +98,7 @@ def _choose(
     facts: Mapping[str, Any],
     engine: EngineName | Auto,
     precision: Precision | Auto,
+    heads: Sequence[Head],
     threads: int,
     pixels: int,
 ) -> dict[str, Any]:
@@ -107,8 +112,11 @@ def _choose(
     ranges = int8_ranges(facts) if "int8" in facts and name == "openvino" else None
     precisions = engines.candidates(name, ranges is not None) if precision == "auto" else ()
     if chosen is None or (len(precisions) > 1 and pixels >= _LEAST_TIMED):
-        network = load_network(model, facts)
-        chosen, seconds = engines.fastest_precision(network, name, threads, facts["halo"], precisions, ranges)
+        network = load_network(model, facts).with_heads(heads)
+        best, seconds = engines.fastest_engine(network, name, threads, facts["halo"], precisions, ranges)
+        chosen = best.precision
+        if name == "openvino":  # torch compiles nothing.
+            engines.keep_engine(best, facts, heads=heads, threads=threads)
     return {"engine": name, "precision": chosen, "seconds": dict(seconds), "host": socket.gethostname()}
 
 

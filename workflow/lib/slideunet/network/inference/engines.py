@@ -17,6 +17,7 @@ from slideunet.network.inference.device import best_device
 from slideunet.network.inference.precision import choose_precision
 from slideunet.network.inference.torch_engine import TorchEngine
 from slideunet.slides.normalisation import Normalisation
+from slideunet.stores.fingerprint import fingerprint
 
 # Side in pixels of the core that is timed to choose a precision. On a GPU a small tile takes as long in
 # either precision, because launching takes longer than computing.
@@ -108,9 +109,38 @@ def open_engine(
     InputError, DamagedDataError
         See `load_network` and `int8_ranges`.
     """
+    if kept := _kept.pop(_key(facts, engine, heads, precision, threads), None):
+        return kept
     ranges = int8_ranges(facts) if is_int8(precision) else None
     network = load_network(model_folder, facts)
     return build_engine(network.with_heads(heads), engine, precision, threads, facts["halo"], ranges)
+
+
+def keep_engine(engine: Engine, facts: Mapping[str, Any], *, heads: Sequence[Head], threads: int) -> None:
+    """Keep an engine that is ready, instead of an earlier one, until `open_engine` is asked for its like.
+
+    The arguments are those of `open_engine`.
+    """
+    _kept.clear()
+    _kept[_key(facts, engine.name, heads, engine.precision, threads)] = engine
+
+
+def discard_kept_engine() -> None:
+    """Free the memory of an engine that is not wanted in this process."""
+    _kept.clear()
+
+
+# Compiled while the precision was chosen: made once more, it would take a second.
+_kept: dict[str, Engine] = {}
+
+
+def _key(
+    facts: Mapping[str, Any], engine: str, heads: Sequence[Head], precision: Precision, threads: int
+) -> str:
+    """Return a digest of all that an engine depends on."""
+    names = ("sha256", "architecture", "halo") + (("int8",) if is_int8(precision) else ())
+    used = {name: facts[name] for name in names}
+    return fingerprint(facts=used, engine=engine, heads=list(heads), precision=precision, threads=threads)
 
 
 def engine_of_machine(engine: EngineName | Literal["auto"]) -> EngineName:
@@ -184,23 +214,21 @@ def candidates(engine: EngineName, calibrated: bool) -> tuple[Precision, ...]:
     return (*floats, "int8") if claimed == "fp32" else (*floats, "int8", "int8-bf16")
 
 
-def fastest_precision(
+def fastest_engine(
     network: UNet,
     engine: EngineName,
     threads: int,
     halo: int,
     precisions: Sequence[Precision],
     ranges: Ranges | None = None,
-) -> tuple[Precision, dict[Precision, float]]:
+) -> tuple[Engine, dict[Precision, float]]:
     """Time one tile in several precisions on this machine, with the engine of the run, and choose.
 
     Returns
     -------
-    The precision, and the best time of each in seconds; see `choose_precision`.
+    The engine with the chosen precision, ready, and the best time of each in seconds; see `choose_precision`.
     """
-    ready = {
-        precision: build_engine(network, engine, precision, threads, halo, ranges) for precision in precisions
-    }
+    ready = _engines(network, engine, threads, halo, precisions, ranges)
     on_gpu = engine == "torch" and best_device().type == "cuda"
     side = (_GPU_TRIAL if on_gpu else _TRIAL) + 2 * halo
     pixels = np.random.default_rng(0).random((network.spec.channels, side, side), np.float32)
@@ -215,4 +243,28 @@ def fastest_precision(
         + ", ".join(f"{s * 1000:.0f} ms in {p}" for p, s in seconds.items())
         + f" ({engine})"
     )
-    return chosen, seconds
+    return ready[chosen], seconds
+
+
+def _engines(
+    network: UNet,
+    engine: EngineName,
+    threads: int,
+    halo: int,
+    precisions: Sequence[Precision],
+    ranges: Ranges | None,
+) -> dict[Precision, Engine]:
+    """Return an engine for each precision; OpenVINO's have one graph."""
+    if engine == "torch":
+        return {
+            precision: build_engine(network, engine, precision, threads, halo) for precision in precisions
+        }
+    from slideunet.network.inference import openvino_engine
+
+    shared = openvino_engine.SharedGraph(network, halo)
+    return {
+        precision: openvino_engine.OpenVINOEngine(
+            shared, precision, threads, halo, ranges if is_int8(precision) else None
+        )
+        for precision in precisions
+    }

@@ -24,30 +24,63 @@ from slideunet.slides.normalisation import Normalisation
 _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32", "int8-bf16": "bf16"}
 
 
+class SharedGraph:
+    """A network, folded, and its graph for tiles of any size: traced once for engines of several precisions.
+
+    Attributes
+    ----------
+    spec : UNetSpec
+    margin : int
+        See `slideunet.network.inference.engines.Engine`.
+    """
+
+    def __init__(self, network: UNet, halo: int) -> None:
+        self.spec = network.spec
+        self.margin = min(border_margin(network.spec), halo)
+        with _one_torch_thread():
+            self._network = merged(for_inference(network).cpu())
+        self._graph: openvino.Model | None = None
+        self._lock = threading.Lock()
+
+    def copy(self) -> openvino.Model:
+        """Return a copy of the graph, which may be changed."""
+        with self._lock:
+            if self._graph is None:
+                with _one_torch_thread():
+                    self._graph = _graph(self._network, self.margin)
+                image, window = self._graph.inputs
+                self._graph.reshape({image: [1, self.spec.channels, -1, -1], window: [4]})
+            return self._graph.clone()
+
+
 class OpenVINOEngine:
     """One graph for all sizes of tiles: as fast as one per size, and not compiled again for a new size.
 
     See `slideunet.network.inference.engines.Engine` for the attributes. `ranges` are those of the layers that
-    int8 quantises.
+    int8 quantises. Engines that are given the same `SharedGraph` instead of a network trace it once.
     """
 
     name = "openvino"
     version = openvino.__version__
 
     def __init__(
-        self, network: UNet, precision: Precision, threads: int, halo: int, ranges: Ranges | None = None
+        self,
+        network: UNet | SharedGraph,
+        precision: Precision,
+        threads: int,
+        halo: int,
+        ranges: Ranges | None = None,
     ) -> None:
         self.precision = precision
+        self._shared = network if isinstance(network, SharedGraph) else SharedGraph(network, halo)
         self._ranges = ranges
         self.spec = network.spec
         self.halo = halo
-        self.margin = min(border_margin(network.spec), halo)
+        self.margin = self._shared.margin
         self.step = network.spec.multiple
         self.tile_limit: int | None = None
         self.memory = MEMORY
         self.dtype = np.dtype(np.uint8)
-        with _one_torch_thread():
-            self._network = merged(for_inference(network).cpu())
         self._threads = threads
         self._request: openvino.InferRequest | None = None
         self._lock = threading.Lock()
@@ -74,10 +107,7 @@ class OpenVINOEngine:
 
     def graph(self) -> openvino.Model:
         """Return the network as a graph for tiles of any size."""
-        with _one_torch_thread():
-            model = _graph(self._network, self.margin)
-        image, window = model.inputs
-        model.reshape({image: [1, self.spec.channels, -1, -1], window: [4]})
+        model = self._shared.copy()
         if self._ranges is not None:
             quantise(model, self._ranges)
         return model

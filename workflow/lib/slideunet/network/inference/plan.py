@@ -113,7 +113,8 @@ def plan_prediction(
         int8 needs.
     """
     facts = read_model_facts(model)
-    asked = {"engine": section["engine"], "precision": section["precision"]}
+    heads = heads_for(method_for(method, facts))
+    asked = {"engine": section["engine"], "precision": section["precision"], "heads": heads}
     engine, precision = choose_engine(folder, model, facts, **asked, threads=threads, pixels=pixels)
     return PredictionPlan(
         model=model.absolute(),  # Workers of a cluster may have another working directory.
@@ -123,7 +124,7 @@ def plan_prediction(
         tile=None if section["tile"] == "auto" else section["tile"],
         tissue=section["tissue"],
         version=version,
-        heads=heads_for(method_for(method, facts)),
+        heads=heads,
     )
 
 

@@ -48,13 +48,17 @@ def predict_batch(
     # torch takes seconds to load, so only when there is something to predict.
     import torch
 
+    from slideunet.network.inference.engines import discard_kept_engine
     from slideunet.network.inference.predict_slide import predict_slide
 
     gpus = torch.cuda.device_count() if plan.engine == "torch" else 0
     with Workers(dask, threads, memory_mb, gpus) as workers:
 
         def predict(slide: str, image: Path) -> bool:
-            client = workers.client_for(read_manifest(image)["shape"])
+            # OpenVINO's result does not depend on its threads; torch has one on a CPU.
+            client = workers.client_for(read_manifest(image)["shape"], threaded=plan.engine == "openvino")
+            if client is not None:
+                discard_kept_engine()
             predict_slide(
                 image,
                 folder / f"{slide}.json",
