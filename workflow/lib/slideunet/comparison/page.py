@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from slideunet.comparison.comparison import Comparison
-from slideunet.comparison.differences import by_gain, sign_of, paired_values
+from slideunet.comparison.differences import by_gain, paired_values, sign_of
 from slideunet.comparison.figures import intervals_of_differences, slide_against_slide
 from slideunet.comparison.pairing import PairedSlide
 from slideunet.report.page_environment import DASH, page_environment
