@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from slideunet.geometry.tiles import Tile
 from slideunet.model_json import int8_facts, int8_ranges
 from slideunet.network.architecture.ensemble import Ensemble
 from slideunet.network.inference.openvino_engine import OpenVINOEngine
@@ -17,7 +18,7 @@ def test_an_ensemble_has_the_ranges_of_its_members(random_network, ranges_for):
     facts = [{"int8": int8_facts(ranges_for(network))} for network in members]
     ranges = int8_ranges(_joined_ranges(facts))
     assert len(ranges) == 2 * len(facts[0]["int8"]["ranges"])
-    tile = np.random.default_rng(0).random((1, 112, 120), np.float32)
+    tile = Tile(np.random.default_rng(0).random((1, 112, 120), np.float32), ((24, 88), (24, 96)))
     exact, rounded = (
         next(engine.predict([tile], Normalisation((0.0,), (1.0,)))).astype(int)
         for engine in (
