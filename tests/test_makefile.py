@@ -99,6 +99,7 @@ def test_paths_of_a_calibration_are_not_interpreted(make, name):
     assert call[2:] == [f"--model=/m/{name}", f"--images=/i/{name}"]
 
 
+@pytest.mark.parametrize("name", HOSTILE)
 def test_folder_and_licence_of_a_crate_are_not_interpreted(make, name):
     [call] = make("crate", RUN=f"/r/{name}", LICENSE=name)
     assert call[2:] == [f"--run=/r/{name}", f"--licence={name}"]
