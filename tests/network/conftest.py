@@ -16,7 +16,7 @@ def ranges_for():
 
     from slideunet.geometry.tiles import Tile
     from slideunet.network.architecture.receptive_field import halo
-    from slideunet.network.inference.openvino_engine import OpenVINOEngine
+    from slideunet.network.inference.openvino_engine import OpenVINOEngine, in_own_thread
     from slideunet.network.inference.quantised import CONVOLUTIONS, layer
     from slideunet.slides.normalisation import Normalisation
 
@@ -35,7 +35,7 @@ def ranges_for():
         side, core = 2 * context + 64, (context, context + 64)
         pixels = np.random.default_rng(1).random((network.spec.channels, side, side), np.float32)
         plain = Normalisation((0.0,) * network.spec.channels, (1.0,) * network.spec.channels)
-        values = openvino.Core().compile_model(watched, "CPU")(
+        values = in_own_thread(openvino.Core().compile_model, watched, "CPU")(
             engine.inputs(Tile(pixels, (core, core)), plain)
         )
         ranges = {}

@@ -8,7 +8,7 @@ import torch
 from slideunet.errors import InputError
 from slideunet.geometry.tiles import Tile
 from slideunet.network.architecture.receptive_field import halo
-from slideunet.network.inference.openvino_engine import OpenVINOEngine
+from slideunet.network.inference.openvino_engine import OpenVINOEngine, in_own_thread
 from slideunet.network.inference.quantised import CONVOLUTIONS, layer, origins, quantise
 from slideunet.slides.normalisation import Normalisation
 
@@ -33,7 +33,7 @@ def convolutions(graph):
 
 def computed(graph, tile, **properties):
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1} | properties
-    compiled = openvino.Core().compile_model(graph, "CPU", settings)
+    compiled = in_own_thread(openvino.Core().compile_model, graph, "CPU", settings)
     return compiled, compiled(tile)[0]
 
 
@@ -92,7 +92,9 @@ def test_weights_have_seven_bits_of_their_largest_in_each_map(network, ranges_fo
 def weights(node):
     value = node.input_value(1)
     model = openvino.Model([openvino.opset13.result(value)], [], "weights")
-    return openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([])[0]
+    return in_own_thread(openvino.Core().compile_model, model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(
+        []
+    )[0]
 
 
 def test_layers_that_share_an_input_share_its_widest_range(random_network, ranges_for):

@@ -21,7 +21,7 @@ from slideunet.geometry.windows import read_mirrored
 from slideunet.model_json import Ranges, int8_facts
 from slideunet.network.architecture.model_folder import load_model
 from slideunet.network.architecture.unet import UNet
-from slideunet.network.inference.openvino_engine import OpenVINOEngine
+from slideunet.network.inference.openvino_engine import OpenVINOEngine, in_own_thread
 from slideunet.network.inference.quantised import CONVOLUTIONS, layer, origins
 from slideunet.slides.normalisation import Normalisation
 from slideunet.stores.manifests import write_manifest
@@ -87,7 +87,7 @@ def calibrate(network: UNet, halo: int, images: Sequence[Image]) -> dict[str, An
             f"Calibration needs {_FEWEST} crops in which the model finds cells, and {len(pairs)} of {_CROPS} "
             f"have some. {_REMEDY}"
         )
-    ranges = _measure(exact, [crop for crop, _ in pairs])
+    ranges = in_own_thread(_measure, exact, [crop for crop, _ in pairs])
     rounded = OpenVINOEngine(network, "int8", 1, halo, ranges)
     agreement = _dice([(_foreground(rounded, crop), found) for crop, found in pairs])
     if agreement < _LEAST_AGREEMENT:

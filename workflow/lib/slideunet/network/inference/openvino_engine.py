@@ -2,8 +2,9 @@
 
 import contextlib
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import openvino
@@ -21,6 +22,7 @@ from slideunet.network.inference.cost import MEMORY
 from slideunet.network.inference.quantised import quantise
 from slideunet.slides.normalisation import Normalisation
 
+_Result = TypeVar("_Result")
 _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32", "int8-bf16": "bf16"}
 
 
@@ -93,10 +95,7 @@ class OpenVINOEngine:
         inputs = self.inputs(tile, constants)
         with self._lock:
             if self._request is None:
-                # Compiling changes the signal stack of its thread, and two deleted engines leave a dangling
-                # one: the next signal would be a segfault. So a thread compiles and then ends.
-                with ThreadPoolExecutor(1) as thread:
-                    self._request = thread.submit(self._compile).result()
+                self._request = in_own_thread(self._compile)
             self._request.infer(inputs, share_inputs=True)
             return self._request.get_output_tensor().data[0].copy()
 
@@ -124,6 +123,16 @@ class OpenVINOEngine:
             "CPU_RUNTIME_CACHE_CAPACITY": 256,
         }
         return openvino.Core().compile_model(self.graph(), "CPU", properties).create_infer_request()
+
+
+def in_own_thread(compiling: Callable[..., _Result], *arguments: object) -> _Result:
+    """Call a function that compiles networks in a thread which then ends, and return its result.
+
+    Compiling changes the signal stack of its thread, and two deleted networks leave a dangling one: the next
+    signal would be a segfault.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(compiling, *arguments).result()
 
 
 @contextlib.contextmanager
