@@ -2,11 +2,14 @@
 
 import contextlib
 import multiprocessing
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from types import FrameType
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/lib"))
+
+from slideunet.clusters.sigterm import exit_on_sigterm
 
 
 @contextlib.contextmanager
@@ -27,7 +30,7 @@ def open_pool(
     """
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initialiser, arguments)
-    with _exit_on_sigterm():
+    with exit_on_sigterm():
         try:
             yield pool
             pool.shutdown()
@@ -36,15 +39,3 @@ def open_pool(
             for process in set(multiprocessing.active_children()) - others:
                 process.kill()
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-@contextlib.contextmanager
-def _exit_on_sigterm() -> Iterator[None]:
-    def leave(number: int, frame: FrameType | None) -> None:
-        sys.exit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -20,7 +20,7 @@ import pandas as pd  # noqa: E402
 from brush_dots import without_dots  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from slideunet.errors import InputError, SlideunetError  # noqa: E402
+from slideunet.errors import InputError, as_command  # noqa: E402
 from slideunet.inputs.split import split_groups  # noqa: E402
 from slideunet.network.in_memory.archive import Entry, PackedImage, write_archive  # noqa: E402
 from slideunet.slides.statistics import survey  # noqa: E402
@@ -189,7 +189,7 @@ def main() -> None:
             counts[key] = counts.get(key, 0) + 1
             yield packed, quality
 
-    try:
+    with as_command():
         write_archive(options.out, counted())
         size = options.out.stat().st_size / 1e6
         print(*(f"{' '.join(key)}: {count} images" for key, count in sorted(counts.items())), sep="\n")
@@ -198,9 +198,6 @@ def main() -> None:
             raise InputError(
                 f"{options.out} has {size:.1f} MB, more than {options.most_mb}. Name fewer sources."
             )
-    except SlideunetError as error:
-        print(*error.problems, sep="\n", file=sys.stderr)
-        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from skimage.transform import resize  # noqa: E402
 
 from slideunet.cells.separation.decoding import decoding_for  # noqa: E402
 from slideunet.cells.separation.separate import separate  # noqa: E402
-from slideunet.errors import SlideunetError  # noqa: E402
+from slideunet.errors import as_command  # noqa: E402
 from slideunet.model_json import read_model_facts  # noqa: E402
 from slideunet.network.in_memory.prepared import truth  # noqa: E402
 from slideunet.network.in_memory.scores import ImageScore, by_source, score_image  # noqa: E402
@@ -144,8 +144,5 @@ if __name__ == "__main__":
     parser.add_argument("--split", choices=("train", "val", "test"), default="val")
     parser.add_argument("--zooms", type=float, nargs="+", default=[1.0], help="factors of the images' size")
     parser.add_argument("--sources", nargs="+", choices=SOURCES, default=list(SOURCES))
-    try:
+    with as_command():
         main(**vars(parser.parse_args()))
-    except SlideunetError as error:
-        print(*error.problems, sep="\n", file=sys.stderr)
-        sys.exit(error.exit_code)

@@ -26,7 +26,7 @@ sys.path[:0] = [str(ROOT / "workflow/lib")]
 
 import torch  # noqa: E402
 
-from slideunet.errors import InputError, SlideunetError  # noqa: E402
+from slideunet.errors import InputError, as_command  # noqa: E402
 from slideunet.logs import with_lines  # noqa: E402
 from slideunet.model_json import Precision, learned_contents  # noqa: E402
 from slideunet.network.architecture.unet import UNet  # noqa: E402
@@ -208,8 +208,5 @@ if __name__ == "__main__":
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout
     )
-    try:
+    with as_command():
         sys.exit(main(parser().parse_args()))
-    except SlideunetError as error:
-        print(*error.problems, sep="\n", file=sys.stderr)
-        sys.exit(error.exit_code)

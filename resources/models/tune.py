@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "workflow/lib")]
 
-from slideunet.errors import SlideunetError  # noqa: E402
+from slideunet.errors import as_command  # noqa: E402
 from slideunet.model_json import read_model_facts  # noqa: E402
 from slideunet.network.in_memory.archive import read_archive  # noqa: E402
 from slideunet.network.in_memory.folder import add_tuned  # noqa: E402
@@ -51,8 +51,5 @@ if __name__ == "__main__":
     parser.add_argument("model", type=Path, help="folder of the model")
     parser.add_argument("--data", type=Path, required=True, help="file written by pack.py")
     parser.add_argument("--images", type=int, help="most images of each source")
-    try:
+    with as_command():
         main(**vars(parser.parse_args()))
-    except SlideunetError as error:
-        print(*error.problems, sep="\n", file=sys.stderr)
-        sys.exit(error.exit_code)

@@ -2,11 +2,11 @@ import functools
 import json
 import re
 import shutil
-from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
+from pages import Elements
 from skimage.measure import label
 
 import build_report
@@ -132,23 +132,6 @@ def make_run(tmp_path, report, scored):
         return report(**options), truths
 
     return make
-
-
-class Elements(HTMLParser):
-    """Collects all elements of a page."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.tags, self.open_tags = [], []
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "img", "br"):
-            self.open_tags.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open_tags.pop() == tag
 
 
 SPLITS = ["train", "train", "val", "test", "test", "test", "predict"]

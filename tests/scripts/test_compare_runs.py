@@ -5,12 +5,12 @@ import re
 import shutil
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 from making import write_run
+from pages import Elements
 from skimage.measure import label
 
 import compare_runs
@@ -73,23 +73,6 @@ def compare(runs, out, **options):
     passed = compare_runs.main(run=runs, out=out, date="2000-01-02", **options)
     page = (out / "comparison.html").read_text(encoding="utf-8")
     return passed, page, json.loads((out / "comparison.json").read_text(encoding="utf-8"))
-
-
-class Elements(HTMLParser):
-    """Collects all elements of a page."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.tags, self.open_tags = [], []
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "img", "br"):
-            self.open_tags.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open_tags.pop() == tag
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 if __name__ == "__main__":
     sys.path[:0] = [str(ROOT / "workflow/lib"), str(ROOT / "tests")]
 
-from slideunet.errors import InputError  # noqa: E402
+from slideunet.errors import as_command  # noqa: E402
 from synthetic.scene import Scene  # noqa: E402
 from synthetic.write_files import write_slide  # noqa: E402
 
@@ -58,8 +58,5 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with as_command():
         main(sys.argv[1:])
-    except InputError as error:
-        print(*error.problems, sep="\n", file=sys.stderr)
-        sys.exit(error.exit_code)

@@ -92,4 +92,6 @@ def test_a_chunk_that_is_lost_meanwhile_is_said(tmp_path, make_run, browser):
         (slide.image / "0/c/0/0/0").unlink()
         (slide.image / "1/c/0/0/0").unlink(missing_ok=True)
         page.goto(address)
-        page.get_by_text("Damaged:", exact=False).first.wait_for(timeout=60_000)
+        message = page.get_by_text("Damaged:", exact=False).first
+        message.wait_for(timeout=60_000)
+        assert message.is_visible()

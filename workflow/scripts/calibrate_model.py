@@ -10,7 +10,7 @@ from typing import Any
 # A command for users, run outside of the workflow: the package is beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
 
-from slideunet.errors import InputError, SlideunetError
+from slideunet.errors import InputError, as_command
 from slideunet.geometry.pixels import Pixels
 from slideunet.model_json import read_model_facts
 
@@ -83,8 +83,5 @@ def _arguments() -> argparse.Namespace:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
+    with as_command():
         main(**vars(_arguments()))
-    except SlideunetError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)

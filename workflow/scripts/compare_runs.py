@@ -18,7 +18,7 @@ from slideunet import __version__
 from slideunet.comparison.comparison import Comparison, compare_runs, comparison_json
 from slideunet.comparison.page import render_comparison
 from slideunet.comparison.runs import in_short
-from slideunet.errors import MachineError, SlideunetError
+from slideunet.errors import MachineError, as_command
 from slideunet.logs import EXIT_CODE_BUG
 from slideunet.stores.files import write_atomically
 
@@ -123,10 +123,8 @@ def _arguments() -> argparse.Namespace:
 
 if __name__ == "__main__":
     try:
-        passed = main(**vars(_arguments()))
-    except SlideunetError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
+        with as_command():
+            passed = main(**vars(_arguments()))
     except (MemoryError, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(MachineError.exit_code)

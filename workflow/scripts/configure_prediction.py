@@ -10,7 +10,7 @@ import yaml
 # A command for users, run outside of the workflow: the package is beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
 
-from slideunet.errors import InputError
+from slideunet.errors import InputError, as_command
 from slideunet.stores.files import write_atomically
 
 
@@ -78,8 +78,5 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    try:
+    with as_command():
         main(**vars(_arguments()))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)

@@ -8,7 +8,7 @@ from typing import Literal
 # A command for users, run outside of the workflow: the package is beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
 
-from slideunet.errors import InputError, SlideunetError
+from slideunet.errors import InputError, as_command
 
 MODELS = Path(__file__).resolve().parents[2] / "resources" / "models"
 Format = Literal["onnx", "bioimageio", "half"]
@@ -74,8 +74,5 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    try:
+    with as_command():
         main(**vars(_arguments()))
-    except SlideunetError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)

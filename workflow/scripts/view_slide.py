@@ -10,7 +10,7 @@ from pathlib import Path
 # A command for users, run outside of the workflow: the package is beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
 
-from slideunet.errors import InputError, SlideunetError
+from slideunet.errors import InputError, as_command
 from slideunet.viewing.session import viewing
 from slideunet.viewing.viewed_slide import find_slide
 
@@ -73,10 +73,8 @@ def _arguments() -> argparse.Namespace:
 
 if __name__ == "__main__":
     try:
-        options = vars(_arguments())
-        main(**options | {"port": _port(options["port"])})
+        with as_command():
+            options = vars(_arguments())
+            main(**options | {"port": _port(options["port"])})
     except KeyboardInterrupt:
         sys.exit(0)
-    except SlideunetError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)

@@ -7,7 +7,7 @@ from pathlib import Path
 # A command for users, run outside of the workflow: the package is beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
 
-from slideunet.errors import SlideunetError
+from slideunet.errors import as_command
 from slideunet.provenance.crate import write_crate
 
 
@@ -26,8 +26,5 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    try:
+    with as_command():
         main(**vars(_arguments()))
-    except SlideunetError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)

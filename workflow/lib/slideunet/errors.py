@@ -4,6 +4,7 @@ A message has one sentence each on what and where, why, and what to do.
 """
 
 import contextlib
+import sys
 from collections.abc import Iterable, Iterator
 
 
@@ -42,3 +43,13 @@ def collected(problems: list[str], kind: type[SlideunetError] = InputError) -> I
         yield
     except kind as error:
         problems.extend(error.problems)
+
+
+@contextlib.contextmanager
+def as_command() -> Iterator[None]:
+    """End a command for users with the problems on stderr and the exit code of the error of its block."""
+    try:
+        yield
+    except SlideunetError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -8,12 +8,8 @@ workers listen on the loopback interface only.
 import contextlib
 import importlib.util
 import logging
-import signal
-import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 
 import dask
 from distributed import Client, LocalCluster
@@ -28,6 +24,7 @@ from slideunet.clusters.settings import (
     search_path,
     thread_environment,
 )
+from slideunet.clusters.sigterm import exit_on_sigterm
 from slideunet.clusters.slurm import start_slurm
 from slideunet.clusters.spec import ClusterSpec
 from slideunet.errors import InputError, MachineError
@@ -77,7 +74,7 @@ def open_client(
     """
     settings = dask_settings(threads_per_worker, spec.allowed_failures, spec.wait_s)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_exit_on_sigterm())
+        stack.enter_context(exit_on_sigterm())
         stack.enter_context(_quiet())
         stack.enter_context(dask.config.set(settings))
         if spec.kind == "local":
@@ -183,22 +180,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
-
-
-@contextlib.contextmanager
-def _exit_on_sigterm() -> Iterator[None]:
-    """Turn SIGTERM, which SLURM sends before it kills, into an exit that closes the workers."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        # Closing takes a moment and must not be interrupted.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        sys.exit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
