@@ -33,7 +33,7 @@ class Routes:
     page : callable
         Returns a file of the page and its type; ValueError without such a file.
     properties : callable
-        Returns the document at `/files/TOKEN/properties/info`.
+        Returns the document at `/files/TOKEN/properties/info`; None without it.
     row : callable
         Returns the document at `/files/TOKEN/row/CELL`; None without it.
     generation : callable
@@ -44,7 +44,7 @@ class Routes:
 
     folders: Mapping[str, Path]
     page: Callable[[str], tuple[bytes, str]]
-    properties: Callable[[], dict[str, Any]]
+    properties: Callable[[], dict[str, Any] | None]
     row: Callable[[int], dict[str, Any] | None]
     generation: Callable[[], str]
     report: Callable[[str], None]
