@@ -25,6 +25,14 @@ def test_a_slide_that_was_only_converted_has_an_image(tmp_path, convert_cells):
     assert (slide.n_cells, slide.table, slide.examples) == (None, None, ())
 
 
+@pytest.mark.parametrize("name", ["9", "a.b", "x.zarr", "s.json", "A-_.1", "z" * 64])
+def test_every_id_of_a_sheet_is_found(tmp_path, convert_cells, name):
+    convert_cells(tmp_path, name)
+    slide = find_slide(tmp_path, name)
+    assert (slide.name, slide.image.name) == (name, f"{name}.zarr")
+    assert slide.image.is_dir()
+
+
 def test_another_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match="has no results/slides"):
         find_slide(tmp_path, "S1")
