@@ -165,9 +165,13 @@ def test_a_table_that_is_damaged_meanwhile_is_said(tmp_path, make_run, browser):
     slide = find_slide(make_run(tmp_path), "S1")
     with viewing(slide) as address:
         slide.table.write_bytes(b"PAR1")
-        page, _ = opened(browser, address)
+        page = browser.new_page(viewport={"width": 1200, "height": 800})
+        page.goto(address)
         page.get_by_text("S1.parquet cannot be read", exact=False).first.wait_for(timeout=60_000)
-        wait_for(page, lambda p: near(p, YELLOW).sum() > 300)
+        pixels = wait_for(page, lambda p: near(p, YELLOW).sum() > 300)
+        y, x = (int(place) for place in np.argwhere(near(pixels, YELLOW)).mean(axis=0))
+        page.mouse.move(x, y)
+        shown(page, "viewer.layerSelectedValues.toJSON().cells?.value !== undefined")
 
 
 @pytest.mark.parametrize("lost", ["prediction/labels/cells", "image/labels/truth", "prediction"])
