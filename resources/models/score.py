@@ -19,7 +19,6 @@ sys.path[:0] = [str(ROOT / "workflow/lib"), str(ROOT / "resources/models")]
 import numpy as np  # noqa: E402
 from pack import SOURCES, pack  # noqa: E402
 from scipy import ndimage as ndi  # noqa: E402
-from skimage.transform import resize  # noqa: E402
 
 from slideunet.cells.separation.decoding import decoding_for  # noqa: E402
 from slideunet.cells.separation.separate import separate  # noqa: E402
@@ -27,6 +26,7 @@ from slideunet.errors import as_command  # noqa: E402
 from slideunet.model_json import read_model_facts  # noqa: E402
 from slideunet.network.in_memory.prepared import truth  # noqa: E402
 from slideunet.network.in_memory.scores import ImageScore, by_source, score_image  # noqa: E402
+from slideunet.network.in_memory.tuning.best_diameters import zoomed  # noqa: E402
 from slideunet.network.inference.engines import Engine, engine_of_machine, open_engine  # noqa: E402
 from slideunet.network.inference.scaling.cell_size import choose_scale  # noqa: E402
 from slideunet.network.inference.scaling.rescaled import predict_at  # noqa: E402
@@ -67,25 +67,15 @@ class Model:
 
     def score(self, images: Sequence[Labelled], zoom: float) -> dict[str, ImageScore]:
         """Return the scores of each source."""
-        zoomed = ((source, *zoom_by(zoom, *pair)) for source, *pair in images)
+        scaled = ((source, *zoomed(zoom, *pair)) for source, *pair in images)
         return by_source(
             (source, score_image(truth(labels), self.maps(image), self.decoding))
-            for source, image, labels in zoomed
+            for source, image, labels in scaled
         )
 
     def found(self, image: np.ndarray, inside: tuple[slice, slice]) -> int:
         """Return the number of cells that touch a window of an image."""
         return len(set(np.unique(separate(self.maps(image), self.decoding)[inside])) - {0})
-
-
-def zoom_by(factor: float, image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scale an image (c, y, x), bilinear and anti-aliased, and its labels (y, x), nearest."""
-    if factor == 1:
-        return image, labels
-    shape = tuple(max(round(side * factor), 1) for side in labels.shape)
-    scaled = resize(image, (len(image), *shape), order=1, anti_aliasing=factor < 1, preserve_range=True)
-    nearest = resize(labels, shape, order=0, anti_aliasing=False, preserve_range=True)
-    return np.rint(scaled).astype(np.uint8), nearest.astype(labels.dtype)
 
 
 def empty_windows(images: Sequence[Labelled]) -> Iterator[tuple[np.ndarray, tuple[slice, slice]]]:

@@ -1,4 +1,4 @@
-"""Tune threshold and separation of a model on validation images of a packed file, by the mean over sources.
+"""Tune a model on validation images, by the mean over sources: threshold, separation, range of diameters.
 
     python resources/models/tune.py MODEL --data packed.zip [--images 20]
 
@@ -15,12 +15,15 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "workflow/lib")]
 
+from slideunet.cells.separation.decoding import decoding_for  # noqa: E402
 from slideunet.errors import as_command  # noqa: E402
+from slideunet.logs import with_lines  # noqa: E402
 from slideunet.model_json import read_model_facts  # noqa: E402
 from slideunet.network.in_memory.archive import read_archive  # noqa: E402
 from slideunet.network.in_memory.folder import add_tuned  # noqa: E402
 from slideunet.network.in_memory.recipe import Recipe  # noqa: E402
-from slideunet.network.in_memory.tuning import tune  # noqa: E402
+from slideunet.network.in_memory.tuning.best_diameters import ZOOMS, best_diameters_of, see  # noqa: E402
+from slideunet.network.in_memory.tuning.constants import tune  # noqa: E402
 from slideunet.network.in_memory.validation import some_of_each  # noqa: E402
 from slideunet.network.inference.engines import engine_of_machine, open_engine  # noqa: E402
 
@@ -38,9 +41,14 @@ def main(model: Path, data: Path, images: int | None) -> None:
     heads = facts["architecture"]["heads"]
     name = engine_of_machine("auto")
     engine = open_engine(model, facts, engine=name, heads=heads, precision="fp32", threads=threads)
-    tuned = tune(engine, some_of_each(val, images), recipe)
-    add_tuned(model, tuned)
-    logging.info(f"{model}: threshold {tuned['threshold']:.2f}")
+    chosen = some_of_each(val, images)
+    tuned = tune(engine, chosen, recipe)
+    seen = see(engine, chosen, recipe, decoding_for(facts | tuned))
+    best = best_diameters_of(
+        list(with_lines(seen, "images seen at several scales", len(chosen) * len(ZOOMS)))
+    )
+    add_tuned(model, tuned | {"diameter": facts["diameter"] | {"best": list(best)}})
+    logging.info(f"{model}: threshold {tuned['threshold']:.2f}, best for {best[0]} to {best[1]} px")
 
 
 if __name__ == "__main__":
