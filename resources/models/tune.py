@@ -22,7 +22,13 @@ from slideunet.model_json import read_model_facts  # noqa: E402
 from slideunet.network.in_memory.archive import read_archive  # noqa: E402
 from slideunet.network.in_memory.folder import add_tuned  # noqa: E402
 from slideunet.network.in_memory.recipe import Recipe  # noqa: E402
-from slideunet.network.in_memory.tuning.best_diameters import ZOOMS, best_diameters_of, see  # noqa: E402
+from slideunet.network.in_memory.tuning.best_diameters import (  # noqa: E402
+    ALL_DIAMETERS,
+    ZOOMS,
+    as_predicted,
+    best_diameters_of,
+    see,
+)
 from slideunet.network.in_memory.tuning.constants import tune  # noqa: E402
 from slideunet.network.in_memory.validation import some_of_each  # noqa: E402
 from slideunet.network.inference.engines import engine_of_machine, open_engine  # noqa: E402
@@ -42,11 +48,13 @@ def main(model: Path, data: Path, images: int | None) -> None:
     name = engine_of_machine("auto")
     engine = open_engine(model, facts, engine=name, heads=heads, precision="fp32", threads=threads)
     chosen = some_of_each(val, images)
-    tuned = tune(engine, chosen, recipe)
-    seen = see(engine, chosen, recipe, decoding_for(facts | tuned))
+    best, maps = ALL_DIAMETERS, engine.spec.maps
+    first = tune(as_predicted(engine, chosen, recipe, zooms=(1,), best=best), maps)
+    seen = see(engine, chosen, recipe, decoding_for(facts | first))
     best = best_diameters_of(
         list(with_lines(seen, "images seen at several scales", len(chosen) * len(ZOOMS)))
     )
+    tuned = tune(as_predicted(engine, chosen, recipe, zooms=ZOOMS, best=best), maps)
     add_tuned(model, tuned | {"diameter": facts["diameter"] | {"best": list(best)}})
     logging.info(f"{model}: threshold {tuned['threshold']:.2f}, best for {best[0]} to {best[1]} px")
 

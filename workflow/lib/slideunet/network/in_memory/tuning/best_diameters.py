@@ -23,6 +23,7 @@ ZOOMS = (0.5, 1.0, 2.0)
 SCALES = (0.5, 1.0, 2.0, 4.0)
 LOWEST = (1, 8, 10, 12, 14, 16, 20)
 HIGHEST = (30, 40, 50, 60, 80, 10_000)  # px; the first of one and the last of the other scale nothing
+ALL_DIAMETERS = (float(LOWEST[0]), float(HIGHEST[-1]))
 SIDE = 1024  # Largest side of an image, in pixels; what is beyond is left out.
 
 
@@ -59,20 +60,47 @@ def best_diameters_of(seen: Sequence[Seen]) -> tuple[int, int]:
 
 def see(engine: Engine, images: Sequence[PackedImage], recipe: Recipe, decoding: Decoding) -> Iterator[Seen]:
     """Yield validation images at several zooms, each scored at several scales."""
-    for packed, zoom in itertools.product(images, ZOOMS):
-        image, labels = zoomed(zoom, packed.image, packed.labels)
-        image, labels = image[:, :SIDE, :SIDE], truth(labels[:SIDE, :SIDE])
+    for source, image, labels, diameter in at_zooms(images, ZOOMS):
+        scores = {
+            scale: score_image(labels, _maps(engine, image, recipe, scale), decoding) for scale in SCALES
+        }
+        yield Seen(source, diameter, scores)
+
+
+def as_predicted(
+    engine: Engine,
+    images: Sequence[PackedImage],
+    recipe: Recipe,
+    *,
+    zooms: Sequence[float],
+    best: tuple[float, float],
+) -> Iterator[tuple[str, np.ndarray, dict[str, np.ndarray]]]:
+    """Yield source, ground truth and maps of images at several zooms, seen at the scale of their true cells."""
+    for source, image, labels, diameter in at_zooms(images, zooms):
+        yield source, labels, _maps(engine, image, recipe, scale_for(diameter, best))
+
+
+def at_zooms(
+    images: Sequence[PackedImage], zooms: Sequence[float]
+) -> Iterator[tuple[str, np.ndarray, np.ndarray, float]]:
+    """Yield source, image (c, y, x), ground truth (y, x) and median diameter in pixels, at every zoom.
+
+    An image without a cell is left out.
+    """
+    for packed, zoom in itertools.product(images, zooms):
+        image, ids = zoomed(zoom, packed.image, packed.labels)
+        labels = truth(ids[:SIDE, :SIDE])
         areas = np.bincount(cells_alone(labels).ravel())[1:]
-        if not areas.any():
-            continue
-        diameter = float(np.median(2 * np.sqrt(areas[areas > 0] / np.pi)))
-        constants = normalisation(survey(image)[0], recipe.normalisation, recipe.background)
-        whole = ((0, image.shape[1]), (0, image.shape[2]))
-        scores = {}
-        for scale in SCALES:
-            maps = predict_at(engine, image, constants, whole, scale)
-            scores[scale] = score_image(labels, dict(zip(engine.spec.maps, maps, strict=True)), decoding)
-        yield Seen(packed.entry.source, diameter, scores)
+        if areas.any():
+            diameter = float(np.median(2 * np.sqrt(areas[areas > 0] / np.pi)))
+            yield packed.entry.source, image[:, :SIDE, :SIDE], labels, diameter
+
+
+def _maps(engine: Engine, image: np.ndarray, recipe: Recipe, scale: float) -> dict[str, np.ndarray]:
+    constants = normalisation(survey(image)[0], recipe.normalisation, recipe.background)
+    whole = ((0, image.shape[1]), (0, image.shape[2]))
+    planes = predict_at(engine, image, constants, whole, scale)
+    return dict(zip(engine.spec.maps, planes, strict=True))
 
 
 def zoomed(factor: float, image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
