@@ -3,7 +3,8 @@
     python resources/models/tune.py MODEL --data packed.zip [--images 20]
 
 MODEL is a folder written by train.py; its model.json changes, its weights do not. Tuning runs on CPUs, in
-minutes. A model trained without a source is tuned on the validation images of the others.
+minutes. The constants are those for images at several zooms, each seen at the scale at which a prediction sees
+it. A model trained without a source is tuned on the validation images of the others.
 """
 
 import argparse
@@ -51,9 +52,8 @@ def main(model: Path, data: Path, images: int | None) -> None:
     best, maps = ALL_DIAMETERS, engine.spec.maps
     first = tune(as_predicted(engine, chosen, recipe, zooms=(1,), best=best), maps)
     seen = see(engine, chosen, recipe, decoding_for(facts | first))
-    best = best_diameters_of(
-        list(with_lines(seen, "images seen at several scales", len(chosen) * len(ZOOMS)))
-    )
+    lines = with_lines(seen, "images seen at several scales", len(chosen) * len(ZOOMS))
+    best = best_diameters_of(list(lines))
     tuned = tune(as_predicted(engine, chosen, recipe, zooms=ZOOMS, best=best), maps)
     add_tuned(model, tuned | {"diameter": facts["diameter"] | {"best": list(best)}})
     logging.info(f"{model}: threshold {tuned['threshold']:.2f}, best for {best[0]} to {best[1]} px")

@@ -12,6 +12,7 @@ from slideunet.network.in_memory.archive import PackedImage
 from slideunet.network.in_memory.prepared import truth
 from slideunet.network.in_memory.recipe import Recipe
 from slideunet.network.in_memory.scores import ImageScore, by_source, means, score_image
+from slideunet.network.in_memory.tuning.constants import Shown
 from slideunet.network.inference.engines import Engine
 from slideunet.network.inference.scaling.rescaled import predict_at
 from slideunet.network.inference.scaling.sizing import scale_for
@@ -74,10 +75,10 @@ def as_predicted(
     *,
     zooms: Sequence[float],
     best: tuple[float, float],
-) -> Iterator[tuple[str, np.ndarray, dict[str, np.ndarray]]]:
-    """Yield source, ground truth and maps of images at several zooms, seen at the scale of their true cells."""
+) -> Iterator[tuple[str, Shown]]:
+    """Yield the source, and truth and maps, of images at several zooms, seen at the scale for their cells."""
     for source, image, labels, diameter in at_zooms(images, zooms):
-        yield source, labels, _maps(engine, image, recipe, scale_for(diameter, best))
+        yield source, (labels, _maps(engine, image, recipe, scale_for(diameter, best)))
 
 
 def at_zooms(

@@ -10,25 +10,25 @@ from slideunet.network.training.tune_cells import Tried, chosen_decodings, try_d
 from slideunet.network.training.validation import best_threshold, dice_by_threshold
 from slideunet.truth.ignore_label import foreground_and_valid
 
-Predicted = dict[str, list[tuple[np.ndarray, dict[str, np.ndarray]]]]
-"""Ground truth and maps of the images of each source."""
+Shown = tuple[np.ndarray, dict[str, np.ndarray]]
+"""Ground truth (y, x) uint32 of an image, and its maps (y, x) uint8 by name."""
+Predicted = dict[str, list[Shown]]
+"""The images of each source."""
 
 
-def tune(
-    shown: Iterable[tuple[str, np.ndarray, dict[str, np.ndarray]]], maps: Sequence[str]
-) -> dict[str, Any]:
+def tune(shown: Iterable[tuple[str, Shown]], maps: Sequence[str]) -> dict[str, Any]:
     """Return "threshold" and "decodings" for `model.json`.
 
     Parameters
     ----------
-    shown : iterable of (source, truth, maps)
-        Validation images: (y, x) uint32, and (y, x) uint8 by name.
+    shown : iterable of (source, Shown)
+        Validation images.
     maps : sequence of str
         Names of the maps.
     """
     predicted: Predicted = {}
-    for source, labels, planes in shown:
-        predicted.setdefault(source, []).append((labels, planes))
+    for source, one in shown:
+        predicted.setdefault(source, []).append(one)
     threshold = _threshold(predicted)
     counted: list[dict[Method, Tried]] = []
     for ones in predicted.values():
