@@ -3,8 +3,8 @@
     python resources/models/tune.py MODEL --data packed.zip [--images 20]
 
 MODEL is a folder written by train.py; its model.json changes, its weights do not. Tuning runs on CPUs, in
-minutes. The constants are those for images at several zooms, each seen at the scale at which a prediction sees
-it. A model trained without a source is tuned on the validation images of the others.
+minutes. The constants are those for images at several zooms, each seen at the scale at which a prediction
+sees it. A model trained without a source is tuned on the validation images of the others.
 """
 
 import argparse
