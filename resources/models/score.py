@@ -19,7 +19,6 @@ sys.path[:0] = [str(ROOT / "workflow/lib"), str(ROOT / "resources/models")]
 import numpy as np  # noqa: E402
 from pack import SOURCES, pack  # noqa: E402
 from scipy import ndimage as ndi  # noqa: E402
-from skimage.transform import resize  # noqa: E402
 
 from slideunet.cells.separation.decoding import decoding_for  # noqa: E402
 from slideunet.cells.separation.separate import separate  # noqa: E402
@@ -27,8 +26,11 @@ from slideunet.errors import as_command  # noqa: E402
 from slideunet.model_json import read_model_facts  # noqa: E402
 from slideunet.network.in_memory.prepared import truth  # noqa: E402
 from slideunet.network.in_memory.scores import ImageScore, by_source, score_image  # noqa: E402
+from slideunet.network.in_memory.tuning.best_diameters import zoomed  # noqa: E402
 from slideunet.network.inference.engines import Engine, engine_of_machine, open_engine  # noqa: E402
-from slideunet.network.inference.predict_region import predict_core  # noqa: E402
+from slideunet.network.inference.scaling.cell_size import choose_scale  # noqa: E402
+from slideunet.network.inference.scaling.rescaled import predict_at  # noqa: E402
+from slideunet.network.inference.scaling.sizing import sizing_for  # noqa: E402
 from slideunet.slides.normalisation import normalisation  # noqa: E402
 from slideunet.slides.statistics import survey  # noqa: E402
 
@@ -41,9 +43,10 @@ Labelled = tuple[str, np.ndarray, np.ndarray]
 class Model:
     """A model with its constants, ready to predict."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, scaled: bool = True) -> None:
         self.name, self.facts = folder.name, read_model_facts(folder)
         self.decoding = decoding_for(self.facts)
+        self.sizing = sizing_for(self.facts, "auto" if scaled else None, "auto")
         self.engine: Engine = open_engine(
             folder,
             self.facts,
@@ -56,30 +59,23 @@ class Model:
     def maps(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Return the maps (y, x) uint8 of an image (c, y, x), as in a prediction."""
         constants = normalisation(survey(image)[0], self.facts["normalisation"], self.facts["background"])
-        planes = predict_core(self.engine, image, constants, ((0, image.shape[1]), (0, image.shape[2])))
+        scale = 1.0
+        if self.sizing is not None:
+            scale = choose_scale(self.engine, image, constants, image, self.sizing)["scale"]
+        planes = predict_at(self.engine, image, constants, ((0, image.shape[1]), (0, image.shape[2])), scale)
         return dict(zip(self.engine.spec.maps, planes, strict=True))
 
     def score(self, images: Sequence[Labelled], zoom: float) -> dict[str, ImageScore]:
         """Return the scores of each source."""
-        zoomed = ((source, *zoom_by(zoom, *pair)) for source, *pair in images)
+        scaled = ((source, *zoomed(zoom, *pair)) for source, *pair in images)
         return by_source(
             (source, score_image(truth(labels), self.maps(image), self.decoding))
-            for source, image, labels in zoomed
+            for source, image, labels in scaled
         )
 
     def found(self, image: np.ndarray, inside: tuple[slice, slice]) -> int:
         """Return the number of cells that touch a window of an image."""
         return len(set(np.unique(separate(self.maps(image), self.decoding)[inside])) - {0})
-
-
-def zoom_by(factor: float, image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scale an image (c, y, x), bilinear and anti-aliased, and its labels (y, x), nearest."""
-    if factor == 1:
-        return image, labels
-    shape = tuple(max(round(side * factor), 1) for side in labels.shape)
-    scaled = resize(image, (len(image), *shape), order=1, anti_aliasing=factor < 1, preserve_range=True)
-    nearest = resize(labels, shape, order=0, anti_aliasing=False, preserve_range=True)
-    return np.rint(scaled).astype(np.uint8), nearest.astype(labels.dtype)
 
 
 def empty_windows(images: Sequence[Labelled]) -> Iterator[tuple[np.ndarray, tuple[slice, slice]]]:
@@ -108,10 +104,12 @@ def false_cells(model: Model, images: Sequence[Labelled]) -> str:
     return f"cells in {len(found)} windows of {WINDOW} px without a nucleus: {sum(found)}"
 
 
-def main(data: Path, models: Sequence[Path], split: str, zooms: Sequence[float], sources: list[str]) -> None:
+def main(
+    data: Path, models: Sequence[Path], split: str, zooms: Sequence[float], sources: list[str], unscaled: bool
+) -> None:
     """Print a table for each model."""
     for path in models:
-        model = Model(path)
+        model = Model(path, scaled=not unscaled)
         kind = "fluorescence" if model.engine.spec.channels == 1 else "brightfield"
         images = [
             (packed.entry.source, packed.image, packed.labels)
@@ -144,5 +142,6 @@ if __name__ == "__main__":
     parser.add_argument("--split", choices=("train", "val", "test"), default="val")
     parser.add_argument("--zooms", type=float, nargs="+", default=[1.0], help="factors of the images' size")
     parser.add_argument("--sources", nargs="+", choices=SOURCES, default=list(SOURCES))
+    parser.add_argument("--unscaled", action="store_true", help="as with cells.diameter: null")
     with as_command():
         main(**vars(parser.parse_args()))

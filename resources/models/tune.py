@@ -1,9 +1,10 @@
-"""Tune threshold and separation of a model on validation images of a packed file, by the mean over sources.
+"""Tune a model on validation images, by the mean over sources: threshold, separation, range of diameters.
 
     python resources/models/tune.py MODEL --data packed.zip [--images 20]
 
 MODEL is a folder written by train.py; its model.json changes, its weights do not. Tuning runs on CPUs, in
-minutes. A model trained without a source is tuned on the validation images of the others.
+minutes. The constants are those for images at several zooms, each seen at the scale at which a prediction
+sees it. A model trained without a source is tuned on the validation images of the others.
 """
 
 import argparse
@@ -15,12 +16,21 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "workflow/lib")]
 
+from slideunet.cells.separation.decoding import decoding_for  # noqa: E402
 from slideunet.errors import as_command  # noqa: E402
+from slideunet.logs import with_lines  # noqa: E402
 from slideunet.model_json import read_model_facts  # noqa: E402
 from slideunet.network.in_memory.archive import read_archive  # noqa: E402
 from slideunet.network.in_memory.folder import add_tuned  # noqa: E402
 from slideunet.network.in_memory.recipe import Recipe  # noqa: E402
-from slideunet.network.in_memory.tuning import tune  # noqa: E402
+from slideunet.network.in_memory.tuning.best_diameters import (  # noqa: E402
+    ALL_DIAMETERS,
+    ZOOMS,
+    as_predicted,
+    best_diameters_of,
+    see,
+)
+from slideunet.network.in_memory.tuning.constants import tune  # noqa: E402
 from slideunet.network.in_memory.validation import some_of_each  # noqa: E402
 from slideunet.network.inference.engines import engine_of_machine, open_engine  # noqa: E402
 
@@ -38,9 +48,15 @@ def main(model: Path, data: Path, images: int | None) -> None:
     heads = facts["architecture"]["heads"]
     name = engine_of_machine("auto")
     engine = open_engine(model, facts, engine=name, heads=heads, precision="fp32", threads=threads)
-    tuned = tune(engine, some_of_each(val, images), recipe)
-    add_tuned(model, tuned)
-    logging.info(f"{model}: threshold {tuned['threshold']:.2f}")
+    chosen = some_of_each(val, images)
+    best, maps = ALL_DIAMETERS, engine.spec.maps
+    first = tune(as_predicted(engine, chosen, recipe, zooms=(1,), best=best), maps)
+    seen = see(engine, chosen, recipe, decoding_for(facts | first))
+    lines = with_lines(seen, "images seen at several scales", len(chosen) * len(ZOOMS))
+    best = best_diameters_of(list(lines))
+    tuned = tune(as_predicted(engine, chosen, recipe, zooms=ZOOMS, best=best), maps)
+    add_tuned(model, tuned | {"diameter": facts["diameter"] | {"best": list(best)}})
+    logging.info(f"{model}: threshold {tuned['threshold']:.2f}, best for {best[0]} to {best[1]} px")
 
 
 if __name__ == "__main__":

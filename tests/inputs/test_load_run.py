@@ -20,7 +20,7 @@ FACTS = {
 def load(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((64, 64), np.uint8))
     (tmp_path / "slides.tsv").write_text("slide\timage\na\ta.tif\n")
-    write_manifest(tmp_path / "model" / "model.json", FACTS | {"diameter": {"median": 20.0}})
+    write_manifest(tmp_path / "model" / "model.json", FACTS | {"diameter": {"p05": 10.0, "p95": 30.0}})
     write_manifest(tmp_path / "old" / "model.json", FACTS)
     write_manifest(tmp_path / "half" / "model.json", FACTS)
     for name in ("model", "old"):
@@ -38,9 +38,17 @@ def load(tmp_path):
     return run
 
 
-@pytest.mark.parametrize(("diameter", "factor"), [(None, 1.0), (50, 2.5), (20, 1.0), (21.0, 1.05), (8, 1.0)])
-def test_images_shrink_until_large_cells_have_the_size_that_the_model_knows(load, diameter, factor):
-    assert load(cells={"diameter": diameter}).shrink_by == pytest.approx(factor)
+@pytest.mark.parametrize(
+    ("config", "diameter"),
+    [
+        ({}, "auto"),
+        ({"cells": {"diameter": None}}, None),
+        ({"cells": {"diameter": 50}}, 50),
+        ({"data": {"mpp": 0.5}}, None),
+    ],
+)
+def test_slides_are_scaled_for_a_given_model_unless_something_else_sets_their_scale(load, config, diameter):
+    assert load(**config).diameter == diameter
 
 
 @pytest.mark.parametrize(
@@ -72,7 +80,7 @@ def test_encoder_weights_are_found_beside_the_configuration_and_a_missing_file_i
 def test_a_model_that_ships_is_found_by_its_name(load, name):
     run = load(model={"weights": name}, cells={"diameter": 400})
     assert run.weights == ROOT / "resources" / "models" / name
-    assert run.shrink_by > 4
+    assert run.diameter == 400
 
 
 def test_a_misspelt_column_of_the_report_names_the_nearest(load, tmp_path):

@@ -72,8 +72,13 @@ def test_a_folder_in_the_place_of_the_link_is_kept(tmp_path):
         write(tmp_path, str(new_model(tmp_path / "{a}")))
 
 
+def test_without_values_channels_and_size_are_found(tmp_path):
+    config = write(tmp_path)
+    assert (config["data"], config["cells"]) == ({"channels": None}, {"diameter": "auto"})
+
+
 @pytest.mark.parametrize(
-    ("text", "value"), [("", None), ("grey", "grey"), ("[DAPI, 2]", ["DAPI", 2]), ("60", 60), ("7.5", 7.5)]
+    ("text", "value"), [("grey", "grey"), ("[DAPI, 2]", ["DAPI", 2]), ("60", 60), ("7.5", 7.5)]
 )
 def test_values_are_those_of_a_configuration(tmp_path, text, value):
     config = write(tmp_path, channels=text, diameter=text)

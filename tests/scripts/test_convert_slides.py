@@ -97,15 +97,3 @@ def test_the_working_resolution_is_that_of_image_and_truth(rows, tmp_path):
     found = verified.open_label_store(tmp_path / "slides/001.json", "truth")[:]
     assert found.shape == (30, 36)
     assert set(found.ravel()) <= set(labels.ravel())
-
-
-def test_image_and_truth_shrink_together_and_again_by_another_factor(rows, tmp_path):
-    run(rows, tmp_path)
-    for factor, shape in ((2.0, (30, 36)), (3.0, (20, 24))):
-        run(rows, tmp_path, shrink_by=factor)
-        facts = manifests.read_manifest(tmp_path / "slides/001.json")
-        assert (facts["scale"], facts["mpp"]) == (factor, 0.5 * factor)
-        assert tuple(facts["shape"][1:]) == shape
-        assert verified.open_label_store(tmp_path / "slides/001.json", "truth").shape == shape
-    run(rows, tmp_path)
-    assert manifests.read_manifest(tmp_path / "slides/001.json")["shape"] == [1, 60, 71]

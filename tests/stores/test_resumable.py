@@ -359,6 +359,19 @@ def test_two_parts_at_once_leave_each_other_alone(manifest, fill_store):
     assert set(read_journal(one.path)) == set(range(6))
 
 
+def test_parts_and_restarts_agree_on_what_the_first_decided(manifest, fill_store):
+    with begin(manifest, part=0) as one, begin(manifest, part=1) as other:
+        # The other one decides while the first is deciding.
+        assert one.decided("size", lambda: other.decided("size", lambda: {"scale": 2.0})) == {"scale": 2.0}
+    with begin(manifest) as store:
+        assert store.decided("size", lambda: {"scale": 4.0}) == {"scale": 2.0}
+        assert store.decided("another", lambda: {"scale": 4.0}) == {"scale": 4.0}
+        fill_store(store, PIXELS, range(6))
+        store.finish({"fingerprint": NEW, "shape": list(PIXELS.shape)})
+    left = {f".S1.lock.{part}" for part in (0, 1)} | {".S1.lock", "S1.json", "S1.zarr"}
+    assert set(names(manifest)) == left
+
+
 def test_a_part_that_is_missing_is_named(manifest, fill_store):
     with begin(manifest, part=1) as store:
         fill_store(store, PIXELS, range(2, 4))

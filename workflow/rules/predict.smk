@@ -23,6 +23,7 @@ rule predict_slides:
         predictions_folder=PREDICTIONS,
         prediction=CONFIG["prediction"],
         method=CONFIG["cells"]["method"],
+        diameter=RUN.diameter,
         dask=CONFIG["dask"],
         ome_zarr=CONFIG["data"]["ome_zarr"],
     message:

@@ -67,7 +67,6 @@ rule convert_slides:
         quarantine_folder=QUARANTINE,
         channels=CONFIG["data"]["channels"],
         mpp=CONFIG["data"]["mpp"],
-        shrink_by=RUN.shrink_by,
         ignore_label=CONFIG["data"]["ignore_label"],
         background_label=CONFIG["data"]["background_label"],
         truth=CONFIG["data"]["truth"],

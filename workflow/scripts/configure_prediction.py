@@ -22,7 +22,7 @@ def main(*, model: str, channels: str, diameter: str, out: Path) -> None:
     model : str
         Folder of a model, or a name of resources/models.
     channels, diameter : str
-        Values of `data.channels` and `cells.diameter` as in a configuration, in YAML; empty for none.
+        Values of `data.channels` and `cells.diameter` as in a configuration, in YAML; empty for the defaults.
     out : Path
 
     Raises
@@ -34,7 +34,7 @@ def main(*, model: str, channels: str, diameter: str, out: Path) -> None:
         "slides": "slides.tsv",
         "model": {"weights": _reachable(Path(model), out.parent) if _is_model(Path(model)) else model},
         "data": {"channels": _value("CHANNELS", channels)},
-        "cells": {"diameter": _value("DIAMETER", diameter)},
+        "cells": {"diameter": _value("DIAMETER", diameter or "auto")},
     }
     write_atomically(out, yaml.safe_dump(config, allow_unicode=True, sort_keys=False))
 

@@ -67,7 +67,6 @@ if __name__ == "__main__":
             plan=ConversionPlan(
                 channels=snakemake.params.channels,
                 mpp=snakemake.params.mpp,
-                shrink_by=snakemake.params.shrink_by,
                 ignore_label=snakemake.params.ignore_label,
                 background_label=snakemake.params.background_label,
                 truth=snakemake.params.truth,

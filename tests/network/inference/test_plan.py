@@ -6,15 +6,21 @@ import openvino
 import pytest
 import torch
 
+from slideunet.cells.separation.decoding import Decoding
 from slideunet.errors import DamagedDataError, InputError
 from slideunet.model_json import int8_facts
 from slideunet.network.inference.plan import PredictionPlan, engine_version, plan_prediction, used_facts
+from slideunet.network.inference.scaling.sizing import Sizing
 from slideunet.stores.manifests import write_manifest
 
 FACTS = {
     "architecture": {"channels": 1, "width": 4, "depth": 2}, "normalisation": "unit", "background": "dark",
     "halo": 24, "threshold": 0.5, "precision": "bf16", "sha256": "abc",
 }  # fmt: skip
+SIZINGS = [
+    Sizing((12, 50), None, Decoding(0.5, "distance")), Sizing((12, 50), 90.0, Decoding(0.5, "distance")),
+    Sizing((12, 60), None, Decoding(0.5, "distance")), Sizing((12, 50), None, Decoding(0.6, "distance")),
+]  # fmt: skip
 PLAN = PredictionPlan(Path("model"), used_facts(FACTS), "openvino", "fp32")
 SECTION = {
     "threshold": "tuned", "tile": "auto", "parts": 1, "tissue": "auto",
@@ -65,6 +71,7 @@ def test_what_changes_a_byte_changes_the_fingerprint_and_nothing_else(images):
         known(replace(PLAN, engine="torch")), known(replace(PLAN, precision="bf16")),
         known(replace(PLAN, heads=("distance",))), known(replace(PLAN, tissue="none")),
         known(replace(PLAN, version="0.4")),
+        *(known(replace(PLAN, sizing=sizing)) for sizing in SIZINGS),
     ]  # fmt: skip
     assert len({known(), *others}) == len(others) + 1
     with pytest.raises(DamagedDataError):

@@ -10,6 +10,7 @@ import ome_zarr_models.v05.image
 import pytest
 import zarr
 
+from slideunet.cells.separation.decoding import Decoding
 from slideunet.clusters import ClusterSpec
 from slideunet.clusters.client import open_client
 from slideunet.errors import DamagedDataError
@@ -22,6 +23,8 @@ from slideunet.network.inference.plan import PredictionPlan, used_facts
 from slideunet.network.inference.predict_block import PredictionTask
 from slideunet.network.inference.predict_region import predict_core
 from slideunet.network.inference.predict_slide import predict_slide
+from slideunet.network.inference.scaling.rescaled import predict_at
+from slideunet.network.inference.scaling.sizing import Sizing
 from slideunet.slides import tissue
 from slideunet.slides.normalisation import Normalisation, normalisation
 from slideunet.slides.statistics import survey
@@ -109,7 +112,7 @@ def engine_of(model, sha256, engine, precision):
     return open_engine(model, facts, engine=engine, heads=PLAN.heads, precision=precision, threads=1)
 
 
-def in_one_piece(slide, model, plan=PLAN):
+def in_one_piece(slide, model, plan=PLAN, predict=predict_core):
     """The oracle: the whole slide as one part."""
     sha256 = manifests.read_manifest(model / "model.json")["sha256"]
     engine = engine_of(model, sha256, plan.engine, plan.precision)
@@ -117,7 +120,7 @@ def in_one_piece(slide, model, plan=PLAN):
     pixels = verified.open_image_store(slide)[:]
     background = "dark" if len(pixels) == 1 else "bright"
     constants = normalisation(facts["statistics"], "percentile", background)
-    return predict_core(engine, pixels, constants, tuple((0, side) for side in pixels.shape[1:]))
+    return predict(engine, pixels, constants, tuple((0, side) for side in pixels.shape[1:]))
 
 
 def check(slide, model, manifest, plan=PLAN):
@@ -187,6 +190,34 @@ def test_parts_in_any_order_do_not_change_a_byte(slide, model, manifest, predict
     predict_slide(slide, manifest, plan_for(model, plan))
     assert len(predicted) == 6
     check(slide, model, manifest, plan)
+
+
+@pytest.mark.parametrize("diameter", [5.0, 90.0])
+def test_cells_of_another_size_are_seen_at_another_scale(slide, model, manifest, diameter, caplog):
+    caplog.set_level("INFO")
+    plan = plan_for(model, replace(PLAN, sizing=Sizing((10, 50), diameter, Decoding(0.5, "centres"))))
+    predict_slide(slide, manifest, plan)
+    scale = {5.0: 0.5, 90.0: 2.0}[diameter]
+    facts = manifests.read_manifest(manifest)
+    assert facts["cell_size"] == {"scale": scale, "diameter": diameter}
+    assert f"S1: cells of about {diameter:g} px, " in caplog.text
+    expected = in_one_piece(slide, model, predict=functools.partial(predict_at, scale=scale))
+    np.testing.assert_array_equal(verified.open_image_store(manifest)[:], expected[:1])
+    np.testing.assert_array_equal(verified.open_maps_store(manifest)[:], expected[1:])
+    assert (expected != in_one_piece(slide, model)).mean() > 0.1
+
+
+def test_all_parts_of_a_slide_see_it_at_the_scale_that_the_first_chose(slide, model, manifest, monkeypatch):
+    plan = plan_for(model, replace(PLAN, sizing=Sizing((10, 50), None, Decoding(0.5, "centres"))))
+    scales = iter([2.0, 4.0])
+    monkeypatch.setattr(
+        "slideunet.network.inference.predict_slide.choose_slide_scale",
+        lambda task: {"scale": next(scales), "diameter": 70.0},
+    )
+    predict_slide(slide, manifest, plan, part=(1, 2))
+    predict_slide(slide, manifest, plan)
+    expected = in_one_piece(slide, model, predict=functools.partial(predict_at, scale=2.0))
+    np.testing.assert_array_equal(verified.open_image_store(manifest)[:], expected[:1])
 
 
 def test_what_parts_have_left_is_done_by_who_finishes(slide, model, manifest, predicted):
@@ -303,6 +334,7 @@ def test_a_manifest_tells_what_a_prediction_depends_on(slide, model, manifest):
     assert {name: fact for name, fact in told.items() if name not in ignored} == {
         "slide": "S1", "shape": [1, *SHAPE], "model_sha256": facts["sha256"], "engine": "openvino",
         "precision": "fp32", "halo": 24, "tissue": None, "mpp": 0.5, "scale": 1.0,
+        "cell_size": {"scale": 1.0, "diameter": None},
     }  # fmt: skip
     assert ome_zarr_models.v05.image.Image.from_zarr(
         zarr.open_group(manifests.store_path(manifest), mode="r")
@@ -404,6 +436,14 @@ def client():
 def wide(add_slide):
     """4 blocks of the true size, which is that of the workers."""
     return add_slide(draw((70, 12400)))
+
+
+@pytest.mark.slow
+def test_workers_measure_the_cells_too(wide, model, manifest, client):
+    plan = plan_for(model, replace(PLAN, sizing=Sizing((10, 50), 90.0, Decoding(0.5, "centres"))))
+    predict_slide(wide, manifest, plan, client=client)
+    expected = in_one_piece(wide, model, predict=functools.partial(predict_at, scale=2.0))
+    np.testing.assert_array_equal(verified.open_image_store(manifest)[:], expected[:1])
 
 
 @pytest.mark.slow

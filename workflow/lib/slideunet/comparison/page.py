@@ -9,8 +9,8 @@ from slideunet.comparison.comparison import Comparison
 from slideunet.comparison.differences import by_gain, paired_values, sign_of
 from slideunet.comparison.figures import intervals_of_differences, slide_against_slide
 from slideunet.comparison.pairing import PairedSlide
+from slideunet.figures.encoding import in_page
 from slideunet.report.page_environment import DASH, page_environment
-from slideunet.report.pictures import CORRECT, FALSE, MISSED
 from slideunet.report.results import SlideResult
 from slideunet.report.side_by_side import Case, draw_several
 from slideunet.stores.manifests import store_path
@@ -57,13 +57,12 @@ def render_comparison(comparison: Comparison, *, date: str, command: str, versio
     environment = page_environment("comparison")
     environment.filters |= {"signed": _signed, "signed_interval": _signed_interval}
     names = [run.name for run in comparison.runs[1:]]
-    budget = min(PICTURE_BYTES // max(len(names) * 2 * SHOWN * 4, 1), 160_000)
+    budget = PICTURE_BYTES // max(len(names) * 2 * SHOWN * 4, 1)
     return environment.get_template("page.html.j2").render(
         comparison=comparison,
         sections=[_section(comparison, number, budget) for number, _ in enumerate(names, start=1)],
         verdicts={verdict.run: verdict for verdict in comparison.verdicts},
         lower_is_better=[metric for metric in comparison.metrics if sign_of(metric) < 0],
-        colours={"correct": CORRECT, "missed": MISSED, "false": FALSE},
         open_up_to=PER_SLIDE,
         date=date,
         command=command,
@@ -107,7 +106,7 @@ def _draw(pair: PairedSlide, run: int, names: tuple[str, str], budget: int) -> C
     results = {name: pair.slides[number].result for name, number in zip(names, (0, run), strict=True)}
     if not all(_has_stores(result) for result in results.values()):
         return None
-    return draw_several(results, budget)
+    return draw_several(results, in_page(budget))
 
 
 def _has_stores(result: SlideResult) -> bool:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pandas as pd
 
@@ -17,7 +17,7 @@ from slideunet.inputs.configuration.strict_yaml import duplicate_keys, read_yaml
 from slideunet.inputs.configuration.unchecked import text_at, value_at
 from slideunet.inputs.sheet import read_sheet
 from slideunet.inputs.sheet_problems import sheet_problems
-from slideunet.model_json import ENCODER_SOURCES, read_model_facts
+from slideunet.model_json import ENCODER_SOURCES, best_diameters, read_model_facts
 from slideunet.stores.fingerprint import file_times, fingerprint
 
 _MaybePath = TypeVar("_MaybePath", Path, Path | None)
@@ -42,8 +42,6 @@ class Run:
         Folder of the model to use instead of training one.
     initial : Path or None
         Folder of the model to fine-tune.
-    shrink_by : float
-        Downsampling factor of the images to the cell size of the training (`cells.diameter`); 1 is none.
     """
 
     config: dict[str, Any]
@@ -53,7 +51,16 @@ class Run:
     large: frozenset[str]
     weights: Path | None
     initial: Path | None
-    shrink_by: float
+
+    @property
+    def diameter(self) -> float | Literal["auto"] | None:
+        """`cells.diameter`, or None where it does not apply.
+
+        A model of this run has learned from images of the same scale, and `data.mpp` sets the scale itself.
+        """
+        asked = self.config["cells"]["diameter"]
+        scaled = self.weights is not None and self.config["data"]["mpp"] is None
+        return asked if scaled else None
 
     def files(self, batch: str | None = None) -> list[str]:
         """Return the image and label files of a batch, or of the whole sheet, for `version`."""
@@ -101,7 +108,7 @@ def load_run(config: Mapping[str, Any], *, config_files: Sequence[Path], schemas
     weights = None
     with collected(problems):
         weights = _plain("model.weights", _find_model(("model", "weights"), config, config_files, root))
-        shrink_by = _shrinking(config, weights)
+        _check_diameter(config, weights)
     with collected(problems):
         initial = _plain(
             "training.init_from", _find_model(("training", "init_from"), config, config_files, root)
@@ -127,7 +134,6 @@ def load_run(config: Mapping[str, Any], *, config_files: Sequence[Path], schemas
         large=frozenset(large_batches(sizes)),
         weights=weights,
         initial=None if weights else initial,
-        shrink_by=shrink_by,
     )
 
 
@@ -220,25 +226,23 @@ def _plain(key: str, path: _MaybePath) -> _MaybePath:
     return near
 
 
-def _shrinking(config: Mapping[str, Any], weights: Path | None) -> float:
-    """Return the downsampling factor by `cells.diameter` of the unchecked configuration."""
+def _check_diameter(config: Mapping[str, Any], weights: Path | None) -> None:
+    """Raise InputError when a diameter is given in `cells.diameter` that nothing can be scaled by."""
     diameter = value_at(config, "cells", "diameter")
     if not isinstance(diameter, int | float) or isinstance(diameter, bool) or diameter <= 0:
-        return 1.0
+        return
     if weights is None:
         raise InputError(
             "cells.diameter: scales images to the cell size of a trained model, but this run trains its own "
             "model on these images. Remove it, or name a model in model.weights."
         )
     if value_at(config, "data", "mpp") is not None:
-        raise InputError("cells.diameter and data.mpp: both set the working resolution. Remove one.")
-    trained = read_model_facts(weights).get("diameter")
-    if trained is None:
+        raise InputError("cells.diameter and data.mpp: both set the scale of the images. Remove one.")
+    if best_diameters(read_model_facts(weights)) is None:
         raise InputError(
-            f"cells.diameter: {weights / 'model.json'} does not have the cell diameter of its training. "
+            f"cells.diameter: {weights / 'model.json'} does not have the cell diameters of its training. "
             "Set data.mpp instead, to the micrometres per pixel of its training images."
         )
-    return max(diameter / trained["median"], 1.0)
 
 
 def _folders(config_files: Sequence[Path]) -> list[Path]:

@@ -25,7 +25,6 @@ def open_at(
     *,
     own_mpp: float | None,
     working_mpp: float | None,
-    shrink_by: float = 1.0,
     max_pixels: int = MAX_PIXELS,
 ) -> tuple[Source, float]:
     """Open an image at the working resolution.
@@ -39,8 +38,6 @@ def open_at(
     working_mpp : float or None
         Micrometres per pixel that are wanted; None keeps the full resolution. A resolution that differs by up
         to 1 % is taken as it is.
-    shrink_by : float
-        Pixels of the full resolution that a working pixel is to have when no `working_mpp` is given, >= 1.
     max_pixels : int
         Largest number of values that are decoded at once.
 
@@ -65,9 +62,9 @@ def open_at(
     path = Path(path)
     stored = open_stored(path, max_pixels)
     mpp, warnings = settle_pixel_size(path, stored.size, own_mpp)
-    if working_mpp is None and shrink_by == 1:
+    if working_mpp is None:
         return replace(to_source(stored, path), mpp=mpp, warnings=warnings), 1.0
-    wanted = shrink_by if working_mpp is None else _check_scale(path, stored, mpp, working_mpp)
+    wanted = _check_scale(path, stored, mpp, working_mpp)
     levels = stored.levels or (Level(0, (stored.pixels.shape[1], stored.pixels.shape[2]), (1.0, 1.0)),)
     level = best_level(levels, wanted)
     source = to_source(open_stored(path, max_pixels, level.index), path)

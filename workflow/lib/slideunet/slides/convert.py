@@ -64,8 +64,6 @@ class ConversionPlan:
         See `open_source.choose_channels`.
     mpp : float or None
         Micrometres per pixel of the working grid; None is the slide's own.
-    shrink_by : float
-        See `working_resolution.open_at`.
     ignore_label, background_label : int or None
         See `open_truth.open_truth`.
     truth : "auto", "instances" or "mask"
@@ -78,7 +76,6 @@ class ConversionPlan:
 
     channels: Sequence[int] | str | None = None
     mpp: float | None = None
-    shrink_by: float = 1.0
     ignore_label: int | None = None
     background_label: int | None = None
     truth: Kind = "auto"
@@ -89,7 +86,7 @@ class ConversionPlan:
         """Return the digest of all that the store of a slide depends on."""
         paths = [*files_of(slide.image), *([] if slide.labels is None else [slide.labels])]
         # Stores that were made before there were these keys stay current.
-        newer: dict[str, Any] = {} if self.shrink_by == 1 else {"shrink_by": self.shrink_by}
+        newer: dict[str, Any] = {}
         if slide.labels is not None:
             keys = {"ignore_label": self.ignore_label, "background_label": self.background_label}
             newer |= {name: value for name, value in keys.items() if value is not None}
@@ -133,9 +130,7 @@ def convert(slide: Slide, plan: ConversionPlan, manifest: Path, threads: int = 1
         return False
     start = time.perf_counter()
     try:
-        source, scale = open_at(
-            slide.image, own_mpp=slide.mpp, working_mpp=plan.mpp, shrink_by=plan.shrink_by
-        )
+        source, scale = open_at(slide.image, own_mpp=slide.mpp, working_mpp=plan.mpp)
         source = choose_channels(source, plan.channels)
         truth = _read_truth(slide, source, scale, plan)
         facts = _describe(slide, source, scale, truth) | {"fingerprint": known}

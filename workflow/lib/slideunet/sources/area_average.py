@@ -75,8 +75,28 @@ def area_taps(start: int, stop: int, step: float, length: int) -> Taps:
     return Taps(first, cover / cover.sum(axis=0))
 
 
+def linear_taps(start: int, stop: int, step: float, length: int) -> Taps:
+    """Weights of the two nearest old pixels in the new pixels `start` to `stop` of an enlarged axis.
+
+    The centre of new pixel i is at (i + 0.5) * step of the old axis, that of old pixel j at j + 0.5. Beyond
+    the outermost centres nothing is extrapolated.
+
+    Parameters
+    ----------
+    start, stop : int
+        New pixels; at least one.
+    step : float
+        Old pixels per new pixel, at most 1.
+    length : int
+        Of the old axis.
+    """
+    centres = np.clip((np.arange(start, stop) + 0.5) * step - 0.5, 0, length - 1)
+    first = np.floor(centres).astype(np.int64)
+    return Taps(first, np.stack([first + 1 - centres, centres - first]))
+
+
 def average(pixels: npt.NDArray[Any], rows: Taps, columns: Taps) -> npt.NDArray[Any]:
-    """Shrink pixels (c, y, x) that begin with the first needed row and column.
+    """Return weighted sums of pixels (c, y, x) that begin with the first needed row and column.
 
     Parameters
     ----------

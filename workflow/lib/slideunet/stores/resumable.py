@@ -65,6 +65,16 @@ class Work:
         """Return the blocks of those that are wanted that are not done."""
         return [index for index in wanted if index not in self.done]
 
+    def decided(self, name: str, decide: Callable[[], BlockFacts]) -> BlockFacts:
+        """Return facts on which all parts and restarts agree: those of the process that was the first."""
+        path = self.path / _JOURNAL / name
+        if not path.is_dir():
+            new = unfinished(path)
+            new.mkdir()
+            (new / "facts.json").write_text(json.dumps(decide()), encoding="utf-8")
+            move_unless_there(new, path)
+        return json.loads((path / "facts.json").read_text(encoding="utf-8"))
+
 
 @dataclass(frozen=True)
 class Building(Work):

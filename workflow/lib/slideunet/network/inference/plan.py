@@ -2,13 +2,14 @@
 
 import importlib.metadata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from slideunet.cells.separation.decoding import Method, heads_for, method_for
 from slideunet.model_json import EngineName, Head, Precision, is_int8, read_model_facts
 from slideunet.network.inference.choose_engine import choose_engine
+from slideunet.network.inference.scaling.sizing import Sizing, sizing_for
 from slideunet.slides.tissue_store import Choice
 from slideunet.stores.fingerprint import fingerprint
 from slideunet.stores.manifests import read_manifest
@@ -40,6 +41,8 @@ class PredictionPlan:
         Version of OME-Zarr.
     heads : tuple of "centres" and "distance"
         Heads whose maps are stored besides the foreground, for the method that separates the cells.
+    sizing : Sizing or None
+        How the size is chosen at which the network sees a slide; None: as it is.
     """
 
     model: Path
@@ -50,6 +53,7 @@ class PredictionPlan:
     tissue: Choice = "auto"
     version: Version = "0.5"
     heads: tuple[Head, ...] = ()
+    sizing: Sizing | None = None
 
     def fingerprint(self, image: Path) -> str:
         """Return the digest of all that a slide's prediction depends on, without code versions and tile.
@@ -59,6 +63,8 @@ class PredictionPlan:
         image : Path
             Manifest of the slide.
         """
+        # Predictions that were made before slides were scaled stay current where none is.
+        newer = {} if self.sizing is None else {"sizing": asdict(self.sizing)}
         return fingerprint(
             format=FORMAT,
             image=read_manifest(image)["fingerprint"],
@@ -68,6 +74,7 @@ class PredictionPlan:
             tissue=self.tissue,
             version=self.version,
             heads=self.heads,
+            **newer,
         )
 
 
@@ -83,6 +90,7 @@ def plan_prediction(
     section: Mapping[str, Any],
     *,
     method: Method | Literal["auto"],
+    diameter: float | Literal["auto"] | None = None,
     version: Version,
     threads: int,
     pixels: int,
@@ -99,6 +107,8 @@ def plan_prediction(
         Section `prediction` of the configuration.
     method : str
         Method that separates the cells: the maps that it needs are stored besides the foreground.
+    diameter : float, "auto" or None
+        `cells.diameter` of the configuration.
     version : "0.5" or "0.4"
         Version of OME-Zarr.
     threads : int
@@ -109,8 +119,8 @@ def plan_prediction(
     Raises
     ------
     InputError
-        When the folder holds no model, or one without the output heads that the method or the ranges that
-        int8 needs.
+        When the folder holds no model, or one without the output heads that the method, the ranges that int8
+        or the diameters that `cells.diameter` needs.
     """
     facts = read_model_facts(model)
     heads = heads_for(method_for(method, facts))
@@ -125,6 +135,7 @@ def plan_prediction(
         tissue=section["tissue"],
         version=version,
         heads=heads,
+        sizing=sizing_for(facts, diameter, method),
     )
 
 

@@ -14,7 +14,8 @@ from slideunet.model_json import output_maps
 from slideunet.network.inference.device import take_own_gpu
 from slideunet.network.inference.engines import Engine, open_engine
 from slideunet.network.inference.plan import PredictionPlan
-from slideunet.network.inference.predict_region import predict_core
+from slideunet.network.inference.scaling.cell_size import choose_scale
+from slideunet.network.inference.scaling.rescaled import predict_at
 from slideunet.slides import tissue
 from slideunet.slides.normalisation import Normalisation
 from slideunet.slides.tissue_store import StoredMask, read_mask
@@ -36,6 +37,8 @@ class PredictionTask:
         The pyramid to write to.
     threads : int
         Threads of the engine; the result does not depend on them.
+    scale : float
+        Pixels of the slide per pixel that the network sees; see `cell_size.scale_for`.
     """
 
     plan: PredictionPlan
@@ -43,6 +46,18 @@ class PredictionTask:
     constants: Normalisation
     store: Path
     threads: int = 1
+    scale: float = 1.0
+
+
+def choose_slide_scale(task: PredictionTask, _index: int = 0) -> dict[str, Any]:
+    """Return the scale of the slide of a task, see `cell_size.choose_scale`, as a task without blocks."""
+    facts = manifests.read_manifest(task.image)
+    # A pixel of this level is a few hundred nanometres to a few micrometres: cells leave their variance.
+    coarse = verified.open_image_store(task.image, tissue.mask_level(facts["shape"], facts["mpp"]))
+    assert task.plan.sizing is not None
+    return choose_scale(
+        _held.engine(task), _held.slide(task).pixels, task.constants, coarse[:], task.plan.sizing
+    )
 
 
 def predict_block(task: PredictionTask, index: int) -> dict[str, Any]:
@@ -139,6 +154,12 @@ def _predicted(task: PredictionTask, slide: _Slide, region: Region) -> np.ndarra
         if not wanted.any():
             return np.zeros((len(output_maps(task.plan.heads)), *wanted.shape), np.uint8)
     core = ((rows.start, rows.stop), (columns.start, columns.stop))
-    return predict_core(
-        _held.engine(task), slide.pixels, task.constants, core, tile=task.plan.tile, wanted=wanted
+    return predict_at(
+        _held.engine(task),
+        slide.pixels,
+        task.constants,
+        core,
+        task.scale,
+        tile=task.plan.tile,
+        wanted=wanted,
     )

@@ -1,5 +1,6 @@
 """Prediction of a slide into its store, block by block, in this process or on the workers of a cluster."""
 
+import dataclasses
 import functools
 import logging
 import time
@@ -16,7 +17,11 @@ from slideunet.geometry.blocks import BlockGrid
 from slideunet.logs import progress_line
 from slideunet.model_json import output_maps
 from slideunet.network.inference.plan import Part, PredictionPlan, engine_version
-from slideunet.network.inference.predict_block import PredictionTask, predict_block
+from slideunet.network.inference.predict_block import (
+    PredictionTask,
+    choose_slide_scale,
+    predict_block,
+)
 from slideunet.slides.normalisation import normalisation
 from slideunet.slides.tissue_store import StoredMask, make_mask
 from slideunet.stores import manifests, omezarr
@@ -70,12 +75,40 @@ def predict_slide(
         mask = make_mask(store.path, image, plan.tissue, plan.facts["background"], plan.version)
         constants = normalisation(slide["statistics"], plan.facts["normalisation"], plan.facts["background"])
         task = PredictionTask(plan, image.absolute(), constants, store.path.absolute(), threads)
+        size = _cell_size(store, task, slide["slide"], client)
+        task = dataclasses.replace(task, scale=size["scale"])
         _work(store, task, slide, client, at_once, part or (0, 1))
         if part is None:
-            facts = _describe(slide, plan, mask) | {"fingerprint": known}
+            facts = _describe(slide, plan, mask) | {"cell_size": size, "fingerprint": known}
             if maps:
                 facts["maps"] = {"names": maps, "blocks": digests(store.done, "maps")}
             store.finish(facts | _speed(slide, time.perf_counter() - start))
+
+
+def _cell_size(
+    store: Building, task: PredictionTask, slide: str, client: "distributed.Client | None"
+) -> dict[str, Any]:
+    """Return the scale of a slide and the diameter of its cells, where that was measured."""
+    if task.plan.sizing is None:
+        return {"scale": 1.0, "diameter": None}
+    size = store.decided("cell_size", functools.partial(_choose_scale, task, slide, client))
+    if size["scale"] != 1:
+        change = "reduced" if size["scale"] > 1 else "enlarged"
+        times = max(size["scale"], 1 / size["scale"])
+        logging.info(
+            f"{slide}: cells of about {size['diameter']:g} px, {change} {times:g} times for the network"
+        )
+    return size
+
+
+def _choose_scale(task: PredictionTask, slide: str, client: "distributed.Client | None") -> dict[str, Any]:
+    """Choose the scale here, or on a worker, which may have another processor than this process."""
+    if client is None:
+        return choose_slide_scale(task)
+    from slideunet.clusters import work_through
+
+    do = functools.partial(choose_slide_scale, task)
+    return dict(work_through(client, [0], do, name=lambda _: f"slide {slide}, size of the cells"))[0]
 
 
 def _work(

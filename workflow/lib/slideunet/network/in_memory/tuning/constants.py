@@ -1,45 +1,40 @@
 """Threshold and constants of the separation, chosen by the mean score over sources."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from slideunet.cells.separation.decoding import Method, fitting_methods
-from slideunet.network.in_memory.archive import PackedImage
-from slideunet.network.in_memory.prepared import truth
-from slideunet.network.in_memory.recipe import Recipe
-from slideunet.network.in_memory.validation import predict_image
-from slideunet.network.inference.engines import Engine
 from slideunet.network.training.tune_cells import Tried, chosen_decodings, try_decodings
 from slideunet.network.training.validation import best_threshold, dice_by_threshold
 from slideunet.truth.ignore_label import foreground_and_valid
 
-Predicted = dict[str, list[tuple[np.ndarray, dict[str, np.ndarray]]]]
-"""Ground truth and maps of the images of each source."""
+Shown = tuple[np.ndarray, dict[str, np.ndarray]]
+"""Ground truth (y, x) uint32 of an image, and its maps (y, x) uint8 by name."""
+Predicted = dict[str, list[Shown]]
+"""The images of each source."""
 
 
-def tune(engine: Engine, images: Sequence[PackedImage], recipe: Recipe) -> dict[str, Any]:
+def tune(shown: Iterable[tuple[str, Shown]], maps: Sequence[str]) -> dict[str, Any]:
     """Return "threshold" and "decodings" for `model.json`.
 
     Parameters
     ----------
-    engine : Engine
-    images : sequence of PackedImage
+    shown : iterable of (source, Shown)
         Validation images.
-    recipe : Recipe
-        Recipe of the model, for its normalisation.
+    maps : sequence of str
+        Names of the maps.
     """
     predicted: Predicted = {}
-    for packed in images:
-        maps = predict_image(engine, packed, recipe)
-        predicted.setdefault(packed.entry.source, []).append((truth(packed.labels), maps))
+    for source, one in shown:
+        predicted.setdefault(source, []).append(one)
     threshold = _threshold(predicted)
     counted: list[dict[Method, Tried]] = []
     for ones in predicted.values():
-        counted.append({method: {} for method in fitting_methods(engine.spec.maps)})
-        for labels, maps in ones:
-            try_decodings(counted[-1], labels, maps, threshold)
+        counted.append({method: {} for method in fitting_methods(maps)})
+        for labels, planes in ones:
+            try_decodings(counted[-1], labels, planes, threshold)
     return {"threshold": threshold, "decodings": chosen_decodings(counted)}
 
 

@@ -1,0 +1,1 @@
+"""Constants of a model, chosen by the mean score over sources."""

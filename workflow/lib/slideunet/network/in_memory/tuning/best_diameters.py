@@ -1,0 +1,119 @@
+"""The range of cell diameters that suits a model, chosen by the mean score over sources."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from skimage.transform import resize
+
+from slideunet.cells.separation.decoding import Decoding
+from slideunet.network.in_memory.archive import PackedImage
+from slideunet.network.in_memory.prepared import truth
+from slideunet.network.in_memory.recipe import Recipe
+from slideunet.network.in_memory.scores import ImageScore, by_source, means, score_image
+from slideunet.network.in_memory.tuning.constants import Shown
+from slideunet.network.inference.engines import Engine
+from slideunet.network.inference.scaling.rescaled import predict_at
+from slideunet.network.inference.scaling.sizing import scale_for
+from slideunet.slides.normalisation import normalisation
+from slideunet.slides.statistics import survey
+from slideunet.truth.ignore_label import cells_alone
+
+ZOOMS = (0.5, 1.0, 2.0)
+SCALES = (0.5, 1.0, 2.0, 4.0)
+LOWEST = (1, 8, 10, 12, 14, 16, 20)
+HIGHEST = (30, 40, 50, 60, 80, 10_000)  # px; the first of one and the last of the other scale nothing
+ALL_DIAMETERS = (float(LOWEST[0]), float(HIGHEST[-1]))
+SIDE = 1024  # Largest side of an image, in pixels; what is beyond is left out.
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An image that was seen at several scales.
+
+    Attributes
+    ----------
+    source : str
+    diameter : float
+        Median of its true cells, in pixels.
+    scores : dict
+        Scale to scores.
+    """
+
+    source: str
+    diameter: float
+    scores: dict[float, ImageScore]
+
+
+def best_diameters_of(seen: Sequence[Seen]) -> tuple[int, int]:
+    """Return the range outside of which scaling the images gives the best AP@0.5, in the mean over sources.
+
+    Of equal ranges it is the widest, which scales least.
+    """
+
+    def score(best: tuple[int, int]) -> tuple[float, int]:
+        scored = ((one.source, _at(one, scale_for(one.diameter, best))) for one in seen)
+        return round(means(by_source(scored))["ap50"], 6), best[1] - best[0]
+
+    return max(itertools.product(LOWEST, HIGHEST), key=score)
+
+
+def see(engine: Engine, images: Sequence[PackedImage], recipe: Recipe, decoding: Decoding) -> Iterator[Seen]:
+    """Yield validation images at several zooms, each scored at several scales."""
+    for source, image, labels, diameter in at_zooms(images, ZOOMS):
+        scores = {
+            scale: score_image(labels, _maps(engine, image, recipe, scale), decoding) for scale in SCALES
+        }
+        yield Seen(source, diameter, scores)
+
+
+def as_predicted(
+    engine: Engine,
+    images: Sequence[PackedImage],
+    recipe: Recipe,
+    *,
+    zooms: Sequence[float],
+    best: tuple[float, float],
+) -> Iterator[tuple[str, Shown]]:
+    """Yield the source, and truth and maps, of images at several zooms, seen at the scale for their cells."""
+    for source, image, labels, diameter in at_zooms(images, zooms):
+        yield source, (labels, _maps(engine, image, recipe, scale_for(diameter, best)))
+
+
+def at_zooms(
+    images: Sequence[PackedImage], zooms: Sequence[float]
+) -> Iterator[tuple[str, np.ndarray, np.ndarray, float]]:
+    """Yield source, image (c, y, x), ground truth (y, x) and median diameter in pixels, at every zoom.
+
+    An image without a cell is left out.
+    """
+    for packed, zoom in itertools.product(images, zooms):
+        image, ids = zoomed(zoom, packed.image, packed.labels)
+        labels = truth(ids[:SIDE, :SIDE])
+        areas = np.bincount(cells_alone(labels).ravel())[1:]
+        if areas.any():
+            diameter = float(np.median(2 * np.sqrt(areas[areas > 0] / np.pi)))
+            yield packed.entry.source, image[:, :SIDE, :SIDE], labels, diameter
+
+
+def _maps(engine: Engine, image: np.ndarray, recipe: Recipe, scale: float) -> dict[str, np.ndarray]:
+    constants = normalisation(survey(image)[0], recipe.normalisation, recipe.background)
+    whole = ((0, image.shape[1]), (0, image.shape[2]))
+    planes = predict_at(engine, image, constants, whole, scale)
+    return dict(zip(engine.spec.maps, planes, strict=True))
+
+
+def zoomed(factor: float, image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scale an image (c, y, x) of uint8, bilinear and anti-aliased, and its labels (y, x), nearest."""
+    if factor == 1:
+        return image, labels
+    shape = tuple(max(round(side * factor), 1) for side in labels.shape)
+    scaled = resize(image, (len(image), *shape), order=1, anti_aliasing=factor < 1, preserve_range=True)
+    nearest = resize(labels, shape, order=0, anti_aliasing=False, preserve_range=True)
+    return np.rint(scaled).astype(np.uint8), nearest.astype(labels.dtype)
+
+
+def _at(seen: Seen, scale: float) -> ImageScore:
+    """Return the scores at the nearest scale that was tried."""
+    return seen.scores[min(max(scale, SCALES[0]), SCALES[-1])]

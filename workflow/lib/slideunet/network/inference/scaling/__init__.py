@@ -1,0 +1,1 @@
+"""The size at which the network sees a slide."""

@@ -1,0 +1,123 @@
+"""The scale at which the network sees a slide: cells of a slide are measured on a few windows.
+
+The cells that a network finds have the right diameter long before they are all found and separated well, so
+their median tells whether a slide should be shrunk or enlarged for the network.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from slideunet.cells.separation.separate import separate
+from slideunet.geometry.blocks import cuts
+from slideunet.geometry.pixels import Pixels
+from slideunet.network.inference.engines import Engine
+from slideunet.network.inference.predict_region import Core
+from slideunet.network.inference.scaling.rescaled import predict_at
+from slideunet.network.inference.scaling.sizing import Sizing, scale_for
+from slideunet.slides.normalisation import Normalisation
+
+WINDOW = 512  # Side of a window as the network sees it, in pixels.
+WINDOWS = 4
+LEAST_CELLS = 5  # With fewer, the slide is seen as it is.
+
+
+def choose_scale(
+    engine: Engine, pixels: Pixels, constants: Normalisation, coarse: np.ndarray, sizing: Sizing
+) -> dict[str, Any]:
+    """Measure the cells of a slide and return the scale at which the network should see it.
+
+    A scale other than 1 is taken when cells that are measured at it ask for it, too.
+
+    Parameters
+    ----------
+    engine : Engine
+    pixels : array-like (c, y, x)
+        The slide.
+    constants : Normalisation
+    coarse : ndarray (c, y, x)
+        The slide, or a level of its pyramid, to choose windows on.
+    sizing : Sizing
+
+    Returns
+    -------
+    dict
+        "scale", see `sizing.scale_for`, and "diameter", the median in pixels of the slide, None if there are
+        too few cells.
+    """
+    if sizing.diameter is not None:
+        return {"scale": scale_for(sizing.diameter, sizing.best), "diameter": sizing.diameter}
+
+    def measured(scale: float) -> float | None:
+        cores = sample_windows(coarse, pixels.shape[-2:], round(WINDOW * scale))
+        found = [predict_at(engine, pixels, constants, core, scale) for core in cores]
+        named = [dict(zip(engine.spec.maps, maps, strict=True)) for maps in found]
+        return median_diameter([separate(maps, sizing.decoding) for maps in named])
+
+    diameter, scale = measured(1.0), 1.0
+    if diameter is not None and (wanted := scale_for(diameter, sizing.best)) != 1:
+        again = measured(wanted)
+        confirmed = 1.0 if again is None else scale_for(again, sizing.best)
+        scale = min((wanted, confirmed), key=lambda one: abs(math.log2(one)))
+        diameter = diameter if again is None or scale == 1 else again
+    return {"scale": scale, "diameter": None if diameter is None else round(diameter, 1)}
+
+
+def sample_windows(coarse: np.ndarray, shape: tuple[int, ...], side: int) -> list[Core]:
+    """Return windows of a slide to measure cells on, or the whole of a small slide.
+
+    They are drawn at regular intervals of the summed variance of the windows, in the order of reading: bare
+    background has next to none, and no single window has many.
+
+    Parameters
+    ----------
+    coarse : ndarray (c, y, x)
+        Level of the pyramid of the slide.
+    shape : (y, x)
+        Of the slide.
+    side : int
+        Of a window, in pixels of the slide.
+    """
+    if math.prod(shape) <= WINDOWS * side**2:
+        return [((0, shape[0]), (0, shape[1]))]
+    windows = [
+        ((rows.start, rows.stop), (columns.start, columns.stop))
+        for rows in cuts(slice(0, shape[0]), side)
+        for columns in cuts(slice(0, shape[1]), side)
+    ]
+    summed = np.cumsum([_variance(coarse, window, shape) for window in windows])
+    wanted = summed[-1] * (np.arange(WINDOWS) + 0.5) / WINDOWS
+    return [windows[index] for index in dict.fromkeys(np.searchsorted(summed, wanted).tolist())]
+
+
+def median_diameter(labels: Sequence[np.ndarray]) -> float | None:
+    """Return the median diameter in pixels of the cells of label images (y, x); None if there are too few.
+
+    The diameter is that of the disc of the same area. Cells that the border cuts count if there are less than
+    `LEAST_CELLS` others, which are then very large.
+    """
+    for whole in (True, False):
+        areas = np.concatenate([_areas(image, whole) for image in labels])
+        if len(areas) >= LEAST_CELLS:
+            return float(np.median(2 * np.sqrt(areas / np.pi)))
+    return None
+
+
+def _areas(labels: np.ndarray, whole: bool) -> np.ndarray:
+    areas = np.bincount(labels.ravel())
+    areas[0] = 0
+    if whole:
+        areas[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = 0
+    return areas[areas > 0]
+
+
+def _variance(coarse: np.ndarray, window: Core, shape: tuple[int, ...]) -> float:
+    """Return the variance of a window times its area; the window is in pixels of the slide."""
+    spans = [
+        slice(start * small // side, max(-(-stop * small // side), start * small // side + 1))
+        for (start, stop), small, side in zip(window, coarse.shape[-2:], shape, strict=True)
+    ]
+    part = coarse[:, *spans]
+    return float(part.var(axis=(1, 2)).sum()) * part[0].size
