@@ -10,7 +10,7 @@ CORES ?= all
 # A path may hold every character. So make takes these values as they are, and the shell sees none of them as a part of
 # a command, only as an environment variable.
 MODEL ?= nuclei-fluorescence
-$(foreach name,IMAGES LABELS OUT MODEL FORMAT CHANNELS DIAMETER A B C D SPLIT METRIC MARGIN RUN SLIDE PORT LICENSE,$(eval override export $(name) := $$(value $(name))))
+$(foreach name,IMAGES LABELS OUT MODEL FORMAT CHANNELS DIAMETER A B C D SPLIT METRIC MARGIN RUN SLIDE AT PORT LICENSE,$(eval override export $(name) := $$(value $(name))))
 # The jobs of a run find the interpreter and its tools by PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -51,8 +51,8 @@ predict: $(BIN)/.run ## IMAGES=folder [MODEL=name or folder] [OUT=folder] [CHANN
 	$(BIN)/python workflow/scripts/configure_prediction.py --model="$$MODEL" --channels="$$CHANNELS" --diameter="$$DIAMETER" --out="$${OUT:-predicted}/config.yaml"
 	snakemake --cores $(CORES) --configfile="$${OUT:-predicted}/config.yaml" --directory="$${OUT:-predicted}"
 
-view: $(BIN)/.view ## RUN=folder SLIDE=name [PORT=number]: a slide of a run in the browser: cells, their rows, the errors
-	$(BIN)/python workflow/scripts/view_slide.py --run="$${RUN:-.}" --slide="$$SLIDE" --port="$$PORT"
+view: $(BIN)/.view ## RUN=folder SLIDE=name [AT=y,x] [PORT=number]: a slide of a run in the browser: cells, their rows, the errors
+	$(BIN)/python workflow/scripts/view_slide.py --run="$${RUN:-.}" --slide="$$SLIDE" --at="$$AT" --port="$$PORT"
 
 compare: $(BIN)/.run ## A=run B=run [C=run] [D=run] [OUT=folder] [METRIC=ap50] [MARGIN=0.01] [SPLIT=test]: runs on the same slides; fails if one is worse than A by more than MARGIN
 	$(BIN)/python workflow/scripts/compare_runs.py $${A:+--run="$$A"} $${B:+--run="$$B"} $${C:+--run="$$C"} $${D:+--run="$$D"} $${SPLIT:+--split="$$SPLIT"} $${METRIC:+--metric="$$METRIC"} $${MARGIN:+--margin="$$MARGIN"} --out="$${OUT:-comparison}"

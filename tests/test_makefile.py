@@ -75,8 +75,8 @@ def test_paths_of_an_exported_model_are_not_interpreted(make, name):
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_paths_of_a_viewed_run_are_not_interpreted(make, name):
-    [call] = make("view", RUN=f"/r/{name}", SLIDE=name, PORT="8000")
-    assert call[2:] == [f"--run=/r/{name}", f"--slide={name}", "--port=8000"]
+    [call] = make("view", RUN=f"/r/{name}", SLIDE=name, AT="12,34", PORT="8000")
+    assert call[2:] == [f"--run=/r/{name}", f"--slide={name}", "--at=12,34", "--port=8000"]
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 from slideunet.report import gallery, pictures
-from slideunet.report.gallery import GAP, SEARCHED, SHOWN, TILE, choose, draw_crops, in_words
+from slideunet.report.gallery import GAP, SEARCHED, SHOWN, TILE, choose, draw_crops
 from slideunet.report.results import SlideResult
-from slideunet.scoring.error_examples import Example
+from slideunet.scoring.error_examples import Example, in_words
 from slideunet.scoring.overlaps import count_overlaps
 from slideunet.scoring.score_slide import compare_instances
 from slideunet.stores.manifests import read_manifest

@@ -42,6 +42,7 @@ def test_headline_is_of_test_slides_only(make_run):
     shown = re.search(r'Test Dice</dt><dd class="value">([\d.]+)', page).group(1)
     assert shown == f"{summary['splits']['test']['mean']['dice']:.3f}"
     assert "Mean over 3 test slides of 3 groups" in page
+    assert "<code>make view SLIDE=" in page and "AT=y,x" in page
 
 
 @pytest.mark.slow

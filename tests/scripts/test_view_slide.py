@@ -25,6 +25,17 @@ def test_no_port_is_any():
     assert (view_slide._port(""), view_slide._port("8000")) == (0, 8000)
 
 
+@pytest.mark.parametrize(("text", "place"), [("", None), ("12,34", (12, 34)), (" 1200.5, 3 ", (1200.5, 3))])
+def test_a_place_is_that_of_the_report(text, place):
+    assert view_slide._place(text) == place
+
+
+@pytest.mark.parametrize("text", ["12", "12,", "y 12, x 34", "-1,2", "1,2,3", "1e5,2", "nan,1"])
+def test_what_is_no_place_is_refused(text):
+    with pytest.raises(InputError, match="is not y,x in pixels of the original, e"):
+        view_slide._place(text)
+
+
 def test_a_run_that_is_not_there_ends_with_one_line(tmp_path):
     ended = run(f"--run={tmp_path / 'a b'}", "--slide=S1")
     assert ended.returncode == 2

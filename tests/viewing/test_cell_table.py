@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,24 +13,39 @@ def test_the_row_of_every_cell_is_read(viewed):
     table = pd.read_parquet(viewed.table)
     for _, expected in table.iterrows():
         row = read_row(viewed.table, int(expected["cell"]))
-        assert row["cell"] == expected["cell"]
+        assert list(row) == list(table.columns)
         for name, value in row.items():
-            assert value == pytest.approx(float(expected[name]))
+            assert value == pytest.approx(expected[name]) or (value is None and pd.isna(expected[name]))
     assert read_row(viewed.table, int(table["cell"].max()) + 1) is None
 
 
-def test_what_is_no_number_is_left_out(tmp_path):
-    rows = {"cell": np.uint32([1, 2]), "Area µm": [np.nan, 2.5], "touches": [True, False], "name": ["a", "b"]}
+def test_what_is_no_number_is_none(tmp_path):
+    rows = {"cell": np.uint32([1, 2]), "Area µm": [np.nan, 2.5], "touches": [True, False], "far": [1, np.inf]}
     pd.DataFrame(rows).to_parquet(tmp_path / "t.parquet")
-    assert read_row(tmp_path / "t.parquet", 1) == {"cell": 1, "touches": 1}
-    assert read_row(tmp_path / "t.parquet", 2) == {"cell": 2, "area_m": 2.5, "touches": 0}
+    assert read_row(tmp_path / "t.parquet", 1) == {"cell": 1, "Area µm": None, "touches": True, "far": 1}
+    assert read_row(tmp_path / "t.parquet", 2) == {"cell": 2, "Area µm": 2.5, "touches": False, "far": None}
+    inline = segment_properties(tmp_path / "t.parquet")["inline"]
+    found = {one["id"]: one["values"] for one in inline["properties"]}
+    assert found == {"area_m": [0, 2.5], "touches": [1, 0], "far": [1, 0]}
+    assert json.loads(json.dumps(inline, allow_nan=False)) == inline
 
 
-def test_a_table_that_is_cut_off_is_damaged(tmp_path, viewed):
+@pytest.mark.parametrize("read", [segment_properties, lambda table: read_row(table, 1)])
+def test_a_table_that_cannot_be_read_is_damaged(tmp_path, viewed, read):
     cut = tmp_path / "cut.parquet"
     cut.write_bytes(viewed.table.read_bytes()[:-100])
     with pytest.raises(DamagedDataError, match=r"cut\.parquet cannot be read"):
-        read_row(cut, 1)
+        read(cut)
+    whole = bytearray(viewed.table.read_bytes())
+    whole[4:200] = bytes(196)
+    cut.write_bytes(whole)
+    with pytest.raises(DamagedDataError, match=r"cut\.parquet cannot be read"):
+        read(cut)
+    with pytest.raises(DamagedDataError, match="lost"):
+        read(tmp_path / "lost.parquet")
+    pd.DataFrame({"area": [1.0]}).to_parquet(cut)
+    with pytest.raises(DamagedDataError, match=r"cut\.parquet cannot be read"):
+        read(cut)
 
 
 def test_properties_are_the_columns(viewed):

@@ -7,7 +7,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
-from slideunet.viewing.file_server import add_routes
+from slideunet.viewing.file_server import Routes, add_routes
 
 TOKEN = "0123456789abcdef"
 SHARD = bytes(range(256)) * 1000
@@ -36,8 +36,15 @@ def ask(tmp_path, messages):
     (tmp_path / "secret").write_text("secret")
     (tmp_path / "store" / "link").symlink_to(tmp_path / "secret")
     app = Application()
-    own = {"page": page, "properties": lambda: {"n": 1}, "report": messages.append}
-    add_routes(app, TOKEN, {"image": tmp_path / "store"}, **own)
+    routes = Routes(
+        {"image": tmp_path / "store"},
+        page=page,
+        properties=lambda: {"n": 1},
+        row=lambda cell: {"cell": cell} if cell < 10 else None,
+        generation=lambda: "g1",
+        report=messages.append,
+    )
+    add_routes(app, TOKEN, routes)
     loop, [socket] = asyncio.new_event_loop(), bind_sockets(0, "127.0.0.1")
     port = socket.getsockname()[1]
 
@@ -83,6 +90,23 @@ def test_the_length_is_told_without_the_content(ask):
     assert (status, headers["Content-Length"], content) == (200, str(len(SHARD)), b"")
 
 
+def test_rows_are_json(ask):
+    status, headers, content = ask(f"/files/{TOKEN}/row/5")
+    assert (status, content) == (200, b'{"cell": 5}')
+    assert headers["Cache-Control"] == "no-cache"
+    assert ask(f"/files/{TOKEN}/row/12")[0] == 404
+
+
+@pytest.mark.parametrize("cell", ["0", "-1", "x", "1/2", "99999999999", "1e5", "%201"])
+def test_what_is_no_cell_has_no_row(ask, cell):
+    assert ask(f"/files/{TOKEN}/row/{cell}")[0] == 404
+
+
+def test_what_a_window_shows_is_its_own(ask):
+    status, _, content = ask(f"/state/{TOKEN}", "POST")
+    assert (status, content) == (200, b'{"g": "g1"}')
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 def test_nothing_can_be_written(ask, method):
     assert ask(FILE, method)[0] == 405
@@ -93,7 +117,7 @@ def test_nothing_can_be_written(ask, method):
     [
         "/", "/files/", "/files//image/zarr.json", "/files/wrong/image/zarr.json", "/v/wrong/", "/v//",
         f"/files/{TOKEN[:-1]}/image/zarr.json", "/files/wrong/properties/info",
-        f"/files/{TOKEN}/other/zarr.json", f"/v/{TOKEN}/other.js",
+        f"/files/{TOKEN}/other/zarr.json", f"/v/{TOKEN}/other.js", "/files/wrong/row/5",
     ],
 )  # fmt: skip
 def test_without_the_token_there_is_nothing(ask, path):
@@ -125,13 +149,19 @@ def test_host_names_of_this_machine_are_served(ask, host):
     assert ask(FILE, Host=host)[0] == 200
 
 
-@pytest.mark.parametrize("path", ["0/c/0/0/1", "labels/truth/0/c/3/2", "1/0/0/1"])
-def test_a_missing_chunk_is_damage_and_not_black(ask, messages, path):
+@pytest.mark.parametrize(
+    "path",
+    [
+        "0/c/0/0/1", "labels/truth/0/c/3/2", "1/0/0/1",
+        "5/zarr.json", "labels/truth/zarr.json", "labels/truth/.zattrs", ".zattrs",
+    ],
+)  # fmt: skip
+def test_a_missing_part_is_damage_and_not_black(ask, messages, path):
     assert ask(f"/files/{TOKEN}/image/{path}")[0] == 410
     assert len(messages) == 1 and f"{path} is missing" in messages[0]
 
 
-@pytest.mark.parametrize("path", [".zattrs", "labels/zarr.json", "5/zarr.json", "0/.zarray"])
+@pytest.mark.parametrize("path", ["0/.zattrs", "labels/.zgroup", ".zarray", "0/.zarray"])
 def test_other_files_that_are_not_there_are_not_damage(ask, messages, path):
     assert ask(f"/files/{TOKEN}/image/{path}")[0] == 404
     assert not messages

@@ -4,16 +4,8 @@ import re
 
 import pytest
 
-from slideunet.viewing.clicks import (
-    Follower,
-    cell_under_pointer,
-    chosen_error,
-    to_chosen_error,
-    to_next_error,
-    with_chosen_cell,
-)
 from slideunet.viewing.shaders import SHOWN_CHANNELS, channels_shader
-from slideunet.viewing.state import CELLS, CHOSEN, ERRORS, chosen_cell, viewer_state
+from slideunet.viewing.state import CELLS, CHOSEN, CLOSE, ERRORS, chosen_cell, viewer_state
 
 FILES = "http://127.0.0.1:1234/files/TOKEN"
 
@@ -35,7 +27,7 @@ def facts(names, dtype="uint16", **more):
 def test_every_store_is_a_layer_of_this_server(state):
     assert json.loads(json.dumps(state)) == state
     names = ["image", "probability", "cells", "outlines of cells", "truth", "outlines of truth", "errors"]
-    assert [layer["name"] for layer in state["layers"]] == names
+    assert [layer["name"] for layer in state["layers"]] == [*names, CHOSEN]
     urls = re.findall(r'"url": "(http[^"]+)"', json.dumps(state))
     assert set(urls) == {
         f"{FILES}/image/|zarr3:",
@@ -71,7 +63,7 @@ def test_errors_are_points_where_they_are(viewed, state):
 
 
 def test_without_a_prediction_there_are_image_and_truth(viewed):
-    converted = dataclasses.replace(viewed, prediction=None, has_cells=False, table=None, examples=())
+    converted = dataclasses.replace(viewed, prediction=None, n_cells=None, table=None, examples=())
     names = [layer["name"] for layer in viewer_state(converted, FILES)["layers"]]
     assert names == ["image", "truth", "outlines of truth"]
 
@@ -103,49 +95,22 @@ def test_any_name_of_a_channel_is_an_identifier():
     assert shader.count("default=true") == SHOWN_CHANNELS
 
 
-@pytest.mark.parametrize(
-    ("value", "cell"), [("7", 7), (7, 7), ({"key": "7", "label": "x"}, 7), ("0", None), (None, None)]
-)
-def test_the_cell_under_the_pointer(value, cell):
-    assert cell_under_pointer({"selectedValues": {CELLS: {"value": value}}}) == cell
-    assert cell_under_pointer({"selectedValues": {}}) is None
+def test_a_place_is_in_the_middle_at_full_zoom(viewed):
+    reduced = dataclasses.replace(viewed, facts=viewed.facts | {"scale": 2.0})
+    state = viewer_state(reduced, FILES, (40, 100))
+    assert (state["position"], state["crossSectionScale"]) == ([50, 20], CLOSE)
 
 
-def test_a_chosen_cell_takes_the_place_of_the_last(viewed, state):
-    row = {"cell": 3.0, "y_min": 10.0, "x_min": 20.0, "y_max": 14.0, "x_max": 30.0, "area": 33.5}
-    for cell in (3, 4):
-        chosen = chosen_cell(viewed.facts | {"scale": 2.0}, row | {"cell": cell})
-        state = with_chosen_cell(state, chosen)
-    assert [other["name"] for other in state["layers"]].count(CHOSEN) == 1
-    [box] = layer(state, CHOSEN)["annotations"]
-    assert (box["id"], box["pointA"], box["pointB"]) == ("4", [10, 5], [15, 7])
-    named = [spec["id"] for spec in layer(state, CHOSEN)["annotationProperties"]]
-    assert dict(zip(named, box["props"], strict=True)) == row | {"cell": 4}
-    assert state["selection"]["layers"] == {CHOSEN: {"annotationId": "4"}}
+@pytest.mark.parametrize(("n_cells", "listed"), [(0, False), (1, True), (50_000, True), (50_001, False)])
+def test_an_empty_list_of_properties_is_not_asked_for(viewed, n_cells, listed):
+    state = viewer_state(dataclasses.replace(viewed, n_cells=n_cells), FILES)
+    assert (f"precomputed://{FILES}/properties" in layer(state, CELLS)["source"]) == listed
+    state = viewer_state(dataclasses.replace(viewed, n_cells=n_cells, table=None), FILES)
+    assert len(layer(state, CELLS)["source"]) == 1
+    assert CHOSEN not in [layer["name"] for layer in state["layers"]]
 
 
-def test_keys_go_through_all_errors_and_around(state):
-    ids = [point["id"] for point in layer(state, ERRORS)["annotations"]]
-    seen = []
-    for _ in range(len(ids) + 1):
-        state = to_next_error(state)
-        seen.append(chosen_error(state))
-    assert seen == [*ids, ids[0]]
-    assert chosen_error(to_next_error(state, -1)) == ids[-1]
-    assert state["position"] == layer(state, ERRORS)["annotations"][0]["point"]
-
-
-def test_the_first_key_back_is_the_last_error(state):
-    assert chosen_error(to_next_error(state, -1)) == layer(state, ERRORS)["annotations"][-1]["id"]
-
-
-def test_without_errors_nothing_moves(viewed):
-    state = viewer_state(dataclasses.replace(viewed, examples=()), FILES)
-    assert to_next_error(state) == to_chosen_error(state) == state
-
-
-def test_an_error_is_followed_once(state):
-    follower, chosen = Follower(), to_next_error(state)
-    assert [follower.chosen_anew(s) for s in (state, chosen, chosen, state, chosen)] == [
-        False, True, False, False, True,
-    ]  # fmt: skip
+def test_the_box_of_a_chosen_cell_is_on_the_working_grid():
+    row = {"cell": 4, "y_min": 10, "x_min": 20, "y_max": 14, "x_max": 30, "area": 33.5, "solidity": None}
+    chosen = chosen_cell({"scale": 2.0}, row)
+    assert chosen == {"row": row, "pointA": [10, 5], "pointB": [15, 7]}

@@ -15,7 +15,7 @@ from slideunet.report.results import SlideResult
 from slideunet.report.shown_region import middle, square_around
 from slideunet.report.side_by_side import Panel
 from slideunet.report.tables import metrics_table, scored
-from slideunet.scoring.error_examples import ErrorKind, Example
+from slideunet.scoring.error_examples import ErrorKind, Example, in_words
 from slideunet.stores.verified import open_image_store, open_label_store
 from slideunet.truth.ignore_label import cells_alone
 
@@ -79,16 +79,6 @@ def choose(
         candidates += [(rank, order, result, example) for rank, example in enumerate(examples)]
     candidates.sort(key=lambda candidate: candidate[:2])
     return [(result, example) for _, _, result, example in candidates[:shown]]
-
-
-def in_words(example: Example) -> str:
-    """Return the highest IoU of an object, or the number of cells or objects inside it."""
-    if example.kind == "split":
-        return f"{example.pieces} cells in one true object"
-    if example.kind == "merged":
-        return f"{example.pieces} true objects in one cell"
-    partner = "cell" if example.kind == "missed" else "true object"
-    return f"highest IoU {example.iou:.2f}" if example.iou else f"no {partner} there"
 
 
 def _draw(result: SlideResult, example: Example) -> Panel:

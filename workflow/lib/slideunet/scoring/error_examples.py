@@ -44,6 +44,16 @@ class Example:
     pieces: int
 
 
+def in_words(example: Example) -> str:
+    """Return the highest IoU of an object, or the number of cells or objects inside it."""
+    if example.kind == "split":
+        return f"{example.pieces} cells in one true object"
+    if example.kind == "merged":
+        return f"{example.pieces} true objects in one cell"
+    partner = "cell" if example.kind == "missed" else "true object"
+    return f"highest IoU {example.iou:.2f}" if example.iou else f"no {partner} there"
+
+
 def sample(examples: Iterable[Example], count: int = PER_KIND) -> list[Example]:
     """Choose up to `count` examples of each kind at random, independently of their order."""
     ordered = sorted(examples, key=lambda example: (_shuffled(example.id), example.id))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,39 @@ _POLICY = (
     "connect-src 'self' data: blob:; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
     "font-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_CHUNK = re.compile(r"(?:^|/)\d+/(?:c/)?\d+(?:/\d+)*$")  # .../level/c/0/1/2, and .../level/0/1/2 of zarr v2
+# Asked for only where it must be: level/c/0/1/2, level/0/1/2 of zarr v2, metadata of groups and arrays.
+_OF_EVERY_STORE = re.compile(r"(?:^|/)\d+/(?:c/)?\d+(?:/\d+)*$|(?:^|/)zarr\.json$|^(?:labels/\w+/)?\.zattrs$")
 
 
-def add_routes(
-    app: Application,
-    token: str,
-    folders: Mapping[str, Path],
-    *,
-    page: Callable[[str], tuple[bytes, str]],
-    properties: Callable[[], dict[str, Any]],
-    report: Callable[[str], None],
-) -> None:
+@dataclass(frozen=True)
+class Routes:
+    """What a server answers for a slide.
+
+    Attributes
+    ----------
+    folders : mapping
+        What `/files/TOKEN/NAME/...` gives files of, by name.
+    page : callable
+        Returns a file of the page and its type; ValueError without such a file.
+    properties : callable
+        Returns the document at `/files/TOKEN/properties/info`; None without it.
+    row : callable
+        Returns the document at `/files/TOKEN/row/CELL`; None without it.
+    generation : callable
+        Returns the name of the state that the server has.
+    report : callable
+        Gets a message when a chunk is missing.
+    """
+
+    folders: Mapping[str, Path]
+    page: Callable[[str], tuple[bytes, str]]
+    properties: Callable[[], dict[str, Any] | None]
+    row: Callable[[int], dict[str, Any] | None]
+    generation: Callable[[], str]
+    report: Callable[[str], None]
+
+
+def add_routes(app: Application, token: str, routes: Routes) -> None:
     """Let a server answer for a slide before it answers for itself.
 
     Parameters
@@ -36,23 +58,19 @@ def add_routes(
     app : tornado.web.Application
     token : str
         Part of every address; who does not know it gets 404.
-    folders : mapping
-        What `/files/TOKEN/NAME/...` gives files of, by name.
-    page : callable
-        Returns a file of the page and its type; ValueError without such a file.
-    properties : callable
-        Returns the document at `/files/TOKEN/properties/info`.
-    report : callable
-        Gets a message when a chunk is missing.
+    routes : Routes
     """
     own = re.escape(token)
+    files = {"folders": routes.folders, "report": routes.report}
     app.add_handlers(_OTHER_HOSTS, [(".*", OtherHost)])
     app.add_handlers(
         ".*",
         [
-            (rf"/v/{own}/([\w.-]*)", Client, {"content": page}),
-            (rf"/files/{own}/properties/info", Json, {"make": properties}),
-            (rf"/files/{own}/([a-z]+)/(.*)", StoreFiles, {"folders": folders, "report": report}),
+            (rf"/v/{own}/([\w.-]*)", Client, {"content": routes.page}),
+            (rf"/state/{own}", OwnView, {"generation": routes.generation}),
+            (rf"/files/{own}/properties/info", Json, {"make": routes.properties}),
+            (rf"/files/{own}/row/([1-9]\d{{0,9}})", Json, {"make": lambda cell: routes.row(int(cell))}),
+            (rf"/files/{own}/([a-z]+)/(.*)", StoreFiles, files),
         ],
     )
 
@@ -69,7 +87,7 @@ class StoreFiles(StaticFileHandler):
     """Give files of some folders, whole or in ranges, in pieces of 64 kB.
 
     A chunk that is missing is damage, since every chunk of a store is written. A plain 404 would be shown as
-    black, so the answer is 410, and `report` gets a message.
+    black, so the answer is 410, and `report` gets a message; so it does for the metadata of a layer.
     """
 
     def initialize(self, folders: Mapping[str, Path], report: Callable[[str], None]) -> None:  # type: ignore[override]
@@ -96,15 +114,17 @@ class StoreFiles(StaticFileHandler):
             raise HTTPError(404) from error
 
     def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
-        """Refuse what is not in the folder, and tell of a missing chunk."""
+        """Refuse what is not in the folder, and tell of a missing part."""
         path = Path(absolute_path)
         if not path.is_relative_to(root):
             raise HTTPError(403, reason="not a file of the slide")
         if path.is_file():
             return absolute_path
-        if _CHUNK.search(path.relative_to(root).as_posix()):
-            self.report(f"Damaged: {path} is missing. It would be black. Run the workflow again.")
-            raise HTTPError(410, reason="a chunk is missing")
+        if _OF_EVERY_STORE.search(path.relative_to(root).as_posix()):
+            self.report(
+                f"Damaged: {path} is missing, so a layer is not shown or not whole. Run the workflow again."
+            )
+            raise HTTPError(410, reason="a part of a store is missing")
         raise HTTPError(404)
 
     def compute_etag(self) -> str | None:
@@ -137,13 +157,32 @@ class Client(RequestHandler):
         self.finish(data)
 
 
+class OwnView(RequestHandler):
+    """Take note of nothing: what a window shows is its own.
+
+    The package would give each change to all other windows, which make all layers anew for it.
+    """
+
+    def initialize(self, generation: Callable[[], str]) -> None:  # type: ignore[override]
+        """Take what returns the name of the state that the server has."""
+        self.generation = generation
+
+    def post(self) -> None:
+        """Answer that it was taken."""
+        self.finish({"g": self.generation()})
+
+
 class Json(RequestHandler):
     """Give one JSON document."""
 
-    def initialize(self, make: Callable[[], dict[str, Any]]) -> None:  # type: ignore[override]
-        """Take what makes the document, at every request."""
+    def initialize(self, make: Callable[..., dict[str, Any] | None]) -> None:  # type: ignore[override]
+        """Take what makes the document of the parts of an address, at every request; None without one."""
         self.make = make
 
-    def get(self) -> None:
+    def get(self, *parts: str) -> None:
         """Answer with it."""
-        self.finish(self.make())
+        document = self.make(*parts)
+        if document is None:
+            raise HTTPError(404)
+        self.set_header("Cache-Control", "no-cache")
+        self.finish(document)

@@ -7,24 +7,32 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from slideunet.errors import InputError, MachineError, SlideunetError
-from slideunet.viewing import clicks
 from slideunet.viewing.cell_table import read_row, segment_properties
-from slideunet.viewing.file_server import add_routes
-from slideunet.viewing.state import chosen_cell, viewer_state
+from slideunet.viewing.file_server import Routes, add_routes
+from slideunet.viewing.state import Place, chosen_cell, viewer_state
 from slideunet.viewing.viewed_slide import ViewedSlide
 
-_STEPS = {"keyn": ("next-error", 1), "shift+keyn": ("previous-error", -1)}
 _HELP = "Click a cell for its row of the table. N: next error, Shift+N: the one before. H: all keys."
+_OWN = {"page.css": "text/css", "page.js": "text/javascript"}
+_ADDED = (
+    b'<link rel="icon" href="data:,"><link rel="stylesheet" href="page.css">'
+    b'<script defer src="page.js"></script></head>'
+)
+_LARGEST_REQUEST = (
+    2**20
+)  # Bytes that the server keeps of a request, whoever sends it; the package takes 1 GB.
 
 
 @contextmanager
-def viewing(slide: ViewedSlide, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+def viewing(
+    slide: ViewedSlide, host: str = "127.0.0.1", port: int = 0, place: Place | None = None
+) -> Iterator[str]:
     """Serve a slide until the block ends, and yield the address for the browser.
 
     Parameters
@@ -34,6 +42,8 @@ def viewing(slide: ViewedSlide, host: str = "127.0.0.1", port: int = 0) -> Itera
         Address to listen on, of this machine only.
     port : int
         0 for any that is free.
+    place : (y, x), optional
+        Of the first picture, in pixels of the original; the whole slide when not given.
 
     Raises
     ------
@@ -53,8 +63,8 @@ def viewing(slide: ViewedSlide, host: str = "127.0.0.1", port: int = 0) -> Itera
             "Leave PORT out for one that is free, or name another."
         ) from error
     try:
-        viewer.set_state(viewer_state(slide, _serve(neuroglancer, viewer, slide)))
-        _answer_clicks(viewer, slide)
+        viewer.set_state(viewer_state(slide, _serve(neuroglancer, viewer, slide), place))
+        _bind(viewer)
         yield viewer.get_viewer_url()
     finally:
         neuroglancer.stop()
@@ -92,76 +102,64 @@ def _neuroglancer() -> Any:  # noqa: ANN401 (a module without types)
 
 def _serve(neuroglancer: Any, viewer: Any, slide: ViewedSlide) -> str:  # noqa: ANN401
     """Add our files to the server and return the address below which they are."""
-    package = neuroglancer.server.static.get_default_static_content_source()
-    table = slide.table
-    add_routes(
-        neuroglancer.server.global_server.app,
-        viewer.token,
+    server = neuroglancer.server.global_server
+    server.http_server.max_buffer_size = _LARGEST_REQUEST
+    report = partial(_say, viewer, "damage")
+    routes = Routes(
         slide.stores,
-        page=partial(_page, package),
-        properties=lambda: (segment_properties(table) if table else None) or _NO_PROPERTIES,
-        report=partial(_say, viewer, "damage"),
+        page=partial(_page, neuroglancer.server.static.get_default_static_content_source()),
+        properties=partial(_properties, slide, report),
+        row=partial(_row, slide, report),
+        generation=lambda: viewer.shared_state.state_generation,
+        report=report,
     )
+    add_routes(server.app, viewer.token, routes)
     return f"{neuroglancer.server.get_server_url()}/files/{viewer.token}"
 
 
 def _page(package: Any, name: str) -> tuple[bytes, str]:  # noqa: ANN401
-    """Return a file of the viewer's page and its type: the package's, with our style added."""
-    if name == "page.css":
-        return Path(__file__).with_name("page.css").read_bytes(), "text/css"
+    """Return a file of the viewer's page and its type: the package's, with our style and script added."""
+    if name in _OWN:
+        return Path(__file__).with_name(name).read_bytes(), _OWN[name]
     data, kind = package.get(name, "")
-    return (data.replace(b"</head>", _STYLE, 1) if name in ("", "index.html") else data), kind
+    return (data.replace(b"</head>", _ADDED, 1) if name in ("", "index.html") else data), kind
 
 
-_STYLE = b'<link rel="icon" href="data:,"><link rel="stylesheet" href="page.css"></head>'
-_NO_PROPERTIES = {"@type": "neuroglancer_segment_properties", "inline": {"ids": [], "properties": []}}
+def _properties(slide: ViewedSlide, report: Callable[[str], None]) -> dict[str, Any] | None:
+    """Return the numbers of all cells; None without a table that can be read."""
+    if slide.table is None:
+        return None
+    try:
+        return segment_properties(slide.table)
+    except SlideunetError as error:
+        report(str(error))
+        return None
 
 
-def _answer_clicks(viewer: Any, slide: ViewedSlide) -> None:  # noqa: ANN401
-    """Show a row at a click on a cell, and move to the error that is chosen in the list or by a key."""
-    viewer.actions.add("show-cell", lambda action: _show_cell(viewer, slide, action.to_json()))
-    for key, (name, step) in _STEPS.items():
-        viewer.actions.add(
-            name, lambda _, step=step: _change(viewer, partial(clicks.to_next_error, step=step))
-        )
-        _bind(viewer, "viewer", key, name)
-    _bind(viewer, "data_view", "click0", "show-cell")
-    _say(viewer, "help", _HELP)
-    follower = clicks.Follower()
-
-    def follow() -> None:
-        # Called while the state is locked, so what changes it waits for the server's next turn.
-        if follower.chosen_anew(viewer.shared_state.raw_state):
-            viewer.defer_callback(_change, viewer, clicks.to_chosen_error)
-
-    viewer.shared_state.add_changed_callback(follow)
-
-
-def _show_cell(viewer: Any, slide: ViewedSlide, action: dict[str, Any]) -> None:  # noqa: ANN401
-    cell = clicks.cell_under_pointer(action)
-    if cell is None or slide.table is None:
-        return
+def _row(slide: ViewedSlide, report: Callable[[str], None], cell: int) -> dict[str, Any] | None:
+    """Return the row of a cell and its box; None without it, and then a message is on the page."""
+    if slide.table is None:
+        report("This slide has no table of cells yet. Start the viewer again when its cells are measured.")
+        return None
     try:
         row = read_row(slide.table, cell)
+        if row is not None:
+            return chosen_cell(slide.facts, row)
+        report(f"Damaged: {slide.table} has no row for cell {cell}. Run the workflow again.")
     except SlideunetError as error:
-        _say(viewer, "damage", str(error))
-        return
-    if row is None:
-        _say(viewer, "damage", f"Damaged: {slide.table} has no row for cell {cell}. Run the workflow again.")
-        return
-    _change(viewer, partial(clicks.with_chosen_cell, layer=chosen_cell(slide.facts, row)))
+        report(str(error))
+    except KeyError as error:
+        report(f"Damaged: {slide.table} has no column {error}. Delete it and run the workflow again.")
+    return None
 
 
-def _change(viewer: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:  # noqa: ANN401
-    state, generation = viewer.shared_state.raw_state_and_generation
-    # What the user did meanwhile wins; the click can be made again.
-    with suppress(_neuroglancer().trackable_state.ConcurrentModificationError):
-        viewer.shared_state.set_state(change(state), existing_generation=generation)
-
-
-def _bind(viewer: Any, where: str, key: str, action: str) -> None:  # noqa: ANN401
+def _bind(viewer: Any) -> None:  # noqa: ANN401
+    """Name what page.js does at a click and at a key, and say so at the bottom of the page."""
     with viewer.config_state.txn() as config:
-        getattr(config.input_event_bindings, where)[key] = action
+        config.input_event_bindings.data_view["click0"] = "show-cell"
+        config.input_event_bindings.viewer["keyn"] = "next-error"
+        config.input_event_bindings.viewer["shift+keyn"] = "previous-error"
+        config.status_messages["help"] = _HELP
 
 
 def _say(viewer: Any, key: str, text: str) -> None:  # noqa: ANN401

@@ -9,37 +9,44 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from slideunet.report.gallery import in_words
+from slideunet.scoring.error_examples import in_words
+from slideunet.viewing.cell_table import MOST_PROPERTIES
 from slideunet.viewing.shaders import PROBABILITY, channels_shader, outlines_shader
 from slideunet.viewing.viewed_slide import ViewedSlide
 
+Place = tuple[float, float]
 WINDOW = (1100, 700)  # Pixels of a usual window for the slide, which the first picture is made to fit.
-CELLS, ERRORS, CHOSEN = "cells", "errors", "chosen cell"
+CLOSE = 0.5  # Pixels of the slide per pixel of the screen: cells and outlines are seen.
+CELLS, ERRORS, CHOSEN = "cells", "errors", "chosen cell"  # As in page.js.
 _CELL_COLOUR, _TRUTH_COLOUR, _ERROR_COLOUR = "#ffd000", "#00e5ff", "#ff3b3b"
 
 
-def viewer_state(slide: ViewedSlide, files: str) -> dict[str, Any]:
-    """Return the first state: the whole slide, the image with outlines of cells and objects.
+def viewer_state(slide: ViewedSlide, files: str, place: Place | None = None) -> dict[str, Any]:
+    """Return the first state: the whole slide or a place of it, with outlines of cells and objects.
 
     Parameters
     ----------
     slide : ViewedSlide
     files : str
         Address below which the stores are, e.g. "http://127.0.0.1:1234/files/TOKEN".
+    place : (y, x), optional
+        In pixels of the original, as the report has it.
     """
     height, width = slide.facts["shape"][1:]
+    middle, scale = [width / 2, height / 2], max(width / WINDOW[0], height / WINDOW[1])
+    if place is not None:
+        middle, scale = [length / slide.facts.get("scale", 1.0) for length in reversed(place)], CLOSE
     return {
         "title": slide.name,
         "dimensions": dimensions(slide.facts),
-        "position": [width / 2, height / 2],
-        "crossSectionScale": max(width / WINDOW[0], height / WINDOW[1]),
+        "position": middle,
+        "crossSectionScale": scale,
         "crossSectionBackgroundColor": "#202020",
         "showAxisLines": False,
         "showDefaultAnnotations": False,
         "layout": "xy",
         "layers": _layers(slide, files),
         "selectedLayer": {"visible": True, "layer": ERRORS if slide.examples else "image"},
-        "selection": {"visible": True},
     }
 
 
@@ -54,10 +61,12 @@ def _layers(slide: ViewedSlide, files: str) -> list[dict[str, Any]]:
     if slide.prediction:
         probability = _image("probability", f"{files}/prediction", slide, PROBABILITY, channel=True)
         layers.append(probability | {"visible": False, "opacity": 0.5})
-    if slide.has_cells:
+    if slide.n_cells is not None:
         source = f"{files}/prediction/labels/cells"
+        # The page searches an empty list of properties for ever when the pointer is on a cell.
+        listed = slide.table is not None and 0 < slide.n_cells <= MOST_PROPERTIES
         layers += [
-            _segments(CELLS, source, slide, [f"precomputed://{files}/properties"] if slide.table else []),
+            _segments(CELLS, source, slide, [f"precomputed://{files}/properties"] if listed else []),
             _image("outlines of cells", source, slide, outlines_shader(_CELL_COLOUR)),
         ]
     if slide.has_truth:
@@ -68,6 +77,8 @@ def _layers(slide: ViewedSlide, files: str) -> list[dict[str, Any]]:
         ]
     if slide.examples:
         layers.append(_errors(slide))
+    if slide.table:
+        layers.append(_annotations(CHOSEN, slide, [], "#ffffff"))
     return layers
 
 
@@ -109,45 +120,29 @@ def _errors(slide: ViewedSlide) -> dict[str, Any]:
         }
         for example in slide.examples
     ]
+    return _annotations(ERRORS, slide, points, _ERROR_COLOUR) | {"tab": "annotations"}
+
+
+def _annotations(name: str, slide: ViewedSlide, items: list[dict[str, Any]], colour: str) -> dict[str, Any]:
     return {
         "type": "annotation",
-        "name": ERRORS,
-        "tab": "annotations",
+        "name": name,
         "source": {"url": "local://annotations", "transform": {"outputDimensions": dimensions(slide.facts)}},
-        "annotations": points,
-        "annotationColor": _ERROR_COLOUR,
+        "annotations": items,
+        "annotationColor": colour,
     }
 
 
-def chosen_cell(facts: Mapping[str, Any], row: Mapping[str, float]) -> dict[str, Any]:
-    """Return a layer with the box of one cell, whose properties are the row of the table.
+def chosen_cell(facts: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row of a cell, and two corners (x, y) of the box around it on the working grid.
 
     Parameters
     ----------
     facts : mapping
         The manifest of the image.
     row : mapping
-        Of the table: column to number, NaN left out; lengths as in the original image.
+        Of the table: column to value; lengths as in the original image.
     """
     scale = facts.get("scale", 1.0)
     left, top, right, bottom = (row[side] / scale for side in ("x_min", "y_min", "x_max", "y_max"))
-    names = [name for name in row if name != "cell"]
-    return {
-        "type": "annotation",
-        "name": CHOSEN,
-        "source": {"url": "local://annotations", "transform": {"outputDimensions": dimensions(facts)}},
-        "annotationProperties": [
-            {"id": "cell", "type": "uint32"},
-            *({"id": name, "type": "float32"} for name in names),
-        ],
-        "annotations": [
-            {
-                "type": "axis_aligned_bounding_box",
-                "id": str(int(row["cell"])),
-                "pointA": [left, top],
-                "pointB": [right, bottom],
-                "props": [int(row["cell"]), *(row[name] for name in names)],
-            }
-        ],
-        "annotationColor": "#ffffff",
-    }
+    return {"row": row, "pointA": [left, top], "pointB": [right, bottom]}

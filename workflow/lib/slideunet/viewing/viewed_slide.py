@@ -28,8 +28,10 @@ class ViewedSlide:
         Its OME-Zarr store.
     prediction : Path or None
         The store of the probability; None if the slide was not predicted.
-    has_cells, has_truth : bool
-        Whether the stores have `labels/cells` and `labels/truth`.
+    n_cells : int or None
+        Number of cells; None if the stores have no `labels/cells`.
+    has_truth : bool
+        Whether they have `labels/truth`.
     table : Path or None
         Parquet with one row per cell.
     examples : tuple of Example
@@ -40,7 +42,7 @@ class ViewedSlide:
     facts: dict[str, Any]
     image: Path
     prediction: Path | None = None
-    has_cells: bool = False
+    n_cells: int | None = None
     has_truth: bool = False
     table: Path | None = None
     examples: tuple[Example, ...] = ()
@@ -82,8 +84,8 @@ def find_slide(run: Path, slide: str) -> ViewedSlide:
     if not predicted.is_file():
         return ViewedSlide(slide, facts, store_path(manifest), has_truth=has_truth)
     open_image_store(predicted)
-    has_cells = "cells" in read_manifest(predicted)
-    if has_cells:
+    cells = read_manifest(predicted).get("cells")
+    if cells is not None:
         open_label_store(predicted, "cells")
     table = results / f"cells/{slide}.parquet"
     return ViewedSlide(
@@ -91,7 +93,7 @@ def find_slide(run: Path, slide: str) -> ViewedSlide:
         facts,
         store_path(manifest),
         store_path(predicted),
-        has_cells,
+        None if cells is None else cells["n_cells"],
         has_truth,
         table if table.is_file() else None,
         _examples(results / f"metrics/{slide}.json"),
