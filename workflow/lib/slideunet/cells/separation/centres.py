@@ -16,6 +16,7 @@ import numpy as np
 from scipy import ndimage as ndi
 from skimage.measure import label as connected
 
+from slideunet.cells.separation.runs import runs_of
 from slideunet.cells.separation.tie_break import position_hash
 from slideunet.cells.separation.window_edge import SeparatedCells
 from slideunet.model_json import OFFSET_ZERO
@@ -73,7 +74,7 @@ def group_by_centre(
     uncertain = np.zeros(int(cells.max(initial=0)) + 1, bool)
     if doubtful is not None:
         uncertain[cells[_uncertain_sources(pieces, sources, contacts, peaks, doubtful)[sources]]] = True
-    return SeparatedCells(cells[pieces], uncertain)
+    return SeparatedCells(runs_of(pieces).of(cells), uncertain)
 
 
 def _uncertain_sources(
