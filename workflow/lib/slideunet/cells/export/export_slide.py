@@ -28,6 +28,7 @@ from slideunet.cells.measurement.neighbours import count_neighbours, radius
 from slideunet.cells.measurement.regions import find_regions
 from slideunet.clusters import record_blocks
 from slideunet.geometry.blocks import BlockGrid, Region, grown
+from slideunet.geometry.runs import Runs, runs_of
 from slideunet.sources.white import white_of
 from slideunet.stores import files, manifests, verified
 from slideunet.stores.fingerprint import fingerprint
@@ -106,9 +107,9 @@ def measure_block(task: ExportTask, index: int) -> dict[str, bool]:
     facts = slide.facts
     shape = tuple(facts["shape"][1:])
     window = grown(BlockGrid(shape)[index], shape, slide.cells["reach"])
-    window, labels = _cropped(window, _owned(slide.labels[window], slide.cells, index))
+    window, runs = _cropped(window, _owned(runs_of(slide.labels[window]), slide.cells, index))
     origin = (window[0].start, window[1].start)
-    regions = find_regions(labels)
+    regions = find_regions(runs)
     rows = measure_regions(
         regions,
         slide.pixels[:, *window],
@@ -168,22 +169,19 @@ class SlideOfCells:
         )
 
 
-def _owned(labels: np.ndarray, cells: Mapping[str, Any], index: int) -> np.ndarray:
-    """Blank the cells of other blocks."""
+def _owned(runs: Runs, cells: Mapping[str, Any], index: int) -> Runs:
+    """Leave out the cells of other blocks."""
     bounds = [*cells["first_ids"], cells["n_cells"] + 1]
-    # One comparison for both ends: what is below the first id wraps around, far above all others.
-    own = labels - np.uint32(bounds[index]) < bounds[index + 1] - bounds[index]
-    return np.multiply(labels, own, out=labels)
+    return runs.chosen((runs.labels >= bounds[index]) & (runs.labels < bounds[index + 1]))
 
 
-def _cropped(window: Region, labels: np.ndarray) -> tuple[Region, np.ndarray]:
+def _cropped(window: Region, runs: Runs) -> tuple[Region, Runs]:
     """Leave out the rows and columns around the cells; one pixel is left where there are none."""
-    spans = [np.flatnonzero(labels.any(axis=axis)) for axis in (1, 0)]
-    inner = tuple(slice(int(s[0]), int(s[-1]) + 1) if len(s) else slice(0, 1) for s in spans)
+    inner = runs.box() if len(runs.labels) else (slice(0, 1), slice(0, 1))
     rows, columns = (
         slice(part.start + own.start, part.start + own.stop) for part, own in zip(window, inner, strict=True)
     )
-    return (rows, columns), labels[inner]
+    return (rows, columns), runs.inside(inner)
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:

@@ -16,9 +16,9 @@ import numpy as np
 from scipy import ndimage as ndi
 from skimage.measure import label as connected
 
-from slideunet.cells.separation.runs import runs_of
 from slideunet.cells.separation.tie_break import position_hash
 from slideunet.cells.separation.window_edge import SeparatedCells
+from slideunet.geometry.runs import runs_of
 from slideunet.model_json import OFFSET_ZERO
 
 # Chosen on the validation part of DSB2018; see docs/accuracy.md. Lengths are in pixels.

@@ -4,8 +4,8 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from slideunet.cells.separation.runs import Runs, runs_of
 from slideunet.cells.separation.window_edge import EdgeDepth
+from slideunet.geometry.runs import Runs, runs_of
 
 
 def fill_holes(foreground: np.ndarray, min_area: int, depth: EdgeDepth) -> tuple[np.ndarray, int]:

@@ -14,10 +14,10 @@ from typing import Protocol
 import numpy as np
 
 from slideunet.cells.separation.decoding import Decoding
-from slideunet.cells.separation.runs import Runs
 from slideunet.cells.separation.separate import Maps, final_numbers, separate_window
 from slideunet.cells.separation.window_edge import EdgeDepth
 from slideunet.geometry.blocks import BlockGrid, Region, grown, within
+from slideunet.geometry.runs import Runs
 
 MARGIN = 256
 LARGEST_MARGIN = 1024

@@ -19,10 +19,10 @@ import numpy as np
 from slideunet import __version__
 from slideunet.cells.separation.decoding import NEEDED, Decoding
 from slideunet.cells.separation.label_block import ids_of_cells, keys_of_block, label_block
-from slideunet.cells.separation.runs import Runs
 from slideunet.cells.separation.separate import SEPARATION_VERSION, Maps
 from slideunet.clusters import record_blocks, work_through
 from slideunet.geometry.blocks import BlockGrid, digest
+from slideunet.geometry.runs import Runs
 from slideunet.stores import manifests, omezarr, verified
 from slideunet.stores.files import replacing
 from slideunet.stores.fingerprint import fingerprint as digest_of

@@ -17,12 +17,12 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from slideunet.cells.separation import centres, watershed
-from slideunet.cells.separation.bands import labels_at
 from slideunet.cells.separation.decoding import NEEDED, Decoding, Method
 from slideunet.cells.separation.holes import fill_holes
-from slideunet.cells.separation.runs import runs_of
 from slideunet.cells.separation.window_edge import EdgeDepth, SeparatedCells
+from slideunet.geometry.bands import labels_at
 from slideunet.geometry.blocks import Region
+from slideunet.geometry.runs import runs_of
 
 Maps = Mapping[str, np.ndarray]
 

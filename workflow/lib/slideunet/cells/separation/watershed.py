@@ -21,11 +21,11 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from slideunet.cells.separation.bands import BAND, bands, labels_at
-from slideunet.cells.separation.runs import runs_of
 from slideunet.cells.separation.tie_break import position_hash
 from slideunet.cells.separation.window_edge import SeparatedCells
+from slideunet.geometry.bands import BAND, bands, labels_at
 from slideunet.geometry.blocks import cuts
+from slideunet.geometry.runs import runs_of
 
 ZONE = 3
 """Pixels at least so far inside of where the distance is known climb as in the whole slide: 2 for smoothing,

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slideunet.cells.separation.runs import Runs
 from slideunet.geometry.blocks import Region
+from slideunet.geometry.runs import Runs
 
 _FAR = np.iinfo(np.int32).max // 128
 

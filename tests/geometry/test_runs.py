@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from slideunet.cells.separation import bands as bands_module
-from slideunet.cells.separation.bands import bands, labels_at
-from slideunet.cells.separation.runs import Runs, runs_of
+from slideunet.geometry import bands as bands_module
+from slideunet.geometry.bands import bands, labels_at
+from slideunet.geometry.runs import Runs, runs_of
 
 IMAGES = st.tuples(st.integers(0, 9), st.integers(1, 12)).flatmap(
     lambda shape: arrays(np.int32, shape, elements=st.integers(0, 3))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from slideunet.cells.separation.bands import bands
+from slideunet.geometry.bands import bands
 from slideunet.geometry.blocks import Region
 
 
@@ -77,6 +77,11 @@ class Runs:
         shape = rows.stop - rows.start, columns.stop - columns.start
         places = self.rows[part] - rows.start, starts - columns.start, lengths
         return Runs(shape, self.labels[part], *places).chosen(lengths > 0)
+
+    def box(self) -> Region:
+        """Return the rows and columns of all runs, one at least."""
+        rows = slice(int(self.rows[0]), int(self.rows[-1]) + 1)
+        return rows, slice(int(self.starts.min()), int((self.starts + self.lengths).max()))
 
     def image(self) -> np.ndarray:
         """Return the label image (y, x), in the type of the labels."""
