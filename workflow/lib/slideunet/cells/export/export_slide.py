@@ -5,7 +5,7 @@ the blocks' parts joined in their order are the table of the slide. Neighbours a
 measured: then the centres in the blocks around are known.
 
 .S1.parquet.3f2a….partial    unfinished work, see `stores.resumable`
-7.cells                      table and outlines of block 7, without its neighbours
+7.cells, 7.centres           table and outlines of block 7, without its neighbours; centres of its cells
 7.parquet, 7.gz              its parts of the table and of the GeoJSON
 """
 
@@ -50,7 +50,7 @@ class ExportTask:
     folder: Path
 
     def part(self, index: int, kind: str) -> Path:
-        """Return the file of a block: "cells", "parquet" or "gz"."""
+        """Return the file of a block: "cells", "centres", "parquet" or "gz"."""
         return self.folder / f"{index}.{kind}"
 
 
@@ -122,6 +122,8 @@ def measure_block(task: ExportTask, index: int) -> dict[str, bool]:
         white_of(facts),
     )
     rows[_GEOMETRY] = outlines(regions, facts["scale"], origin)
+    with files.replacing(task.part(index, "centres")) as path, path.open("wb") as file:
+        np.save(file, rows[["y", "x"]].to_numpy())
     _write_table(task.part(index, "cells"), rows)
     return {}
 
@@ -131,9 +133,7 @@ def finish_block(task: ExportTask, index: int) -> dict[str, bool]:
     facts = SlideOfCells.of(task).facts
     reach = radius(facts["mpp"])
     near = BlockGrid(facts["shape"]).neighbours(index, reach)
-    around = [
-        pd.read_parquet(task.part(block, "cells"), columns=["y", "x"]) for block in near if block != index
-    ]
+    around = [np.load(task.part(block, "centres")) for block in near if block != index]
     rows = pd.read_parquet(task.part(index, "cells"))
     geometries = rows.pop(_GEOMETRY).tolist()
     centres = rows[["y", "x"]].to_numpy() / facts["scale"]
