@@ -100,7 +100,7 @@ def store(folder: Path, labels: np.ndarray, image: np.ndarray, probability: np.n
         omezarr.write_block(omezarr.open_levels(store_path(manifest), "r+"), region, array)
         omezarr.finish_levels(store_path(manifest))
         facts = {"slide": "S1", "shape": list(array.shape), "mpp": 0.5, "scale": 1.0, "fingerprint": "f"}
-        facts |= {"channels": list(CHANNELS), "blocks": [digest(array)]}
+        facts |= {"channels": list(CHANNELS), "blocks": [digest(array)], "dtype": "uint8", "white": 255}
         facts["cells"] = {
             "fingerprint": "f", "blocks": block_digests(labels), "first_ids": [1], "reach": 0,
             "n_cells": int(labels.max()),

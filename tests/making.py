@@ -11,6 +11,7 @@ from slideunet.cells.measurement.measure import measure_regions
 from slideunet.cells.measurement.regions import find_regions
 from slideunet.geometry import blocks as blocks_module
 from slideunet.geometry.blocks import BlockGrid
+from slideunet.geometry.runs import runs_of
 from slideunet.stores import omezarr
 
 
@@ -45,7 +46,7 @@ def check_pixels(source):
 
 def measure_labels(labels, *others, **options):
     """Measure the cells of a label image (y, x)."""
-    return measure_regions(find_regions(labels), *others, **options)
+    return measure_regions(find_regions(runs_of(labels)), *others, **options)
 
 
 def write_run(folder, slides, *, summary=None, quarantined=()):

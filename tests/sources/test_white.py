@@ -10,6 +10,7 @@ from skimage.draw import disk
 from slideunet.cells.export.export_slide import export_fingerprint
 from slideunet.cells.measurement.intensities import stains
 from slideunet.cells.measurement.regions import find_regions
+from slideunet.geometry.runs import runs_of
 from slideunet.readers.open_source import open_image
 from slideunet.report.pictures import stretched
 from slideunet.slides import tissue
@@ -96,7 +97,7 @@ def test_a_depth_that_the_values_exceed_is_not_believed():
 
 @pytest.mark.parametrize("white", [1023, 4095])
 def test_optical_densities_are_those_of_the_same_light_in_8_bits(white):
-    regions, names = find_regions(nuclei()), ["red", "green", "blue"]
+    regions, names = find_regions(runs_of(nuclei())), ["red", "green", "blue"]
     found, expected = (stains(regions, field(level), names, level) for level in (white, 255))
     for stain in ("haematoxylin", "eosin"):
         np.testing.assert_allclose(found[stain], expected[stain], atol=0.01)

@@ -15,6 +15,7 @@ from slideunet.cells.export.parquet import table_fingerprint
 from slideunet.cells.measurement.regions import find_regions
 from slideunet.cells.separation.decoding import Decoding
 from slideunet.cells.separation.label_slide import label_slide
+from slideunet.geometry.runs import runs_of
 from slideunet.stores.verified import open_image_store, open_label_store
 
 
@@ -55,7 +56,7 @@ def test_blocks_give_the_table_and_the_polygons_of_the_whole_slide(slide, tmp_pa
     assert found["neighbours"].max() > 5
     pd.testing.assert_frame_equal(found, whole, check_exact=True)
     read = json.loads(gzip.decompress(polygons.read_bytes()))["features"]
-    geometries = outlines(find_regions(cells), 2.0)
+    geometries = outlines(find_regions(runs_of(cells)), 2.0)
     expected = [json.loads(line) for line in feature_lines("S1", geometries, whole)]
     assert read == expected
     assert table_fingerprint(table) == export_fingerprint(*slide)

@@ -12,6 +12,7 @@ from making import measure_labels
 from slideunet.cells.export.geojson_writer import feature_lines, packed, write_geojson
 from slideunet.cells.export.outlines import outlines
 from slideunet.cells.measurement.regions import find_regions
+from slideunet.geometry.runs import runs_of
 
 LABELS = np.array([[1, 1, 1, 0], [1, 0, 1, 2], [1, 1, 1, 0], [0, 0, 0, 2]], np.uint32)
 
@@ -22,7 +23,7 @@ def measured(labels, mpp=None):
 
 
 def lines(labels, slide="S1", mpp=None):
-    return list(feature_lines(slide, outlines(find_regions(labels)), measured(labels, mpp)))
+    return list(feature_lines(slide, outlines(find_regions(runs_of(labels))), measured(labels, mpp)))
 
 
 def read(path):
@@ -129,4 +130,4 @@ def test_a_failed_export_leaves_the_old_file(tmp_path):
 
 def test_tables_and_outlines_of_different_cells_are_refused():
     with pytest.raises(ValueError, match="1 measured cells and 2 outlines"):
-        list(feature_lines("S1", outlines(find_regions(LABELS)), pd.DataFrame({"cell": [1]})))
+        list(feature_lines("S1", outlines(find_regions(runs_of(LABELS))), pd.DataFrame({"cell": [1]})))

@@ -10,6 +10,7 @@ from rasterio.features import rasterize, shapes
 
 from slideunet.cells.export.outlines import outlines
 from slideunet.cells.measurement.regions import find_regions
+from slideunet.geometry.runs import runs_of
 
 images = hnp.arrays(
     np.uint32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=14), elements=st.integers(0, 4)
@@ -18,7 +19,7 @@ images = hnp.arrays(
 
 def traced(labels, scale=1.0, origin=(0, 0)):
     """Cell to its polygons."""
-    regions = find_regions(labels)
+    regions = find_regions(runs_of(labels))
     found = {}
     for cell, text in zip(regions.ids.tolist(), outlines(regions, scale, origin), strict=True):
         geometry = json.loads(text)

@@ -14,6 +14,7 @@ from making import measure_labels
 from slideunet.cells.export.geojson_writer import feature_lines, packed, write_geojson
 from slideunet.cells.export.outlines import outlines
 from slideunet.cells.measurement.regions import find_regions
+from slideunet.geometry.runs import runs_of
 from slideunet.truth.read_outlines import read_outlines
 
 SCRIPTS = Path(__file__).parents[3] / "resources" / "qupath"
@@ -30,7 +31,7 @@ BOUNDS = {"x": 1000, "y": 2000, "width": 50, "height": 40}
 
 def features(slide="S1"):
     table = measure_labels(LABELS, np.zeros((1, *LABELS.shape), np.uint8), LABELS * 0, ["grey"], None)
-    return list(feature_lines(slide, outlines(find_regions(LABELS)), table))
+    return list(feature_lines(slide, outlines(find_regions(runs_of(LABELS))), table))
 
 
 def square(kind, top, name=None, classification=None, number=0):

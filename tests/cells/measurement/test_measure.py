@@ -15,13 +15,14 @@ from slideunet.cells.measurement.intensities import PERCENTILES
 from slideunet.cells.measurement.measure import distinct_names, measure_regions
 from slideunet.cells.measurement.regions import find_regions, stable_order
 from slideunet.cells.measurement.shapes import perimeters
+from slideunet.geometry.runs import runs_of
 
 MPP, SCALE = 0.5, 2.0
 CHANNELS = ("DAPI", "actin")
 
 
 def measure(labels, *arguments, **options):
-    return measure_regions(find_regions(labels), *arguments, **options)
+    return measure_regions(find_regions(runs_of(labels)), *arguments, **options)
 
 
 def scene(shape=(151, 203), count=40, seed=0):
@@ -113,7 +114,7 @@ images = hnp.arrays(
 @given(images)
 def test_hulls_and_perimeters_equal_regionprops_for_any_labels(labels):
     labels[0, 0] = 5
-    regions = find_regions(labels)
+    regions = find_regions(runs_of(labels))
     oracle = regionprops_table(labels.astype(int), properties=("label", "bbox", "area_convex", "perimeter"))
     np.testing.assert_array_equal(regions.ids, oracle["label"])
     np.testing.assert_array_equal(regions.box.T, [oracle[f"bbox-{side}"] for side in range(4)])

@@ -5,7 +5,7 @@ the blocks' parts joined in their order are the table of the slide. Neighbours a
 measured: then the centres in the blocks around are known.
 
 .S1.parquet.3f2a….partial    unfinished work, see `stores.resumable`
-7.cells                      table and outlines of block 7, without its neighbours
+7.cells, 7.centres           table and outlines of block 7, without its neighbours; centres of its cells
 7.parquet, 7.gz              its parts of the table and of the GeoJSON
 """
 
@@ -28,6 +28,7 @@ from slideunet.cells.measurement.neighbours import count_neighbours, radius
 from slideunet.cells.measurement.regions import find_regions
 from slideunet.clusters import record_blocks
 from slideunet.geometry.blocks import BlockGrid, Region, grown
+from slideunet.geometry.runs import Runs, runs_of
 from slideunet.sources.white import white_of
 from slideunet.stores import files, manifests, verified
 from slideunet.stores.fingerprint import fingerprint
@@ -49,7 +50,7 @@ class ExportTask:
     folder: Path
 
     def part(self, index: int, kind: str) -> Path:
-        """Return the file of a block: "cells", "parquet" or "gz"."""
+        """Return the file of a block: "cells", "centres", "parquet" or "gz"."""
         return self.folder / f"{index}.{kind}"
 
 
@@ -106,9 +107,9 @@ def measure_block(task: ExportTask, index: int) -> dict[str, bool]:
     facts = slide.facts
     shape = tuple(facts["shape"][1:])
     window = grown(BlockGrid(shape)[index], shape, slide.cells["reach"])
-    window, labels = _cropped(window, _owned(slide.labels[window], slide.cells, index))
+    window, runs = _cropped(window, _owned(runs_of(slide.labels[window]), slide.cells, index))
     origin = (window[0].start, window[1].start)
-    regions = find_regions(labels)
+    regions = find_regions(runs)
     rows = measure_regions(
         regions,
         slide.pixels[:, *window],
@@ -121,6 +122,8 @@ def measure_block(task: ExportTask, index: int) -> dict[str, bool]:
         white_of(facts),
     )
     rows[_GEOMETRY] = outlines(regions, facts["scale"], origin)
+    with files.replacing(task.part(index, "centres")) as path, path.open("wb") as file:
+        np.save(file, rows[["y", "x"]].to_numpy())
     _write_table(task.part(index, "cells"), rows)
     return {}
 
@@ -130,9 +133,7 @@ def finish_block(task: ExportTask, index: int) -> dict[str, bool]:
     facts = SlideOfCells.of(task).facts
     reach = radius(facts["mpp"])
     near = BlockGrid(facts["shape"]).neighbours(index, reach)
-    around = [
-        pd.read_parquet(task.part(block, "cells"), columns=["y", "x"]) for block in near if block != index
-    ]
+    around = [np.load(task.part(block, "centres")) for block in near if block != index]
     rows = pd.read_parquet(task.part(index, "cells"))
     geometries = rows.pop(_GEOMETRY).tolist()
     centres = rows[["y", "x"]].to_numpy() / facts["scale"]
@@ -168,22 +169,19 @@ class SlideOfCells:
         )
 
 
-def _owned(labels: np.ndarray, cells: Mapping[str, Any], index: int) -> np.ndarray:
-    """Blank the cells of other blocks."""
+def _owned(runs: Runs, cells: Mapping[str, Any], index: int) -> Runs:
+    """Leave out the cells of other blocks."""
     bounds = [*cells["first_ids"], cells["n_cells"] + 1]
-    # One comparison for both ends: what is below the first id wraps around, far above all others.
-    own = labels - np.uint32(bounds[index]) < bounds[index + 1] - bounds[index]
-    return np.multiply(labels, own, out=labels)
+    return runs.chosen((runs.labels >= bounds[index]) & (runs.labels < bounds[index + 1]))
 
 
-def _cropped(window: Region, labels: np.ndarray) -> tuple[Region, np.ndarray]:
+def _cropped(window: Region, runs: Runs) -> tuple[Region, Runs]:
     """Leave out the rows and columns around the cells; one pixel is left where there are none."""
-    spans = [np.flatnonzero(labels.any(axis=axis)) for axis in (1, 0)]
-    inner = tuple(slice(int(s[0]), int(s[-1]) + 1) if len(s) else slice(0, 1) for s in spans)
+    inner = runs.box() if len(runs.labels) else (slice(0, 1), slice(0, 1))
     rows, columns = (
         slice(part.start + own.start, part.start + own.stop) for part, own in zip(window, inner, strict=True)
     )
-    return (rows, columns), labels[inner]
+    return (rows, columns), runs.inside(inner)
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:

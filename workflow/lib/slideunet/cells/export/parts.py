@@ -11,30 +11,25 @@ def parts(regions: Regions) -> np.ndarray:
     """Number the parts of all cells.
 
     Only the pixels of cells are looked at, a run of them in a row at a time; `skimage.measure.label` looks at
-    all pixels of the image.
+    all pixels of the image. Boxes have frames, so no run touches one of another cell.
 
     Returns
     -------
-    ndarray (y + 2, x + 2) of integers
-        On the grid of `regions.framed`: 0 outside all cells, else a number that no other part has. It is
-        greater for later cells and, within one, for parts that begin later in raster order.
+    ndarray (p,) of int64
+        For each pixel a number from 1 that no other part has. It is greater for later cells and, within one,
+        for parts that begin later in raster order.
     """
-    begins = (np.diff(regions.places, prepend=-1) != 1) | (np.diff(regions.index, prepend=-1) != 0)
+    begins = np.diff(regions.places, prepend=-1) != 1
     ends = np.roll(begins, -1)
     part = _parts_of_runs(regions, np.flatnonzero(begins), np.flatnonzero(ends))
-    numbered, first_run = np.unique(part, return_index=True)
-    if len(numbered) == len(regions.ids):
-        return regions.framed
-    numbers = np.zeros(regions.framed.shape, np.int32)
-    numbers.ravel()[regions.places] = 1 + first_run[part][np.cumsum(begins) - 1]
-    return numbers
+    first_run = np.unique(part, return_index=True)[1]
+    return 1 + first_run[part][np.cumsum(begins) - 1]
 
 
 def _parts_of_runs(regions: Regions, first: np.ndarray, last: np.ndarray) -> np.ndarray:
     """Return to which part each run belongs, given its first and last pixel."""
-    width, size = regions.framed.shape[1], regions.framed.size
-    cell = regions.index[first] * size
-    begin, end = cell + regions.places[first], cell + regions.places[last]
+    width = regions.width[regions.index[first]]
+    begin, end = regions.places[first], regions.places[last]
     # Those of the next row of the same cell that share a column; begins and ends ascend from run to run.
     low = np.searchsorted(end, begin + width)
     high = np.searchsorted(begin, end + width, side="right")

@@ -53,12 +53,13 @@ def trace(regions: Regions) -> Rings:
     if not len(regions.ids):
         none = np.zeros(0, np.int64)
         return Rings(none, none, np.zeros(1, np.int64), none, none)
-    part = parts(regions).ravel()
+    of_pixel = parts(regions)
     pixel, side = np.nonzero(regions.exposed)
     pixel = regions.border[pixel]
     place, cell = regions.places[pixel], regions.index[pixel]
-    following = _following(regions, part, place, side)
-    order, start = _rings(following, part[place])
+    part = of_pixel[pixel]
+    following = _following(regions, _by_place(regions, of_pixel), cell, place, side)
+    order, start = _rings(following, part)
     side, pixel = side[order], pixel[order]
     # A corner is where the side changes; the edge before the first of a ring is its last.
     before = np.arange(-1, len(order) - 1)
@@ -67,22 +68,36 @@ def trace(regions: Regions) -> Rings:
     corners = np.append(0, np.cumsum(is_corner))[start]
     at = _BEGIN[side[is_corner]] + regions.corner(pixel[is_corner])
     first = order[start[:-1]]
-    return Rings(cell[first], part[place[first]].astype(np.int64), corners, at[:, 0], at[:, 1])
+    return Rings(cell[first], part[first], corners, at[:, 0], at[:, 1])
 
 
-def _following(regions: Regions, part: np.ndarray, place: np.ndarray, side: np.ndarray) -> np.ndarray:
-    """Return for each edge, given by the place of its pixel and its side, the number of the next one."""
-    steps = _WALK @ (regions.framed.shape[1], 1)
-    ahead = place + steps[side]
-    beside = ahead - steps[(side + 1) % 4]  # of what is ahead, outwards
+def _by_place(regions: Regions, part: np.ndarray) -> np.ndarray:
+    """Return at each place of `regions.boxed` (m,) what tells the parts (p,) of a cell apart."""
+    if np.count_nonzero(np.diff(part, prepend=0)) == len(regions.ids):
+        return regions.boxed
+    found = np.zeros(len(regions.boxed), np.int32)
+    found[regions.places] = part
+    return found
+
+
+def _following(
+    regions: Regions, part: np.ndarray, cell: np.ndarray, place: np.ndarray, side: np.ndarray
+) -> np.ndarray:
+    """Return for each edge, given by the cell and place of its pixel and its side, the number of the next."""
+    width = regions.width[cell]
+    ahead = place + _step(side, width)
+    beside = ahead - _step((side + 1) % 4, width)  # of what is ahead, outwards
     left, straight = part[beside] == part[place], part[ahead] == part[place]
     next_place = np.where(left, beside, np.where(straight, ahead, place))
     next_side = np.where(left, side - 1, np.where(straight, side, side + 1)) % 4
     # Edges are numbered by their pixels, then by their sides.
     number = np.cumsum(regions.exposed).reshape(-1, 4) - 1
-    of_place = np.empty(regions.framed.size, np.int32)
-    of_place[regions.places[regions.border]] = np.arange(len(regions.border))
-    return number[of_place[next_place], next_side]
+    return number[np.searchsorted(regions.places[regions.border], next_place), next_side]
+
+
+def _step(side: np.ndarray, width: np.ndarray) -> np.ndarray:
+    """Return the step to the next place along each side (e,), in boxes with rows of this length (e,)."""
+    return _WALK[side, 0] * width + _WALK[side, 1]
 
 
 def _rings(following: np.ndarray, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from slideunet.geometry.runs import Runs
+
 
 @dataclass(frozen=True)
 class Regions:
@@ -27,12 +29,17 @@ class Regions:
         Position of each pixel in the bounding box of its cell; raster order within a cell.
     box : ndarray (n, 4) of int64
         Bounding box in the image, half-open: first row, first column, last row + 1, last column + 1.
+    shape : tuple of int
+        Rows and columns of the image.
     pixels : ndarray (p,) of int64
         Flat indices of the pixels in the image.
-    framed : ndarray (y + 2, x + 2)
-        The label image padded with zeros, so that every pixel has neighbours.
+    boxed : ndarray (m,) of bool
+        The boxes of all cells one after the other, each with a frame of one pixel, so that every pixel has
+        neighbours: true at the pixels of the box's own cell. It is much smaller than the image.
+    width : ndarray (n,) of int64
+        Length of a row of each cell in `boxed`.
     places : ndarray (p,) of int64
-        Flat indices of the pixels in `framed`.
+        Indices of the pixels in `boxed`, ascending.
     border : ndarray (b,) of int64
         Indices of the border pixels: those with at least one exposed side.
     exposed : ndarray (b, 4) of bool
@@ -46,16 +53,13 @@ class Regions:
     rows: np.ndarray
     columns: np.ndarray
     box: np.ndarray
+    shape: tuple[int, int]
     pixels: np.ndarray
-    framed: np.ndarray
+    boxed: np.ndarray
+    width: np.ndarray
     places: np.ndarray
     border: np.ndarray
     exposed: np.ndarray
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of the image."""
-        return self.framed.shape[0] - 2, self.framed.shape[1] - 2
 
     def values(self, plane: np.ndarray) -> np.ndarray:
         """Return the values (p,) of a plane (y, x) at the pixels."""
@@ -79,32 +83,41 @@ class Regions:
         return values - np.repeat(self.mean(values), self.area)
 
 
-def find_regions(labels: np.ndarray) -> Regions:
-    """Find the cells of a label image (y, x) of non-negative integers, 0 = background."""
-    framed = np.pad(labels, 1)
-    places = np.flatnonzero(framed)
-    ids, index = _numbered(framed.ravel()[places])
-    order = stable_order(index)
-    index, places = index[order], places[order]
-    area = np.bincount(index, minlength=len(ids))
-    start = np.cumsum(area) - area
-    rows = places // framed.shape[1]
-    columns = places - rows * framed.shape[1]
-    pixels = places - 2 * rows - labels.shape[1] - 1
-    box = _boxes(rows, columns, start, area)
-    rows -= np.repeat(box[:, 0] + 1, area)
-    columns -= np.repeat(box[:, 1] + 1, area)
-    border, exposed = _border(framed, places)
-    return Regions(ids, area, start, index, rows, columns, box, pixels, framed, places, border, exposed)
+def find_regions(runs: Runs) -> Regions:
+    """Find the cells of a label image, given by the runs of its pixels."""
+    ids, cell = _numbered(runs.labels)
+    order = stable_order(cell)
+    cell, rows, starts, lengths = (part[order] for part in (cell, runs.rows, runs.starts, runs.lengths))
+    area = np.bincount(cell, lengths, len(ids)).astype(np.int64)
+    box = _boxes(cell, rows, starts, starts + lengths)
+    width = box[:, 3] - box[:, 1] + 2
+    size = (box[:, 2] - box[:, 0] + 2) * width
+    row, column = rows - box[cell, 0], starts - box[cell, 1]
+    place = (np.cumsum(size) - size)[cell] + (row + 1) * width[cell] + column + 1
+    columns, pixels, places = (
+        _along(first, lengths) for first in (column, rows * runs.shape[1] + starts, place)
+    )
+    boxed = np.zeros(size.sum(), bool)
+    boxed[places] = True
+    index = np.repeat(cell, lengths)
+    border, exposed = _border(boxed, places, width[index])
+    return Regions(
+        ids, area, np.cumsum(area) - area, index, np.repeat(row, lengths), columns, box, runs.shape,
+        pixels, boxed, width, places, border, exposed,
+    )  # fmt: skip
 
 
-def _border(framed: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return `border` and `exposed` of `Regions`."""
-    flat, width = framed.ravel(), framed.shape[1]
-    ids = flat[places]
-    sides = [flat[places + step] != ids for step in (-width, 1, width, -1)]
-    border = np.flatnonzero(sides[0] | sides[1] | sides[2] | sides[3])
-    return border, np.stack([side[border] for side in sides], axis=1)
+def _along(first: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return a number for each pixel of runs: that of its run for the first one, then one more for each."""
+    ends = np.cumsum(lengths)
+    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(first - ends + lengths, lengths)
+
+
+def _border(boxed: np.ndarray, places: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return `border` and `exposed` of `Regions`, given the row length of each pixel's box."""
+    inside = np.stack([boxed[places + step] for step in (-width, 1, width, -1)], axis=1)
+    border = np.flatnonzero(~inside.all(axis=1))
+    return border, ~inside[border]
 
 
 def stable_order(numbers: np.ndarray) -> np.ndarray:
@@ -132,9 +145,10 @@ def _numbered(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return present.astype(values.dtype) + low, table[offset]
 
 
-def _boxes(rows: np.ndarray, columns: np.ndarray, start: np.ndarray, area: np.ndarray) -> np.ndarray:
-    """Return the bounding boxes (n, 4) in the image, given positions in the padded image, cell by cell."""
-    left, right = np.minimum.reduceat(columns, start), np.maximum.reduceat(columns, start)
-    # Raster order: the first pixel is in the first row, the last pixel in the last row.
-    top, bottom = rows[start], rows[start + area - 1]
-    return np.stack([top - 1, left - 1, bottom, right], axis=1)
+def _boxes(cell: np.ndarray, rows: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
+    """Return the bounding boxes (n, 4) in the image, given the runs of the cells, cell by cell."""
+    first = np.flatnonzero(np.diff(cell, prepend=-1))
+    left, right = np.minimum.reduceat(starts, first), np.maximum.reduceat(stops, first)
+    # Raster order: the first run is in the first row, the last one in the last row.
+    last = np.append(first, len(cell))[1:] - 1
+    return np.stack([rows[first], left, rows[last] + 1, right], axis=1)

@@ -26,15 +26,13 @@ def shapes(regions: Regions) -> dict[str, np.ndarray]:
 
 def perimeters(regions: Regions) -> np.ndarray:
     """Estimate the perimeter (n,) of each cell from the neighbourhoods of its border pixels."""
-    labels, places = regions.framed.ravel(), regions.places[regions.border]
-    ids = labels[places]
-    is_border = np.zeros(labels.size, bool)
+    places, width = regions.places[regions.border], regions.width[regions.index[regions.border]]
+    is_border = np.zeros(len(regions.boxed), bool)
     is_border[places] = True
-    neighbourhood = np.ones(len(ids), np.int64)
+    neighbourhood = np.ones(len(places), np.int64)
     for y, x in ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)):
-        neighbour = places + y * regions.framed.shape[1] + x
         weight = 2 if 0 in (y, x) else 10
-        neighbourhood += weight * (is_border[neighbour] & (labels[neighbour] == ids))
+        neighbourhood += weight * is_border[places + y * width + x]
     # Integer counts per class: the sum does not depend on the order of pixels.
     classes = 4 * regions.index[regions.border] + _LENGTH_CLASS[neighbourhood]
     counts = np.bincount(classes, minlength=4 * len(regions.ids))

@@ -18,6 +18,7 @@ from skimage.measure import label as connected
 
 from slideunet.cells.separation.tie_break import position_hash
 from slideunet.cells.separation.window_edge import SeparatedCells
+from slideunet.geometry.runs import runs_of
 from slideunet.model_json import OFFSET_ZERO
 
 # Chosen on the validation part of DSB2018; see docs/accuracy.md. Lengths are in pixels.
@@ -73,7 +74,7 @@ def group_by_centre(
     uncertain = np.zeros(int(cells.max(initial=0)) + 1, bool)
     if doubtful is not None:
         uncertain[cells[_uncertain_sources(pieces, sources, contacts, peaks, doubtful)[sources]]] = True
-    return SeparatedCells(cells[pieces], uncertain)
+    return SeparatedCells(runs_of(pieces).of(cells), uncertain)
 
 
 def _uncertain_sources(

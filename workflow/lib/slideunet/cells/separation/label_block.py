@@ -13,12 +13,11 @@ from typing import Protocol
 
 import numpy as np
 
-from slideunet.cells.separation.bands import looked_up
 from slideunet.cells.separation.decoding import Decoding
-from slideunet.cells.separation.runs import Runs
 from slideunet.cells.separation.separate import Maps, final_numbers, separate_window
 from slideunet.cells.separation.window_edge import EdgeDepth
 from slideunet.geometry.blocks import BlockGrid, Region, grown, within
+from slideunet.geometry.runs import Runs
 
 MARGIN = 256
 LARGEST_MARGIN = 1024
@@ -40,8 +39,8 @@ class BlockCells:
 
     Attributes
     ----------
-    labels : ndarray (h, w) of uint32
-        Of the block; 1..n are the rows of `keys`, 0 is background.
+    runs : Runs
+        Of the block's pixels; labels 1..n are the rows of `keys`.
     keys : ndarray (n,) of KEY
     reach : int
         How far those of its cells whose centre it holds extend beyond it, in pixels.
@@ -50,10 +49,15 @@ class BlockCells:
         slide.
     """
 
-    labels: np.ndarray
+    runs: Runs
     keys: np.ndarray
     reach: int
     unfinished: int
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The label image (h, w) of uint32 of the block; 0 is background."""
+        return self.runs.image()
 
 
 class SlideMaps(Protocol):
@@ -88,8 +92,8 @@ def label_block(maps: SlideMaps, index: int, decoding: Decoding) -> BlockCells:
         unfinished = separation.count_uncertain(inner)
         if not unfinished or margin >= LARGEST_MARGIN:
             numbers = final_numbers(separation, seen["foreground"], decoding, inner)
-            facts = _keys_and_reach(separation.runs.of(numbers), window, grid, index)
-            return BlockCells(looked_up(numbers, separation.labels[inner]), *facts, unfinished)
+            runs = separation.runs.of(numbers)
+            return BlockCells(runs.inside(inner), *_keys_and_reach(runs, window, grid, index), unfinished)
         margin *= 2
 
 

@@ -1,7 +1,7 @@
 """The label image of a slide's cells: separated block by block, then numbered, in memory that has a bound.
 
 labels/.cells.3f2a….partial    unfinished work, see `stores.resumable`
-raw                            the blocks, each with numbers of its own
+7.runs.npy                     the pixels of block 7's cells, with numbers of its own
 7.keys.npy                     which cells block 7 sees
 7.ordered.npy                  the cells of block 7 in the order of their ids
 cells                          the blocks with the ids of the slide
@@ -22,6 +22,7 @@ from slideunet.cells.separation.label_block import ids_of_cells, keys_of_block, 
 from slideunet.cells.separation.separate import SEPARATION_VERSION, Maps
 from slideunet.clusters import record_blocks, work_through
 from slideunet.geometry.blocks import BlockGrid, digest
+from slideunet.geometry.runs import Runs
 from slideunet.stores import manifests, omezarr, verified
 from slideunet.stores.files import replacing
 from slideunet.stores.fingerprint import fingerprint as digest_of
@@ -41,7 +42,7 @@ class LabellingTask:
     decoding: Decoding
 
     def file(self, index: int, kind: str) -> Path:
-        """Return the file of a block: the "keys" of the cells that it sees, or its own "ordered" by id."""
+        """Return the file of a block: the "runs" or "keys" of the cells it sees, its own "ordered" by id."""
         return self.folder / f"{index}.{kind}.npy"
 
 
@@ -85,11 +86,10 @@ def label_slide(
     """
     facts = manifests.read_manifest(prediction)
     grid = BlockGrid(tuple(facts["shape"][1:]))
-    create = partial(omezarr.create_labels, shape=grid.shape, version=version)
     with working(
         manifests.store_path(prediction) / "labels" / ".cells",
         fingerprint,
-        lambda path: create(path / "raw", mpp=None, levels=1),
+        partial(Path.mkdir, parents=True),
         lock=prediction.with_name(f".{prediction.stem}@cells.lock"),
     ) as work:
         # Workers may have another working directory.
@@ -99,7 +99,7 @@ def label_slide(
         # Numbering is quick and is done again.
         cells = work.path / "cells"
         shutil.rmtree(cells, ignore_errors=True)
-        create(cells, mpp=facts["mpp"], name="cells")
+        omezarr.create_labels(cells, grid.shape, mpp=facts["mpp"], version=version)
         found = _number(task, grid, work) | {"fingerprint": fingerprint} | asdict(decoding)
         digests = dict(work_through(client, range(len(grid)), partial(number_block, task)))
         found["blocks"] = [digests[index] for index in range(len(grid))]
@@ -111,22 +111,21 @@ def label_slide(
 
 def separate_block(task: LabellingTask, index: int) -> dict[str, int]:
     """Separate the cells of one block, keep them under numbers of its own, and return its facts."""
-    maps = PredictedMaps.of(task)
-    found = label_block(maps, index, task.decoding)
-    levels = omezarr.open_levels(task.folder / "raw", "r+")
-    omezarr.write_block(levels, BlockGrid(maps.shape)[index], found.labels)
+    found = label_block(PredictedMaps.of(task), index, task.decoding)
+    _save(task.file(index, "runs"), found.runs.packed())
     _save(task.file(index, "keys"), found.keys)
     return {"reach": found.reach, "unfinished": found.unfinished}
 
 
 def number_block(task: LabellingTask, index: int) -> str:
     """Give the cells of one block their ids in the slide, write them and return the block's digest."""
-    raw, keys = omezarr.open_level(task.folder / "raw", 0), np.load(task.file(index, "keys"))
+    levels, keys = omezarr.open_levels(task.folder / "cells", "r+"), np.load(task.file(index, "keys"))
     ordered = {int(block): np.load(task.file(block, "ordered")) for block in np.unique(keys["block"])}
     ids = ids_of_cells(keys, ordered, np.load(task.folder / "first_ids.npy"))
-    region = BlockGrid(raw.shape)[index]
-    labels = np.concatenate([[0], ids]).astype(np.uint32)[np.asarray(raw[region])]
-    omezarr.write_block(omezarr.open_levels(task.folder / "cells", "r+"), region, labels)
+    region = BlockGrid(levels[0].shape)[index]
+    runs = Runs.unpacked(np.load(task.file(index, "runs")), region)
+    labels = runs.of(np.concatenate([[0], ids]).astype(np.uint32)).image()
+    omezarr.write_block(levels, region, labels)
     return digest(labels)
 
 

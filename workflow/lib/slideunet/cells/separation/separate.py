@@ -17,11 +17,12 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from slideunet.cells.separation import centres, watershed
-from slideunet.cells.separation.bands import looked_up
 from slideunet.cells.separation.decoding import NEEDED, Decoding, Method
-from slideunet.cells.separation.runs import runs_of
+from slideunet.cells.separation.holes import fill_holes
 from slideunet.cells.separation.window_edge import EdgeDepth, SeparatedCells
+from slideunet.geometry.bands import labels_at
 from slideunet.geometry.blocks import Region
+from slideunet.geometry.runs import runs_of
 
 Maps = Mapping[str, np.ndarray]
 
@@ -42,7 +43,6 @@ MERGE_RATIOS: dict[Method, float] = {
 
 _DISTANCE_UNIT = 64  # steps of the Euclidean distance per pixel
 _FARTHEST = np.iinfo(np.uint16).max
-_EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
 
 
 def separate(maps: Maps, decoding: Decoding, origin: tuple[int, int] = (0, 0)) -> np.ndarray:
@@ -69,7 +69,7 @@ def separate(maps: Maps, decoding: Decoding, origin: tuple[int, int] = (0, 0)) -
         If an argument is not as described.
     """
     cells = separate_window(maps, decoding, origin)
-    return looked_up(final_numbers(cells, maps["foreground"], decoding), cells.labels)
+    return cells.runs.of(final_numbers(cells, maps["foreground"], decoding)).image()
 
 
 def final_numbers(
@@ -116,9 +116,7 @@ def separate_window(
         return centres.group_by_centre(foreground, *learned, origin, doubtful)
     if method == "components":
         labels, count = ndi.label(foreground)
-        uncertain = np.zeros(count + 1, bool)
-        uncertain[labels[depth.below(unknown + 1)]] = True
-        return SeparatedCells(labels, uncertain)
+        return SeparatedCells(runs_of(labels), labels_at(labels, depth.below(unknown + 1), count + 1))
     doubtful = depth.below(watershed.ZONE + unknown)
     if method == "watershed":
         distance = _distance(foreground)
@@ -149,32 +147,6 @@ def foreground_cut(threshold: float) -> int:
     if not 0 < threshold < 1:
         raise ValueError(f"the threshold must be between 0 and 1, it is {threshold}")
     return math.ceil(Fraction(repr(float(threshold))) * 255)
-
-
-def fill_holes(foreground: np.ndarray, min_area: int, depth: EdgeDepth) -> tuple[np.ndarray, int]:
-    """Fill holes of fewer than `min_area` pixels; a gap at the edge of the image is not a hole.
-
-    Returns
-    -------
-    ndarray (y, x) of bool
-        The foreground.
-    int
-        How far gaps that may be small holes in a larger window extend from its open edges, in pixels.
-    """
-    gaps, count = ndi.label(~foreground, _EIGHT_CONNECTED)
-    runs = runs_of(gaps)
-    small = runs.areas(count + 1) < min_area
-    small[0] = False
-    at_edge = np.zeros_like(small)
-    for edge in (gaps[0], gaps[-1], gaps[:, 0], gaps[:, -1]):
-        at_edge[edge] = True
-    cut = np.zeros_like(small)
-    cut[gaps[depth.below(1)]] = True
-    cut &= small
-    small &= ~at_edge
-    filled = foreground.copy()
-    filled[runs.of(small).pixels()] = True
-    return filled, depth.deepest(*runs.of(cut).pixels()) + 1 if cut.any() else 0
 
 
 def kept_cells(areas: np.ndarray, totals: np.ndarray | None, decoding: Decoding) -> np.ndarray:

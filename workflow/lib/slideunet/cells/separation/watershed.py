@@ -21,10 +21,11 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from slideunet.cells.separation.bands import BAND, bands, looked_up
 from slideunet.cells.separation.tie_break import position_hash
 from slideunet.cells.separation.window_edge import SeparatedCells
+from slideunet.geometry.bands import BAND, bands, labels_at
 from slideunet.geometry.blocks import cuts
+from slideunet.geometry.runs import runs_of
 
 ZONE = 3
 """Pixels at least so far inside of where the distance is known climb as in the whole slide: 2 for smoothing,
@@ -65,18 +66,16 @@ def split_at_valleys(
     peaks, basins = _climb(keys, width)
     pairs, passes = _passes(keys, width, basins)
     padded = basins.reshape(-1, width)[1:-1, :-1]
-    unsure = np.zeros(len(peaks), bool)
+    runs, unsure = runs_of(padded), np.zeros(len(peaks), bool)
     if doubtful is not None:
-        met = np.zeros(len(peaks) + 1, bool)
-        met[padded[doubtful]] = True
-        unsure = met[1:]
+        unsure = labels_at(padded, doubtful, len(peaks) + 1)[1:]
         unsure[pairs[unsure[pairs].any(axis=1)]] = True  # the peaks of their neighbours are unsure
-    areas = np.bincount(basins, minlength=len(peaks) + 1)[1:] if by_size else None
+    areas = runs.areas(len(peaks) + 1)[1:] if by_size else None
     cells = _join(keys[peaks], areas, pairs, passes, merge_ratio, unsure)
     uncertain = np.zeros(int(cells.max(initial=-1)) + 2, bool)
     uncertain[cells[unsure] + 1] = True
     of_basin = np.concatenate([[0], cells + 1]).astype(np.int32)
-    return SeparatedCells(looked_up(of_basin, padded), uncertain)
+    return SeparatedCells(runs.of(of_basin), uncertain)
 
 
 def _keys(foreground: np.ndarray, height: np.ndarray, origin: tuple[int, int]) -> tuple[np.ndarray, int]:

@@ -1,12 +1,11 @@
 """What a window of a slide leaves open: near an edge behind which the slide goes on, cells may differ."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
-from slideunet.cells.separation.runs import Runs, runs_of
 from slideunet.geometry.blocks import Region
+from slideunet.geometry.runs import Runs
 
 _FAR = np.iinfo(np.int32).max // 128
 
@@ -17,26 +16,26 @@ class SeparatedCells:
 
     Attributes
     ----------
-    labels : ndarray (y, x) of integers
-        Cells 1..n, 0 is background.
+    runs : Runs
+        Of the cells 1..n.
     uncertain : ndarray (n + 1,) of bool
         Whether a cell may be another one in a larger window.
     """
 
-    labels: np.ndarray
+    runs: Runs
     uncertain: np.ndarray
 
-    @cached_property
-    def runs(self) -> Runs:
-        """The pixels of all cells."""
-        return runs_of(self.labels)
+    @property
+    def labels(self) -> np.ndarray:
+        """The label image (y, x): cells 1..n, 0 is background."""
+        return self.runs.image()
 
     def count_uncertain(self, inner: Region) -> int:
         """Count the uncertain cells that have pixels in a part of the window."""
         if not self.uncertain.any():
             return 0
         rows, columns = (
-            slice(*part.indices(side)[:2]) for part, side in zip(inner, self.labels.shape, strict=True)
+            slice(*part.indices(side)[:2]) for part, side in zip(inner, self.runs.shape, strict=True)
         )
         present = self.runs.present((rows, columns), len(self.uncertain))
         return int(np.count_nonzero(present & self.uncertain))
@@ -74,7 +73,10 @@ class EdgeDepth:
 
     def below(self, width: int) -> np.ndarray:
         """Return a mask (y, x) of the pixels less than `width` from an open edge."""
-        return (self.rows[:, None] < width) | (self.columns < width)
+        mask = np.zeros((len(self.rows), len(self.columns)), bool)
+        mask[self.rows < width] = True
+        mask[:, self.columns < width] = True
+        return mask
 
     def deepest(self, rows: np.ndarray, columns: np.ndarray) -> int:
         """Return the largest depth among pixels, one at least, given by rows and columns (n,)."""

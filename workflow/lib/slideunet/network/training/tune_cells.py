@@ -9,10 +9,10 @@ import numpy as np
 
 from slideunet.cells.separation.decoding import Decoding, Method, fitting_methods
 from slideunet.cells.separation.label_block import SlideMaps, label_block
-from slideunet.cells.separation.runs import runs_of
 from slideunet.cells.separation.separate import MERGE_RATIOS, Maps, kept_cells, separate
 from slideunet.geometry.blocks import BlockGrid, Region
 from slideunet.geometry.pixels import Pixels
+from slideunet.geometry.runs import runs_of
 from slideunet.network.inference.engines import Engine
 from slideunet.network.inference.predict_region import predict_core
 from slideunet.network.patches.annotated import annotated_spots

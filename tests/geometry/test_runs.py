@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from slideunet.cells.separation import bands as bands_module
-from slideunet.cells.separation.bands import bands, looked_up
-from slideunet.cells.separation.runs import runs_of
+from slideunet.geometry import bands as bands_module
+from slideunet.geometry.bands import bands, labels_at
+from slideunet.geometry.runs import Runs, runs_of
 
 IMAGES = st.tuples(st.integers(0, 9), st.integers(1, 12)).flatmap(
     lambda shape: arrays(np.int32, shape, elements=st.integers(0, 3))
@@ -41,10 +41,30 @@ def test_labels_in_a_part_and_chosen_labels(labels, ends):
     found = np.flatnonzero(runs.present((rows, columns), 4))
     np.testing.assert_array_equal(found, np.setdiff1d(labels[rows, columns], [0]))
     table = np.array([0, 0, 7, 2], np.uint32)
-    np.testing.assert_array_equal(looked_up(table, labels), table[labels])
-    assert looked_up(table, labels).dtype == np.uint32
     chosen, expected = runs.of(table), np.bincount(table[labels].ravel(), minlength=8)[1:]
     np.testing.assert_array_equal(chosen.areas(8)[1:], expected)
+    np.testing.assert_array_equal(chosen.image(), table[labels])
+    assert chosen.image().dtype == np.uint32
+
+
+@pytest.mark.usefixtures("band")
+@given(IMAGES, st.integers(0, 10**6))
+@settings(max_examples=60, suppress_health_check=["function_scoped_fixture"])
+def test_labels_in_a_mask(labels, seed):
+    mask = np.random.default_rng(seed).random(labels.shape) < 0.2
+    np.testing.assert_array_equal(np.flatnonzero(labels_at(labels, mask, 4)), np.unique(labels[mask]))
+
+
+@given(IMAGES, st.data())
+def test_a_part_of_the_runs_is_that_of_the_image_also_from_a_file(labels, data):
+    ends = (data.draw(st.tuples(*2 * [st.integers(0, side)]).map(sorted)) for side in labels.shape)
+    part = tuple(slice(*pair) for pair in ends)
+    found = runs_of(labels).inside(part)
+    np.testing.assert_array_equal(found.image(), labels[part])
+    read = Runs.unpacked(found.packed(), part)
+    np.testing.assert_array_equal(read.image(), labels[part])
+    assert read.image().dtype == np.uint32
+    np.testing.assert_array_equal(read.areas(4), found.areas(4))
 
 
 def test_sums_beyond_32_bits_in_one_band(monkeypatch):

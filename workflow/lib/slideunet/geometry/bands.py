@@ -17,9 +17,9 @@ def bands(shape: tuple[int, ...]) -> list[slice]:
     return cuts(slice(0, shape[0]), max(1, BAND // max(1, shape[1])))
 
 
-def looked_up(table: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return `table[labels]` for labels (y, x), in the type of the table (n,)."""
-    found = np.empty(labels.shape, table.dtype)
+def labels_at(labels: np.ndarray, mask: np.ndarray, count: int) -> np.ndarray:
+    """Return which labels (y, x) below `count` have pixels in a mask (y, x): (count,) of bool."""
+    found = np.zeros(count, bool)
     for part in bands(labels.shape):
-        found[part] = table[labels[part]]
+        found[labels[part][mask[part]]] = True
     return found
