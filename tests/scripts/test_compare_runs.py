@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from making import write_run
 from pages import Elements
+from schemas import schema_errors
 from skimage.measure import label
 
 import compare_runs
@@ -72,7 +73,9 @@ def runs(written, tmp_path):
 def compare(runs, out, **options):
     passed = compare_runs.main(run=runs, out=out, date="2000-01-02", **options)
     page = (out / "comparison.html").read_text(encoding="utf-8")
-    return passed, page, json.loads((out / "comparison.json").read_text(encoding="utf-8"))
+    content = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
+    assert schema_errors("comparison", content) == []
+    return passed, page, content
 
 
 @pytest.mark.slow
@@ -84,11 +87,15 @@ def test_page_and_json_agree_with_the_scores(runs, tmp_path):
         {slide: json.loads((run / f"results/metrics/{slide}.json").read_text())["values"] for slide in SIZES}
         for run in runs
     ]
-    for found in content["differences"]:
+    means = [found for found in content["differences"] if found["averaging"] == "mean_over_slides"]
+    own = [found for found in means if found["metric"] in scores[0]["S1"]]
+    for found in own:
         gaps = [scores[1][slide][found["metric"]] - scores[0][slide][found["metric"]] for slide in SIZES]
         assert found["difference"] == pytest.approx(np.mean(gaps), abs=1e-12)
     metrics = {name for name in scores[0]["S1"] if not name.startswith("otsu_")}
-    assert {found["metric"] for found in content["differences"]} == metrics
+    assert {found["metric"] for found in own} == metrics
+    names = {found["metric"] for found in content["differences"]}
+    assert {"count_error", "precision_lone", "hd95_px", "cell_ece", "boundary_f1", "pooled_pq"} <= names
     by_slide = {row["slide"]: row["values"]["ap50"] for row in content["slides"]}
     assert by_slide == {s: {"A": scores[0][s]["ap50"], "B": scores[1][s]["ap50"]} for s in SIZES}
     ap50 = next(found for found in content["differences"] if found["metric"] == "ap50")
@@ -107,7 +114,7 @@ def test_page_is_whole_self_contained_and_escaped(runs, tmp_path):
     assert not {tag for tag, _ in elements.tags} & {"script", "iframe", "object", "link", "form"}
     images = [attributes for tag, attributes in elements.tags if tag == "img"]
     assert all(image["src"].startswith("data:image/") and image["alt"] for image in images)
-    assert len(images) == 2 + 3 * 4  # charts; image, truth and two predictions of three slides
+    assert len(images) == 3 + 3 * 4  # charts; image, truth and two predictions of three slides
     assert not any(name.startswith("on") for _, attributes in elements.tags for name in attributes)
     assert HOSTILE not in page
     assert page.count("&lt;img src=x") >= 2 + 2 * len(SIZES) - 1
@@ -119,16 +126,13 @@ def test_page_is_whole_self_contained_and_escaped(runs, tmp_path):
 
 @pytest.mark.slow
 def test_a_metric_that_is_better_when_lower_says_so(runs, tmp_path):
-    for run, value in zip(runs, (2.0, 5.5), strict=True):
-        for slide in SIZES:
-            path = run / f"results/metrics/{slide}.json"
-            content = json.loads(path.read_text())
-            path.write_text(json.dumps(content | {"values": content["values"] | {"hd95_um": value}}))
-    passed, page, _ = compare(runs, tmp_path / "out", metric="hd95_um", margin=1.0)
+    passed, page, content = compare(runs, tmp_path / "out", metric="fn_50", margin=1.0)
     assert passed is False
-    assert "hd95 um (lower is better)" in page
-    assert "upper end of the interval +3.500" in page
-    assert page.count("<strong>S") == 3  # all lost, three are shown
+    assert "Missed objects of a slide ↓" in page
+    high = next(found["interval"][1] for found in content["differences"] if found["metric"] == "fn_50")
+    assert high > 1 and f"upper end of the interval +{high:.3f}" in page
+    lost = page.split("<h3>Lost most</h3>")[1].split("<h3>Gained most</h3>")[0]
+    assert re.findall(r"<figcaption><strong>(\w+)</strong>", lost) == ["S4", "S1"]
 
 
 @pytest.mark.slow
@@ -136,7 +140,7 @@ def test_without_stores_there_are_numbers_and_no_pictures(runs, tmp_path):
     shutil.rmtree(runs[1] / "results/predictions/S1.zarr")
     _, page, _ = compare(runs, tmp_path / "out")
     assert page.count("No pictures: the stores of image or prediction are no longer there.") == 1
-    assert len([tag for tag, _ in Elements(page).tags if tag == "img"]) == 2 + 2 * 4
+    assert len([tag for tag, _ in Elements(page).tags if tag == "img"]) == 3 + 2 * 4
 
 
 @pytest.mark.slow
