@@ -237,6 +237,14 @@ def test_predictions_by_other_arithmetic_are_noted(tmp_path):
     assert [note for note in notes if "(A by openvino bf16, B by openvino int8)" in note]
 
 
+def test_slides_in_quarantine_in_all_runs_are_noted(tmp_path):
+    one = [{"slide": "S1", "score": NOTHING}]
+    folders = [
+        write_run(tmp_path / name, one, quarantined=["bad", *own]) for name, own in (("a", ["x"]), ("b", []))
+    ]
+    assert "In quarantine in all runs, so not compared: bad." in compare_runs(folders).notes
+
+
 def test_equal_models_are_noted(tmp_path):
     slides = [{"slide": "S1", "values": {"ap50": 0.5}, "model": "m"}]
     folders = [write_run(tmp_path / name, slides) for name in "ab"]

@@ -19,6 +19,7 @@ import score_slides
 from slideunet.errors import DamagedDataError
 
 SCRIPT = Path(compare_runs.__file__)
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 HOSTILE = "<img src=x onerror=alert(1)>"
 SIZES = {"S1": (64, 51), "S2": (70, 55), "S3": (59, 83), "S4": (900, 1100)}
 
@@ -122,6 +123,28 @@ def test_page_is_whole_self_contained_and_escaped(runs, tmp_path):
     policies = [a["content"] for tag, a in elements.tags if tag == "meta" and policy.items() <= a.items()]
     assert policies == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
     assert compare(runs, tmp_path / "again", margin=0.5)[1] == page
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
+def test_a_browser_shows_it_without_an_error_a_request_or_a_scroll_bar_below(runs, tmp_path):
+    programs = pytest.importorskip("playwright.sync_api", reason="pip install -r envs/requirements-dev.txt")
+    compare(runs, tmp_path / "out", margin=0.5)
+    found = []
+    with programs.sync_playwright() as playing:
+        browser = playing.chromium.launch(executable_path=CHROMIUM)
+        for width, scheme in ((1280, "light"), (390, "light"), (1280, "dark")):
+            page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+            for event in ("console", "pageerror", "dialog", "requestfailed"):
+                page.on(event, lambda what, event=event: found.append((event, str(what))))
+            page.on("request", lambda request: found.append(request.url[:200]))
+            page.goto((tmp_path / "out/comparison.html").as_uri())
+            broken = "[...document.images].filter(i => i.loading != 'lazy' && !i.naturalWidth).length"
+            assert page.evaluate(broken) == 0
+            root = "document.documentElement"
+            assert page.evaluate(f"{root}.scrollWidth - {root}.clientWidth") == 0, (width, scheme)
+        browser.close()
+    assert [what for what in found if not str(what).startswith(("data:", "file:"))] == []
 
 
 @pytest.mark.slow

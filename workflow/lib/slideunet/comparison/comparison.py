@@ -15,7 +15,7 @@ from slideunet.comparison.differences import (
 )
 from slideunet.comparison.pairing import PairedSlide, Unpaired, pair_slides
 from slideunet.comparison.read_runs import read_runs
-from slideunet.comparison.runs import ComparedRun
+from slideunet.comparison.runs import ComparedRun, in_short
 from slideunet.comparison.seeds import seeds_of
 from slideunet.scoring.intervals import FEWEST_GROUPS
 from slideunet.scoring.score_slide import METRICS_VERSION
@@ -173,6 +173,8 @@ def _notes(runs: Sequence[ComparedRun], pairs: Sequence[PairedSlide]) -> list[st
             f"The runs were predicted by different engines or precisions ({listed}), which changes a few "
             "cells. To compare models alone, set the same prediction.engine and prediction.precision in all."
         )
+    if nowhere := frozenset.intersection(*(run.quarantined for run in runs)):
+        notes.append(f"In quarantine in all runs, so not compared: {in_short(sorted(nowhere))}.")
     groups = len({pair.group for pair in pairs})
     if groups < FEWEST_GROUPS:
         notes.append(
