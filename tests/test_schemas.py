@@ -98,6 +98,7 @@ def results(tmp_path_factory, convert_cells, random_network, save_network, dask_
         predictions_folder=folder / "predictions", metrics_folder=folder / "metrics",
         model=folder / "model/model.json", history=None, config={}, title=None, by=[],
         page=folder / "page.html", table=folder / "table.csv", summary=folder / "report/summary.json",
+        files=folder / "files",
         quarantine_folder=folder / "quarantine", seed_scores=folder / "scores.csv",
         provenance=gather_provenance(ROOT, folder / "benchmarks", {"b"}, trained=False),
     )  # fmt: skip

@@ -74,7 +74,7 @@ def slide(tmp_path, write_store):
 
 
 def tiles(crop):
-    picture = Image.open(io.BytesIO(base64.b64decode(crop.uri.split(",")[1])))
+    picture = Image.open(io.BytesIO(base64.b64decode(crop.picture.uri.split(",")[1])))
     strip = np.asarray(picture.convert("RGB")).astype(int)
     assert strip.shape == (TILE, 3 * TILE + 2 * GAP, 3)
     return [strip[:, place * (TILE + GAP) :][:, :TILE] for place in range(3)]
@@ -142,7 +142,8 @@ def test_a_large_object_is_shown_around_its_known_pixel(tmp_path, write_store):
 
 def test_pictures_are_small(slide):
     assert all(
-        len(draw_crops([slide()], kind)[0][1].uri) < gallery.CROP_BYTES * 1.4 for kind in ("missed", "split")
+        len(draw_crops([slide()], kind)[0][1].picture.uri) < gallery.CROP_BYTES * 1.4
+        for kind in ("missed", "split")
     )
     assert SHOWN * 4 * gallery.CROP_BYTES < 10**6
     assert len(pictures.DISTINCT) == len(set(pictures.DISTINCT))

@@ -10,6 +10,7 @@ from making import write_image
 from PIL import Image
 
 from slideunet.errors import DamagedDataError
+from slideunet.figures.encoding import in_page
 from slideunet.geometry.pyramid import level_shapes
 from slideunet.report.masks import OUTLINE, at_level, draw_mask, masked
 from slideunet.report.page import RunRecord, render_page, summary_of
@@ -33,6 +34,15 @@ def write_store(manifest, pixels, labels, facts):
     if labels:
         omezarr.list_labels(path / "labels")
     write_manifest(manifest, {"shape": list(pixels.shape), "blocks": block_digests(pixels), **facts})
+
+
+@pytest.fixture
+def page_of(tmp_path):
+    def render(results):
+        run = RunRecord("Title", "2000-01-02", "snakemake", {}, {}, None, [], None, {})
+        return render_page(run, results, tmp_path), summary_of(run, results)
+
+    return render
 
 
 @pytest.fixture(scope="module")
@@ -64,19 +74,14 @@ def half(top=0.5):
     return mask
 
 
-def page_of(results):
-    run = RunRecord("Title", "2000-01-02", "snakemake", {}, {}, None, [], None, {})
-    return render_page(run, results), summary_of(run, results)
-
-
 def decoded(uri):
     picture = Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1])))
     return np.asarray(picture.convert("RGB")).astype(int)
 
 
 def test_the_outline_is_at_the_edge_of_the_mask(stores):
-    panel = draw_mask(stores("half", half()), 200_000)
-    shown = decoded(panel.uri)
+    panel = draw_mask(stores("half", half()), in_page(200_000))
+    shown = decoded(panel.picture.uri)
     # 1201 x 900 is shown at level 2; rows 0 to 74 of the mask are rows 0 to 149 there.
     assert shown.shape[:2] == level_shapes(SHAPE)[2]
     distance = np.abs(shown - np.array(OUTLINE)).sum(axis=2)
@@ -88,7 +93,7 @@ def test_the_outline_is_at_the_edge_of_the_mask(stores):
 
 
 def test_a_picture_keeps_to_its_budget(stores):
-    assert len(draw_mask(stores("half", half()), 1000).uri) < 1500
+    assert len(draw_mask(stores("half", half()), in_page(1000)).picture.uri) < 1500
 
 
 @given(st.integers(1, 70), st.integers(1, 70), st.integers(0, 5), st.integers(0, 5), st.integers(0, 99))
@@ -109,7 +114,7 @@ def test_slides_with_masks_are_sorted_by_skipped_area(stores):
     assert [result.skipped for result in slides[::3]] == [None, None]
 
 
-def test_the_page_shows_every_mask_escaped(stores):
+def test_the_page_shows_every_mask_escaped(stores, page_of):
     page, _ = page_of([stores("half", half()), stores("<b>less", half(0.1))])
     section = re.search(r'<section id="tissue">.*?</section>', page, re.DOTALL).group()
     assert re.findall(r"</strong> (.*?)</figcaption>", section) == ["90.0 % skipped", "50.0 % skipped"]
@@ -120,8 +125,8 @@ def test_the_page_shows_every_mask_escaped(stores):
     assert "On 2 bright-field slides only tissue was predicted" in page
 
 
-def test_more_masks_than_pictures_are_in_a_table(stores, monkeypatch):
-    monkeypatch.setattr("slideunet.report.page.MASKS_SHOWN", 1)
+def test_more_masks_than_pictures_are_in_a_table(stores, page_of, monkeypatch):
+    monkeypatch.setattr("slideunet.report.drawn_slides.MASKS_SHOWN", 1)
     page, _ = page_of([stores("half", half()), stores("less", half(0.1))])
     section = re.search(r'<section id="tissue">.*?</section>', page, re.DOTALL).group()
     assert section.count("<img") == 1
@@ -129,17 +134,17 @@ def test_more_masks_than_pictures_are_in_a_table(stores, monkeypatch):
     assert re.findall(r"<td>(.*?)</td>", section) == ["90.0 % skipped", "50.0 % skipped"]
 
 
-def test_a_page_without_masks_does_not_mention_tissue(stores):
+def test_a_page_without_masks_does_not_mention_tissue(stores, page_of):
     plain, _ = page_of([stores("whole")])
     assert "tissue" not in re.sub(r"<style>.*?</style>", "", plain, flags=re.DOTALL).lower()
 
 
-def test_a_slide_without_tissue_is_a_warning(stores):
+def test_a_slide_without_tissue_is_a_warning(stores, page_of):
     empty, full = stores("empty", half(0)), stores("full", half(1))
     page, summary = page_of([empty, full, stores("whole")])
     assert warnings_of([empty, full]) == [("empty", EMPTY)]
     assert summary["warnings"] == [f"slide empty: {EMPTY}"]
-    assert f"<strong>empty</strong>: {EMPTY}" in page
+    assert f">empty</a></strong>: {EMPTY}" in page
     assert re.findall(r"</strong> (.*?)</figcaption>", page) == ["no tissue found", "0.0 % skipped"]
 
 
@@ -147,4 +152,4 @@ def test_a_missing_mask_is_an_error(stores):
     result = stores("lost", half())
     (store_path(result.prediction_manifest) / "labels" / "tissue" / "0" / "zarr.json").unlink()
     with pytest.raises(DamagedDataError, match="tissue"):
-        draw_mask(result, 1000)
+        draw_mask(result, in_page(1000))

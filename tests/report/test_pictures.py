@@ -1,12 +1,12 @@
-import base64
-import io
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from PIL import Image
+from skimage.color import rgb2lab
+from skimage.draw import disk
+from skimage.measure import label as measure_label
+from skimage.segmentation import find_boundaries
 
 from slideunet.report import pictures
 from slideunet.report.pictures import CORRECT, FALSE, MISSED
@@ -56,15 +56,6 @@ def test_colours_distinguish_correct_missed_and_false():
     assert colours_by_match(truth, cells) == ({3: CORRECT, 4: MISSED}, {11: CORRECT, 12: FALSE})
 
 
-@pytest.mark.parametrize("budget", [1_000, 10_000, 100_000])
-def test_encoding_keeps_to_its_budget(budget):
-    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
-    kind, data = pictures.webp_uri(noise, budget).split(",")
-    assert kind == "data:image/webp;base64"
-    assert len(base64.b64decode(data)) <= budget
-    assert Image.open(io.BytesIO(base64.b64decode(data))).size[0] <= 400
-
-
 def test_enlarging_keeps_ids_and_sizes_together():
     labels = np.array([[0, 4_000_000_000], [7, 7]], dtype=np.uint32)
     large = pictures.enlarge_labels(labels, 3)
@@ -93,3 +84,59 @@ def test_colours_differ_across_gaps_and_are_used_equally():
     for number, left in enumerate(range(0, 36, 6), start=1):
         labels[2:7, left : left + 3] = number
     assert len(set(pictures.distinct_colours(labels).values())) == 6
+
+
+# Machado, Oliveira & Fernandes 2009, severity 1, for linear RGB: protanopia, deuteranopia, tritanopia.
+DICHROMATS = np.array([
+    [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+])  # fmt: skip
+
+
+@pytest.mark.parametrize("sight", DICHROMATS, ids=["protan", "deutan", "tritan"])
+def test_dichromats_tell_the_outlines_apart(sight):
+    linear = (np.array([CORRECT, MISSED, FALSE]) / 255) ** 2.2
+    seen = rgb2lab(np.clip(linear @ sight.T, 0, 1) ** (1 / 2.2))
+    gaps = [np.linalg.norm(seen[i] - seen[j]) for i, j in ((0, 1), (0, 2), (1, 2))]
+    assert min(gaps) > 20  # a difference of about 2 is just noticeable
+
+
+@settings(max_examples=60)
+@given(arrays(np.uint32, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 3)))
+def test_the_edge_is_that_of_scikit_image(labels):
+    np.testing.assert_array_equal(pictures._inner_edge(labels), find_boundaries(labels, mode="inner"))
+
+
+def discs(*radii):
+    labels = np.zeros((100, 100 * len(radii)), np.uint32)
+    for number, radius in enumerate(radii, start=1):
+        labels[disk((50, 100 * number - 50), radius, shape=labels.shape)] = number
+    return labels
+
+
+@pytest.mark.parametrize("radius", [4, 9, 23.5, 40])
+def test_without_colour_correct_missed_and_false_differ(radius):
+    labels = discs(radius, radius, radius)
+    plain, drawn = np.zeros((2, *labels.shape, 3), np.uint8)
+    colours = {1: CORRECT, 2: MISSED, 3: FALSE}
+    pictures.draw_outlines(plain, labels, colours)
+    pictures.draw_by_match(drawn, labels, colours)
+    correct, missed, false = ((drawn[labels == number]).any(axis=1) for number in (1, 2, 3))
+    outline = [(plain[labels == number]).any(axis=1) for number in (1, 2, 3)]
+    np.testing.assert_array_equal(correct, outline[0])
+    assert not (missed & ~outline[1]).any()
+    assert 0.4 < missed.sum() / outline[1].sum() < 0.8  # gaps
+    assert (false & outline[2]).sum() == outline[2].sum()
+    assert (false & ~outline[2]).sum() > 0.15 * (~outline[2]).sum()  # stripes
+    assert not drawn[labels == 0].any()
+
+
+def test_a_dashed_line_has_more_dashes_on_a_larger_object():
+    labels = discs(8, 40)
+    drawn = np.zeros((*labels.shape, 3), np.uint8)
+    pictures.draw_by_match(drawn, labels, {1: MISSED, 2: MISSED})
+    shown = drawn.any(axis=2)
+    pieces = [measure_label(shown & (labels == number), connectivity=2).max() for number in (1, 2)]
+    assert pieces[0] >= 3
+    assert pieces[1] == round(2 * np.pi * 40 / pictures.DASH)

@@ -45,10 +45,10 @@ def test_the_contents_are_those_of_the_model(results, training, count):
     assert len(summary_of(run, results)["warnings"]) == count
 
 
-def test_the_page_shows_the_warnings(results):
+def test_the_page_shows_the_warnings(results, tmp_path):
     run = RunRecord(
         "Title", "2000-01-02", "snakemake", {}, {"training": {"contents": ["x"]}}, None, [], None, {}
     )
     unpredicted = [SlideResult(**{**vars(result), "prediction": None}) for result in results]
-    page = render_page(run, unpredicted)
-    assert "<strong>c</strong>: the model was trained or validated on these pixels" in page
+    page = render_page(run, unpredicted, tmp_path)
+    assert ">c</a></strong>: the model was trained or validated on these pixels" in page

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from slideunet.figures.encoding import in_page
 from slideunet.report.results import SlideResult
 from slideunet.report.side_by_side import draw_several
 
@@ -18,7 +19,7 @@ def draw(write_store, folder, truth, predictions):
         path = write_store(folder / name / "S1.json", probability, labels=cells, name="cells")
         facts = {"shape": image.shape, "statistics": statistics, "n_objects": 1}
         results[name] = SlideResult("S1", "g", "", "test", "c", slide, Path(path), {}, facts, {"cells": {}})
-    return draw_several(results, 200_000)
+    return draw_several(results, in_page(200_000))
 
 
 def squares(shape, *places):
@@ -38,8 +39,8 @@ def test_the_part_is_shown_where_the_runs_differ(tmp_path, write_store):
     assert rows[0] <= missed[0] and missed[0] + 20 <= rows[1]
     assert columns[0] <= missed[1] and missed[1] + 20 <= columns[1]
     assert [panel.caption for panel in case.panels] == ["Original", "Truth", "A", "B"]
-    assert all(panel.uri.startswith("data:image/webp") for panel in case.panels)
-    original, truth_panel, of_a, of_b = (panel.uri for panel in case.panels)
+    assert all(panel.picture.uri.startswith("data:image/webp") for panel in case.panels)
+    original, truth_panel, of_a, of_b = (panel.picture.uri for panel in case.panels)
     assert truth_panel == of_a  # the object that both miss is not in this part
     assert len({original, of_a, of_b}) == 3
 
@@ -49,5 +50,5 @@ def test_equal_predictions_have_equal_pictures_of_the_whole_small_slide(tmp_path
     case = draw(write_store, tmp_path, truth, {"A": truth, "B": truth})
     assert case.region == ""
     truth_panel, a, b = case.panels[1:]
-    assert truth_panel.uri == a.uri == b.uri  # all correct, in one colour
+    assert truth_panel.picture.uri == a.picture.uri == b.picture.uri  # all correct, in one colour
     assert a.alt == "Slide S1, A: outlines of the predicted cells; 0 of 2 false"

@@ -105,7 +105,7 @@ def test_a_damaged_slide_is_set_aside_and_done_once_it_is_mended(
     results = tmp_path / "results"
     assert sorted(path.stem for path in (results / "predictions").glob("[!.]*.json")) == ["a", "c"]
     assert "slide b: " in (results / "report/report.html").read_text()
-    assert "<strong>a</strong>: has the same pixels as c" in (results / "report/report.html").read_text()
+    assert ">a</a></strong>: has the same pixels as c" in (results / "report/report.html").read_text()
     (tmp_path / "b.tif").write_bytes(good)
     result = snakemake(tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr

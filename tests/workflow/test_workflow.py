@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -87,13 +88,15 @@ def test_predictions_are_probabilities_on_the_grid_of_the_slide(cohort):
     assert (probability.shape, str(probability.dtype)) == ((1, *image.shape[1:]), "uint8")
 
 
-def test_the_report_is_one_file_that_names_every_test_slide(cohort):
+def test_the_report_names_every_test_slide_and_links_to_the_files_beside_it(cohort):
     page = (cohort / "results/report/report.html").read_text()
     split = pd.read_csv(cohort / "results/split.tsv", sep="\t", dtype=str)
     for slide in split.loc[split["split"] == "test", "slide"]:
         assert slide in page
-    assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)
-    assert "<script" not in page
+    assert not re.search(r"""(src|href)=["'](?!data:|#|files/)""", page)
+    linked = re.findall(r'href="(files/[^"]+)"', page)
+    assert {Path(path).stem for path in linked} >= {"curves", "precision", "counts"}
+    assert all((cohort / "results/report" / path).is_file() for path in linked)
 
 
 def test_a_second_run_has_nothing_to_do(cohort, snakemake):

@@ -53,13 +53,15 @@ rule build_report:
             category="Report",
             labels={"content": "Summary for machines"},
         ),
+        # Numbers of the figures, and pictures of many slides.
+        files=directory(f"{REPORT}/files"),
     log:
         "logs/build_report.log",
     benchmark:
         "benchmarks/build_report.tsv"
     conda:
         "../../envs/imaging.yaml"
-    threads: 1
+    threads: 2
     resources:
         mem_mb=get_memory(4000),
         runtime=get_runtime(60),

@@ -18,7 +18,7 @@ from slideunet.provenance.run_provenance import RunProvenance, gather_provenance
 from slideunet.report.page import RunRecord, render_page, summary_of
 from slideunet.report.results import load_results
 from slideunet.report.tables import metrics_table
-from slideunet.stores.files import write_atomically
+from slideunet.stores.files import replacing_folder, write_atomically
 from slideunet.stores.manifests import read_manifest
 
 REPORTED = ("torch", "openvino", "numpy", "scipy", "scikit-image", "zarr", "pandas")
@@ -39,13 +39,15 @@ def main(
     page: Path,
     table: Path,
     summary: Path,
+    files: Path,
     quarantine_folder: Path,
     seed_scores: Path | None = None,
     command: str = "snakemake --cores all",
     date: str | None = None,
     provenance: RunProvenance | None = None,
+    threads: int = 1,
 ) -> None:
-    """Write report.html, metrics.csv and summary.json.
+    """Write report.html with the files beside it, metrics.csv and summary.json.
 
     Parameters
     ----------
@@ -67,6 +69,8 @@ def main(
         Columns by which the test results are broken down.
     page, table, summary : Path
         Outputs.
+    files : Path
+        Folder beside the page: the numbers of its figures, and the pictures of many slides.
     quarantine_folder : Path
         Folder with the skipped slides.
     seed_scores : Path or None
@@ -77,6 +81,8 @@ def main(
         None is today.
     provenance : RunProvenance or None
         Workflow, machine and costs of the run.
+    threads : int
+        That draw slides.
     """
     results = load_results(
         split_table=split_table,
@@ -101,7 +107,9 @@ def main(
     )
     write_atomically(table, metrics_table(results, by).to_csv(index=False, lineterminator="\n"))
     write_atomically(summary, json.dumps(summary_of(run, results), indent=1, allow_nan=False) + "\n")
-    write_atomically(page, render_page(run, results))
+    with replacing_folder(files) as folder:
+        text = render_page(run, results, folder, link=files.name, threads=threads)
+    write_atomically(page, text)
 
 
 def names_of_jobs(manifests: Iterable[str], model: dict[str, Any]) -> set[str]:
@@ -145,4 +153,6 @@ if __name__ == "__main__":
             page=Path(snakemake.output.page),
             table=Path(snakemake.output.table),
             summary=Path(snakemake.output.summary),
+            files=Path(snakemake.output.files),
+            threads=snakemake.threads,
         )

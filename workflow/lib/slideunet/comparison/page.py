@@ -8,8 +8,8 @@ from slideunet.comparison.differences import Difference, by_gain, slide_values
 from slideunet.comparison.figures import intervals_of_differences, slide_against_slide
 from slideunet.comparison.metrics import NO_FRACTIONS, OF_CLASSES, POOLED_PREFIX, label_of, sign_of
 from slideunet.comparison.pairing import PairedSlide
+from slideunet.figures.encoding import in_page
 from slideunet.report.page_environment import DASH, page_environment
-from slideunet.report.pictures import CORRECT, FALSE, MISSED
 from slideunet.report.results import SlideResult
 from slideunet.report.side_by_side import Case, draw_several
 from slideunet.stores.manifests import store_path
@@ -58,12 +58,11 @@ def render_comparison(comparison: Comparison, *, date: str, command: str, versio
     environment.filters |= {"signed": _signed, "signed_interval": _signed_interval}
     environment.filters |= {"label": label_of, "lower_is_better": lambda metric: sign_of(metric) < 0}
     names = [run.name for run in comparison.runs[1:]]
-    budget = min(PICTURE_BYTES // max(len(names) * 2 * SHOWN * 4, 1), 160_000)
+    budget = PICTURE_BYTES // max(len(names) * 2 * SHOWN * 4, 1)
     return environment.get_template("page.html.j2").render(
         comparison=comparison,
         sections=[_section(comparison, number, budget) for number, _ in enumerate(names, start=1)],
         verdicts={verdict.run: verdict for verdict in comparison.verdicts},
-        colours={"correct": CORRECT, "missed": MISSED, "false": FALSE},
         open_up_to=PER_SLIDE,
         date=date,
         command=command,
@@ -128,7 +127,7 @@ def _draw(pair: PairedSlide, run: int, names: tuple[str, str], budget: int) -> C
     results = {name: pair.slides[number].result for name, number in zip(names, (0, run), strict=True)}
     if not all(_has_stores(result) for result in results.values()):
         return None
-    return draw_several(results, budget)
+    return draw_several(results, in_page(budget))
 
 
 def _has_stores(result: SlideResult) -> bool:

@@ -1,1 +1,1 @@
-"""Figures shared by training and report."""
+"""Figures and encoded pictures, for training and reports."""

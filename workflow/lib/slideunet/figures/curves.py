@@ -27,23 +27,21 @@ def _curves(history: pd.DataFrame, best_epoch: int | None) -> Figure:
         metrics = {name: label for name, label in _METRICS.items() if f"val_{name}" in history}
         charts = figure.subplots(1, len(metrics), squeeze=False)[0]
         for axes, (name, label) in zip(charts, metrics.items(), strict=True):
-            for part, colour in (("train", GREY), ("val", BLUE)):
+            for part, colour, line in (("train", GREY, "--"), ("val", BLUE, "-")):
                 if f"{part}_{name}" in history:
-                    _plot_seeds(axes, history, f"{part}_{name}", colour)
+                    _plot_seeds(axes, history, f"{part}_{name}", colour, line)
             if best_epoch is not None:
-                axes.axvline(
-                    best_epoch, color=ORANGE, linewidth=1, linestyle=(0, (4, 3)), label="chosen epoch"
-                )
+                axes.axvline(best_epoch, color=ORANGE, linewidth=1, linestyle=":", label="chosen epoch")
             axes.set(xlabel="Epoch", ylabel=label)
             axes.legend()
         return figure
 
 
-def _plot_seeds(axes: Axes, history: pd.DataFrame, column: str, colour: str) -> None:
+def _plot_seeds(axes: Axes, history: pd.DataFrame, column: str, colour: str, line: str) -> None:
     """Draw a column of the history, one line per seed."""
     text = "training" if column.startswith("train_") else "validation"
     seeds = [rows for _, rows in history.groupby("seed")] if "seed" in history else [history]
     for number, rows in enumerate(seeds):
         values = pd.to_numeric(rows[column], errors="coerce")
         marker, label = "o" if len(values) < 3 else "", None if number else text
-        axes.plot(rows["epoch"], values, color=colour, marker=marker, markersize=3, label=label)
+        axes.plot(rows["epoch"], values, line, color=colour, marker=marker, markersize=3, label=label)

@@ -30,9 +30,12 @@ def svg_uri(figure: Figure) -> str:
 
 
 def encode(figure: Figure, kind: str) -> bytes:
-    """Encode a figure as "svg" or "png", reproducibly."""
+    """Encode a figure as "svg", without a background of its own, or "png", reproducibly."""
     buffer = io.BytesIO()
+    svg = kind == "svg"
     # Ticks and ids are created only now, so the style is needed here, too.
     with mpl.rc_context(STYLE):
-        figure.savefig(buffer, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
+        figure.savefig(
+            buffer, format=kind, dpi=150, transparent=svg, metadata={"Date": None} if svg else None
+        )
     return buffer.getvalue()

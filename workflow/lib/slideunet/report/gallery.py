@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from slideunet.figures.encoding import in_page
 from slideunet.geometry.blocks import Region, grown
 from slideunet.geometry.pixels import Pixels
 from slideunet.report import pictures
@@ -112,7 +113,7 @@ def _draw(result: SlideResult, example: Example) -> Panel:
     alt = f"Slide {result.slide}, {example.kind}, {finding}: image, true objects, cells"
     y, x = (round(place * facts.get("scale", 1.0)) for place in middle(box))
     caption = f"y {y}, x {x} · {finding} · tile of {side} px"
-    return Panel(caption, alt, pictures.webp_uri(strip, CROP_BYTES))
+    return Panel(caption, alt, in_page(CROP_BYTES)(strip, result.slide))
 
 
 def _extent(labels: Pixels, example: Example, shape: tuple[int, int]) -> Region:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from slideunet.figures.encoding import Keep
 from slideunet.report import pictures
 from slideunet.report.pictures import Colour
 from slideunet.report.results import SlideResult
@@ -25,8 +26,8 @@ def masked(results: Sequence[SlideResult]) -> list[SlideResult]:
     )
 
 
-def draw_mask(result: SlideResult, budget: int) -> Panel:
-    """Draw a slide with the outline of its tissue mask, in at most `budget` bytes."""
+def draw_mask(result: SlideResult, keep: Keep) -> Panel:
+    """Draw a slide with the outline of its tissue mask; `keep` encodes the picture."""
     facts, prediction = result.facts or {}, result.prediction or {}
     level = coarse_level((facts["shape"][1], facts["shape"][2]), SIDE)
     # Not stretched: an empty slide would be all noise. Only 8-bit RGB images have a mask.
@@ -36,7 +37,7 @@ def draw_mask(result: SlideResult, budget: int) -> Panel:
     pictures.draw_outlines(canvas, resampled.astype(np.uint8), {1: OUTLINE})
     caption = share_in_words(result.skipped or 0.0)
     alt = f"Slide {result.slide}, outline of its tissue; {caption}"
-    return Panel(caption, alt, pictures.webp_uri(canvas, budget))
+    return Panel(caption, alt, keep(canvas, f"{result.slide}.tissue"))
 
 
 def at_level(mask: NDArray[np.bool_], source: int, target: int, shape: tuple[int, ...]) -> NDArray[np.bool_]:

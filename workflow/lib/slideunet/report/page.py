@@ -2,28 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 
 from slideunet.provenance.run_provenance import RunProvenance, digest_of_data
+from slideunet.report.charts import Chart, charts_of, training_chart
+from slideunet.report.drawn_slides import draw_slides
+from slideunet.report.figure_numbers import csv_of
 from slideunet.report.gallery import errors_of
-from slideunet.report.masks import draw_mask, masked, share_in_words
+from slideunet.report.masks import share_in_words
 from slideunet.report.measures import MEASURES, common_pixel_size
 from slideunet.report.page_environment import DASH, page_environment
-from slideunet.report.pictures import CORRECT, FALSE, MISSED
 from slideunet.report.results import SlideResult, warnings_of
-from slideunet.report.side_by_side import draw_case, ranked
-from slideunet.report.tables import breakdown, scored, scores_of, split_overview, spread, summarise
+from slideunet.report.side_by_side import ranked
+from slideunet.report.tables import breakdown, scored, split_overview, spread, summarise
+from slideunet.stores.files import write_atomically
 
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test", "predict": "prediction only"}
-EXTREMES = 3
-UNLABELLED_SHOWN = 24
-MASKS_SHOWN = 24
-MASK_BYTES = 24_000
-PICTURE_BYTES = 11_000_000
-"""Of all pictures together before base64, which adds a third."""
 
 
 @dataclass(frozen=True)
@@ -105,25 +103,42 @@ def data_sha256(results: Sequence[SlideResult]) -> str:
     )
 
 
-def render_page(run: RunRecord, results: Sequence[SlideResult]) -> str:
-    """Render the page; the template engine escapes all text from outside."""
+def render_page(
+    run: RunRecord, results: Sequence[SlideResult], folder: Path, *, link: str = "files", threads: int = 1
+) -> str:
+    """Render the page; the template engine escapes all text from outside.
+
+    Parameters
+    ----------
+    run : RunRecord
+    results : sequence of SlideResult
+    folder : Path
+        Gets the numbers of all figures, `numbers/*.csv`, and of many slides the pictures, `pictures/*.webp`.
+    link : str
+        This folder as the page, which will be beside it, names it.
+    threads : int
+        That draw slides.
+    """
     environment = page_environment("report")
     environment.filters["skipped"] = share_in_words
     environment.filters["split_name"] = lambda split: SPLIT_NAMES.get(split, split)
     environment.filters["signed"] = lambda value, digits: DASH if value is None else f"{value:+.{digits}f}"
     environment.filters["duration"] = duration_in_words
     environment.globals |= {
-        "colours": {"correct": CORRECT, "missed": MISSED, "false": FALSE},
         "run": run,
         "training": run.model.get("training", {}),
         "config_yaml": yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True),
         "results": results,
         "errors": errors_of(results),
+        "link": link,
     }
     test = scored(results, "test")
     numbers = _numbers(run, results, test)
+    charts, training = charts_of(test, numbers["test"]), _training_chart(run)
+    _write_numbers(run, [*charts, *training], folder / "numbers")
+    pictures = draw_slides(results, test, folder / "pictures", f"{link}/pictures", threads)
     return environment.get_template("page.html.j2").render(
-        **numbers, charts=_charts(run, test, numbers["test"]), **_pictures(results, test)
+        **numbers, **pictures, charts=charts, curves=training[0] if training else None
     )
 
 
@@ -165,41 +180,15 @@ def _numbers(run: RunRecord, results: Sequence[SlideResult], test: Sequence[Slid
     }
 
 
-def _charts(run: RunRecord, test: Sequence[SlideResult], summary: Mapping[str, Any]) -> dict[str, str]:
-    history = pd.DataFrame() if run.history is None else run.history
-    charts = {"curves": ""}
-    # Matplotlib takes longer to load than such a page without a chart takes to be written.
-    if len(history):
-        from slideunet.figures.curves import learning_curves
-
-        charts["curves"] = learning_curves(history, run.model.get("training", {}).get("best_epoch"))
-    if scores := scores_of(test):
-        from slideunet.report import figures
-
-        charts["distributions"] = figures.distributions(scores)
-        charts["precision"] = figures.precision_over_iou(summary["ap_curve"])
-        charts["counted"] = figures.counted_cells(scores)
-        charts["differences"] = figures.count_differences(scores, summary["count_agreement"])
-        size = common_pixel_size(test)
-        charts["distances"] = figures.distances_of_outlines(summary["boundary_curve"], size)
-        charts["reliability"] = figures.reliability_diagram(summary["calibration"])
-        charts["sizes"] = figures.recall_by_size(summary["size_classes"], size)
-    return charts
+def _training_chart(run: RunRecord) -> list[Chart]:
+    if run.history is None or not len(run.history):
+        return []
+    return [training_chart(run.history, run.model.get("training", {}).get("best_epoch"))]
 
 
-def _pictures(results: Sequence[SlideResult], test: Sequence[SlideResult]) -> dict[str, Any]:
-    unlabelled = [r for r in results if r.facts and r.prediction and not r.labelled]
-    shown, slides = unlabelled[:UNLABELLED_SHOWN], masked(results)
-    budget = min(max(PICTURE_BYTES // max(3 * len(test) + 2 * len(shown), 1), 10_000), 160_000)
-    cases = [draw_case(result, budget) for result in ranked(test)]
-    few = len(cases) <= 2 * EXTREMES
-    return {
-        "worst": cases if few else cases[:EXTREMES],
-        "best": [] if few else cases[: -EXTREMES - 1 : -1],
-        "rest": [] if few else sorted(cases[EXTREMES:-EXTREMES], key=lambda case: case.result.slide),
-        "few_cases": few,
-        "unlabelled": unlabelled,
-        "unlabelled_cases": [draw_case(result, budget) for result in shown],
-        "masked": slides,
-        "masks": [(result, draw_mask(result, MASK_BYTES)) for result in slides[:MASKS_SHOWN]],
-    }
+def _write_numbers(run: RunRecord, charts: Sequence[Chart], folder: Path) -> None:
+    for chart in charts:
+        write_atomically(folder / f"{chart.name}.csv", csv_of(chart.numbers))
+    if run.provenance and run.provenance.rules:
+        rules = pd.DataFrame(run.provenance.as_dict()["rules"])
+        write_atomically(folder / "costs.csv", csv_of(rules))

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion
 
+from slideunet.figures.encoding import Keep, Picture
 from slideunet.geometry.blocks import Region, grown
 from slideunet.report import pictures
 from slideunet.report.pictures import CORRECT, FALSE, MISSED, Colour
@@ -25,11 +26,11 @@ MARGIN = 128
 
 @dataclass(frozen=True)
 class Panel:
-    """A picture as a data URI with its caption and alternative text."""
+    """A picture with its caption and alternative text."""
 
     caption: str
     alt: str
-    uri: str
+    picture: Picture
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Case:
     region: str
 
 
-def draw_case(result: SlideResult, budget: int) -> Case:
-    """Draw a predicted slide, each picture in at most `budget` bytes.
+def draw_case(result: SlideResult, keep: Keep) -> Case:
+    """Draw a predicted slide; `keep` encodes each picture, whose name is that of the slide and of the panel.
 
     A labelled slide shows the region with the most wrong pixels, with outlines coloured by match at IoU 0.5;
     an unlabelled slide the region with the most cells. Large slides also get an overview.
@@ -62,11 +63,11 @@ def draw_case(result: SlideResult, budget: int) -> Case:
     part = _in_words(region, shape)
     if part:
         drawn["Whole slide"] = _overview(result, region, shape), "overview with the shown part framed"
-    return Case(result, _panels(result, drawn, budget), part)
+    return Case(result, _panels(result, drawn, keep), part)
 
 
-def draw_several(results: Mapping[str, SlideResult], budget: int) -> Case:
-    """Draw one labelled slide as several runs predicted it, each picture in at most `budget` bytes.
+def draw_several(results: Mapping[str, SlideResult], keep: Keep) -> Case:
+    """Draw one labelled slide as several runs predicted it; `keep` encodes each picture.
 
     `results` has the slide of each run by the caption of its picture; pixels and ground truth are the same in
     all. Of a large slide the region is shown where most pixels are wrong in one run and right in another.
@@ -87,7 +88,7 @@ def draw_several(results: Mapping[str, SlideResult], budget: int) -> Case:
     for caption, result in results.items():
         picture, alt = _compare(result, region, shape, original, factor)["Prediction"]
         drawn[caption] = picture, f"{caption}: {alt}"
-    return Case(first, _panels(first, drawn, budget), _in_words(region, shape))
+    return Case(first, _panels(first, drawn, keep), _in_words(region, shape))
 
 
 def _shape(result: SlideResult) -> tuple[int, int]:
@@ -103,9 +104,13 @@ def _original(result: SlideResult, region: Region) -> tuple[NDArray[np.uint8], i
     return pictures.enlarge_picture(original, factor), factor
 
 
-def _panels(result: SlideResult, drawn: Mapping[str, tuple[NDArray, str]], budget: int) -> tuple[Panel, ...]:
+def _panels(result: SlideResult, drawn: Mapping[str, tuple[NDArray, str]], keep: Keep) -> tuple[Panel, ...]:
     return tuple(
-        Panel(caption, f"Slide {result.slide}, {alt}", pictures.webp_uri(picture, budget))
+        Panel(
+            caption,
+            f"Slide {result.slide}, {alt}",
+            keep(picture, f"{result.slide}.{caption.lower().replace(' ', '-')}"),
+        )
         for caption, (picture, alt) in drawn.items()
     )
 
@@ -141,10 +146,10 @@ def _compare(
     true_canvas, cell_canvas = pictures.muted(original), pictures.muted(original)
     for canvas in (true_canvas, cell_canvas):
         canvas[truth == IGNORE_LABEL] //= 2
-    pictures.draw_outlines(true_canvas, truth, true_colours)
+    pictures.draw_by_match(true_canvas, truth, true_colours)
     missed = {number: colour for number, colour in true_colours.items() if colour == MISSED}
-    pictures.draw_outlines(cell_canvas, truth, missed)
-    pictures.draw_outlines(cell_canvas, cells, cell_colours)
+    pictures.draw_by_match(cell_canvas, truth, missed)
+    pictures.draw_by_match(cell_canvas, cells, cell_colours)
     n_false = sum(colour == FALSE for colour in cell_colours.values())
     return {
         "Truth": (true_canvas, f"outlines of the true cells; {len(missed)} of {len(true_colours)} missed"),
