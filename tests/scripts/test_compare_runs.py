@@ -152,7 +152,7 @@ def test_a_browser_shows_it_without_an_error_a_request_or_a_scroll_bar_below(run
 def test_a_metric_that_is_better_when_lower_says_so(runs, tmp_path):
     passed, page, content = compare(runs, tmp_path / "out", metric="fn_50", margin=1.0)
     assert passed is False
-    assert "Missed objects of a slide ↓" in page
+    assert "Missed objects of a slide&nbsp;↓" in page
     high = next(found["interval"][1] for found in content["differences"] if found["metric"] == "fn_50")
     assert high > 1 and f"upper end of the interval +{high:.3f}" in page
     lost = page.split("<h3>Lost most</h3>")[1].split("<h3>Gained most</h3>")[0]
