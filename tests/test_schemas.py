@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from schemas import SCHEMAS, file_errors, schema_errors
 
 import build_report
+import compare_runs
 import label_cells
 import predict_slides
 import score_slides
@@ -24,8 +25,9 @@ FILES = {
     "slide": "slides/S1.json",
     "prediction": "predictions/S1.json",
     "metrics": "metrics/S1.json",
-    "summary": "summary.json",
+    "summary": "report/summary.json",
     "model": "model/model.json",
+    "comparison": "comparison/comparison.json",
 }
 # The only part that is not described: what the scripts in resources/models note about their own trainings.
 OPEN = {"/$defs/packed_training"}
@@ -89,30 +91,31 @@ def results(tmp_path_factory, convert_cells, random_network, save_network, dask_
     put(folder / "quarantine", "S9", InputError("slide S9: is damaged."))
     (folder / "benchmarks").mkdir()
     (folder / "benchmarks/check_inputs.tsv").write_text("s\tmax_rss\tcpu_time\n1.5\t99.0\t1.0\n")
-    seeds = [(0, "val", 0.5, 0.5), (1, "val", 0.7, 0.5), ("", "val", 0.8, 0.5)]
+    seeds = [(0, "test", 0.5, 0.5), (1, "test", 0.7, 0.5), ("", "test", 0.8, 0.5)]
     pd.DataFrame(seeds, columns=["seed", "split", "dice", "map"]).to_csv(folder / "scores.csv", index=False)
     build_report.main(
         split_table=folder / "split.tsv", sheet=None, slides_folder=folder / "slides",
         predictions_folder=folder / "predictions", metrics_folder=folder / "metrics",
         model=folder / "model/model.json", history=None, config={}, title=None, by=[],
-        page=folder / "page.html", table=folder / "table.csv", summary=folder / "summary.json",
+        page=folder / "page.html", table=folder / "table.csv", summary=folder / "report/summary.json",
         files=folder / "files",
         quarantine_folder=folder / "quarantine", seed_scores=folder / "scores.csv",
         provenance=gather_provenance(ROOT, folder / "benchmarks", {"b"}, trained=False),
     )  # fmt: skip
+    compare_runs.main(run=[folder, folder], out=folder / "comparison", margin=0.1)
     return folder
 
 
 @pytest.mark.slow
 def test_what_the_steps_write_follows_the_schemas(results):
-    for kind in ("slide", "prediction", "metrics", "summary"):
+    for kind in ("slide", "prediction", "metrics", "summary", "comparison"):
         at = results / FILES[kind]
-        paths = [at] if kind == "summary" else sorted(at.parent.glob("[!.]*.json"))
+        paths = [at] if kind in ("summary", "comparison") else sorted(at.parent.glob("[!.]*.json"))
         assert [error for path in paths for error in file_errors(kind, path)] == [], kind
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["slide", "prediction", "metrics", "summary"])
+@pytest.mark.parametrize("kind", ["slide", "prediction", "metrics", "summary", "comparison"])
 def test_a_field_that_a_schema_lacks_is_noticed_wherever_it_stands(results, kind):
     content = read_manifest(results / FILES[kind])
     dicts = [path for path, node in walk(content) if isinstance(node, dict)]

@@ -5,12 +5,17 @@ import math
 
 import numpy as np
 import pytest
-from making import write_run
+from making import random_score, write_run
 from scipy.stats import bootstrap, ttest_ind
 
 from slideunet.comparison.comparison import compare_runs, comparison_json
-from slideunet.comparison.differences import by_gain, sign_of
+from slideunet.comparison.differences import by_gain
+from slideunet.comparison.metrics import sign_of
 from slideunet.errors import InputError
+from slideunet.report.tables import NOTHING
+from slideunet.scoring.instance_metrics import InstanceCounts
+from slideunet.scoring.pixel_metrics import PixelCounts
+from slideunet.scoring.score_slide import Score
 
 
 @pytest.fixture
@@ -86,7 +91,7 @@ def test_fewer_than_three_groups_have_no_interval_and_say_so(compare, groups):
     comparison = compare({"ap50": [0.5] * 4}, {"ap50": [0.4] * 4}, groups=groups, margin=0.2)
     assert of(comparison, "ap50").interval is None
     assert any(note.startswith("No intervals: ") for note in comparison.notes)
-    assert [(verdict.judged_by, verdict.passed) for verdict in comparison.verdicts] == [("mean", True)]
+    assert [(verdict.judged_by, verdict.passed) for verdict in comparison.verdicts] == [("difference", True)]
 
 
 def test_one_slide_is_compared_without_an_interval(compare):
@@ -138,50 +143,106 @@ def test_a_metric_that_a_slide_cannot_have_leaves_the_slide_out(compare):
     assert comparison_json(comparison)["slides"][1]["values"]["hd95"] == {"A": None, "B": 7.0}
 
 
-def test_metrics_are_read_by_name_and_those_of_one_run_only_are_named(compare, tmp_path):
-    old, new = {"ap50": [0.5] * 3, "otsu_dice": [0.1] * 3}, {"ap50": [0.6] * 3, "anything_new": [0.2] * 3}
-    comparison = compare(old, new)
-    assert comparison.metrics == ("ap50",)
-    assert comparison.lacking == {"anything_new": ["A"]}
+def test_a_metric_that_is_not_there_is_refused_with_the_reason(compare, tmp_path):
+    compare({"ap50": [0.5] * 3, "otsu_dice": [0.1] * 3}, {"ap50": [0.6] * 3})
     folders = [tmp_path / "run0", tmp_path / "run1"]
-    with pytest.raises(InputError, match="METRIC=anything_new: the scores of run A lack it"):
-        compare_runs(folders, metric="anything_new")
     with pytest.raises(InputError, match=r"METRIC=ap5: no run has this metric\. Did you mean ap50\?"):
         compare_runs(folders, metric="ap5")
-    assert compare_runs([tmp_path / "run1"] * 2).metrics == ("ap50", "anything_new")
+    # Without a matched cell there is no distance: "not worse" would be said of nothing.
+    with pytest.raises(InputError, match="METRIC=pooled_hd95_um: it is not defined in all runs"):
+        compare_runs(folders, metric="pooled_hd95_um", margin=1)
+    with pytest.raises(InputError, match="METRIC=otsu_dice: no run has this metric"):
+        compare_runs(folders, metric="otsu_dice")
 
 
-def test_metrics_of_the_table_are_compared_and_its_other_columns_are_not(tmp_path):
-    rows = [
-        {"splits": 3, "merges": 0, "pixel_tp": 9, "n_pred": 5, "empty": True, "age": 50, "ap50": 0.5},
-        {"splits": 1, "merges": None, "pixel_tp": 8, "n_pred": 6, "empty": False, "age": 60, "ap50": 0.5},
-    ]
+def write_scores(folder, scores, groups=None, **facts):
+    slides = [{"slide": f"S{i:03d}", "score": score} | facts for i, score in enumerate(scores)]
+    for slide, group in zip(slides, groups or (), strict=False):
+        slide["group"] = group
+    return write_run(folder, slides)
+
+
+def test_pooled_differences_are_those_of_the_added_counts(tmp_path):
+    random = np.random.default_rng(3)
+    runs = [[random_score(random) for _ in range(7)] for _ in range(3)]
+    comparison = compare_runs([write_scores(tmp_path / str(i), run) for i, run in enumerate(runs)])
+    values = [sum(run, NOTHING).values() for run in runs]
+    for metric in ("dice", "ap50", "map", "pq", "aji", "semantic_dice"):
+        found = of(comparison, f"pooled_{metric}", "C")
+        assert (found.first, found.other) == pytest.approx((values[0][metric], values[2][metric]))
+        assert found.difference == pytest.approx(values[2][metric] - values[0][metric])
+        assert found.averaging == "pooled"
+        mean = of(comparison, metric, "C")
+        means = [np.mean([score.values()[metric] for score in run]) for run in runs]
+        assert (mean.first, mean.other) == pytest.approx((means[0], means[2]))
+        assert mean.averaging == "mean_over_slides" and mean.difference != found.difference
+        gaps = [c.values()[metric] - a.values()[metric] for a, c in zip(runs[0], runs[2], strict=True)]
+        assert (found.better, found.worse) == (sum(g > 1e-9 for g in gaps), sum(g < -1e-9 for g in gaps))
+
+
+def test_the_interval_of_a_pooled_difference_is_that_of_a_direct_resampling_of_whole_groups(tmp_path):
+    random = np.random.default_rng(4)
+    groups = [f"g{number}" for number, size in enumerate([1, 2, 1, 3, 1, 2]) for _ in range(size)]
+    runs = [[random_score(random) for _ in groups] for _ in range(2)]
+    comparison = compare_runs([write_scores(tmp_path / str(i), run, groups) for i, run in enumerate(runs)])
+    members = [np.flatnonzero(np.array(groups) == name) for name in dict.fromkeys(groups)]
+    gaps = []
+    for _ in range(4000):
+        drawn = np.concatenate([members[i] for i in random.integers(0, len(members), len(members))])
+        sums = [sum((run[i].instances for i in drawn), InstanceCounts()) for run in runs]
+        gaps.append(sums[1].pq - sums[0].pq)
+    oracle = np.percentile(gaps, [2.5, 97.5])
+    np.testing.assert_allclose(of(comparison, "pooled_pq").interval, oracle, atol=0.08 * np.ptp(oracle))
+
+
+def test_errors_of_counts_cancel_when_they_are_pooled_and_not_in_their_mean(tmp_path):
+    def score(n_true, n_pred):
+        return Score(PixelCounts(), PixelCounts(), PixelCounts(), InstanceCounts(n_true, n_pred))
+
+    runs = [[score(10, 14), score(10, 6)], [score(10, 11), score(10, 11)]]
+    folders = [write_scores(tmp_path / str(i), run) for i, run in enumerate(runs)]
+    comparison = compare_runs(folders, metric="pooled_count_error_percent", margin=0)
+    mean, pooled = of(comparison, "count_error"), of(comparison, "pooled_count_error_percent")
+    assert (mean.first, mean.other, mean.better) == (4.0, 1.0, 2)
+    assert (pooled.first, pooled.other) == pytest.approx((0.0, 200 * 2 / 42))
+    assert comparison.passed is False
+    values = comparison_json(comparison)["slides"][1]["values"]["count_error"]
+    assert values == {"A": -4.0, "B": 1.0}
+
+
+def test_an_area_needs_a_pixel_size(tmp_path):
+    pixels = PixelCounts(tp=1_000_000)
+    scores = [Score(pixels, pixels, pixels, InstanceCounts(10, 10, tp=(n,) * 10)) for n in (9, 7)]
+    folders = [write_scores(tmp_path / str(n), [score], mpp=0.5) for n, score in enumerate(scores)]
+    found = of(compare_runs(folders), "pooled_false_per_mm2")
+    assert (found.first, found.other) == pytest.approx((1 / 0.25, 3 / 0.25))
+    assert sign_of(found.metric) == -1
+    folders = [write_scores(tmp_path / f"u{n}", [score], mpp=None) for n, score in enumerate(scores)]
+    assert "pooled_false_per_mm2" not in {found.metric for found in compare_runs(folders).differences}
+
+
+def test_empty_slides_are_compared(tmp_path):
+    nothing, missed = NOTHING, Score(*[PixelCounts(fn=9)] * 3, InstanceCounts(n_true=3))
     folders = [
-        write_run(tmp_path / str(number), [{"slide": "S1", "values": {"ap50": 0.5}, "columns": row}])
-        for number, row in enumerate(rows)
+        write_scores(tmp_path / str(n), scores) for n, scores in enumerate([[nothing] * 3, [missed] * 3])
     ]
-    comparison = compare_runs(folders, metric="splits", margin=0)
-    assert comparison.metrics == ("ap50", "splits")
-    assert comparison.lacking == {"merges": ["B"]}
-    assert of(comparison, "ap50").difference == 0
-    assert (of(comparison, "splits").difference, of(comparison, "splits").better) == (-2, 1)
-    assert comparison.passed is True
+    comparison = compare_runs(folders)
+    assert (of(comparison, "ap50").first, of(comparison, "ap50").other) == (1.0, 0.0)
+    assert of(comparison, "pooled_ap50").interval == (-1.0, -1.0)
 
 
-def test_errors_of_both_signs_are_compared_by_their_size(compare):
-    metrics = [{"ap50": [0.5] * 3, "count_error": error} for error in ([-4, 0, 4], [1, 1, -1])]
-    comparison = compare(*metrics, metric="count_error")
-    found = of(comparison, "count_error")
-    assert (found.first, found.other, found.better, found.worse) == (pytest.approx(8 / 3), 1.0, 2, 1)
-    assert comparison_json(comparison)["slides"][0]["values"]["count_error"] == {"A": -4.0, "B": 1.0}
+def test_predictions_by_other_arithmetic_are_noted(tmp_path):
+    folders = [write_scores(tmp_path / how, [NOTHING], precision=how) for how in ("bf16", "int8")]
+    notes = compare_runs(folders).notes
+    assert [note for note in notes if "(A by openvino bf16, B by openvino int8)" in note]
 
 
-def test_scores_by_other_definitions_are_noted(compare, tmp_path):
-    compare({"ap50": [0.5] * 3}, {"ap50": [0.5] * 3})
-    path = tmp_path / "run1/results/metrics/S001.json"
-    path.write_text(json.dumps({"values": {"ap50": 0.5}}))
-    notes = compare_runs([tmp_path / "run0", tmp_path / "run1"]).notes
-    assert [note for note in notes if "(A by 3, B by 3 and unknown)" in note]
+def test_slides_in_quarantine_in_all_runs_are_noted(tmp_path):
+    one = [{"slide": "S1", "score": NOTHING}]
+    folders = [
+        write_run(tmp_path / name, one, quarantined=["bad", *own]) for name, own in (("a", ["x"]), ("b", []))
+    ]
+    assert "In quarantine in all runs, so not compared: bad." in compare_runs(folders).notes
 
 
 def test_equal_models_are_noted(tmp_path):

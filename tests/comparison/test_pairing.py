@@ -154,13 +154,18 @@ def test_what_an_older_or_unfinished_run_lacks_is_named(tmp_path):
     assert "An older version of slideunet wrote it" in problems[0]
 
 
-def test_scores_that_are_newer_than_the_report_are_an_unfinished_run(tmp_path):
-    slides = [slide("S1", columns={"ap50": 0.5, "splits": 1}), slide("=S2", columns={"ap50": 0.75})]
-    slides[1]["columns"]["slide"] = "'=S2"  # as the table protects it from spreadsheets
-    a = write_run(tmp_path / "a", slides)
-    assert problems_of(a, a)[0].startswith(
-        f"A={a}: the run is not finished: =S2 is scored again since report/metrics.csv. Run the workflow"
-    )
+def test_scores_by_an_older_version_are_refused_with_what_to_do(tmp_path):
+    a = write_run(tmp_path / "a", [slide("S1"), slide("S2", version="3"), slide("S3", version="2")])
+    b = write_run(tmp_path / "b", [slide("S1"), slide("S2"), slide("S3")])
+    content = json.loads((b / "results/metrics/S3.json").read_text())
+    del content["metrics_version"], content["boundaries"]  # as the first versions wrote them
+    (b / "results/metrics/S3.json").write_text(json.dumps(content))
+    problems = problems_of(a, b)
+    assert [problem.split(", this program")[0] for problem in problems] == [
+        f"A={a}: the scores of S2, S3 are by version 2 and 3 of the metrics",
+        f"B={b}: the scores of S3 are by version unknown of the metrics",
+    ]
+    assert all("Run this version of the workflow in that folder" in problem for problem in problems)
 
 
 def test_a_damaged_file_is_named(tmp_path):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import linear_sum_assignment
 from skimage.metrics import contingency_table
-from torchmetrics.functional.classification import binary_f1_score
+from torchmetrics.functional.classification import binary_f1_score, binary_jaccard_index
 from torchmetrics.functional.detection import panoptic_quality
 
 from slideunet.scoring.instance_metrics import THRESHOLDS, InstanceCounts
@@ -150,16 +150,17 @@ def test_overlaps_splits_and_merges_agree_with_the_contingency_table_of_scikit_i
 
 @settings(max_examples=60, deadline=None)
 @given(segmentations())
-def test_f1_agrees_with_torchmetrics(pair):
+def test_f1_and_average_precision_agree_with_torchmetrics(pair):
     """Each object and cell is one decision: matches are true positives, all others errors."""
     counts = count_instances(count_overlaps(*pair))
-    for tp, fp, fn, f1 in zip(counts.tp, counts.fp, counts.fn, counts.f1, strict=True):
+    for tp, fp, fn, f1, ap in zip(counts.tp, counts.fp, counts.fn, counts.f1, counts.ap, strict=True):
         true, predicted = (
             torch.tensor([1] * (tp + fn) + [0] * fp),
             torch.tensor([1] * tp + [0] * fn + [1] * fp),
         )
         if len(true):
             assert f1 == pytest.approx(float(binary_f1_score(predicted, true)))
+            assert ap == pytest.approx(float(binary_jaccard_index(predicted, true)))
 
 
 @settings(max_examples=40, deadline=None)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from making import write_run
 from pages import Elements
+from schemas import schema_errors
 from skimage.measure import label
 
 import compare_runs
@@ -19,6 +20,7 @@ from slideunet.errors import DamagedDataError
 from slideunet.report.page_environment import page_environment
 
 SCRIPT = Path(compare_runs.__file__)
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 HOSTILE = "<img src=x onerror=alert(1)>"
 SIZES = {"S1": (64, 51), "S2": (70, 55), "S3": (59, 83), "S4": (900, 1100)}
 
@@ -73,7 +75,9 @@ def runs(written, tmp_path):
 def compare(runs, out, **options):
     passed = compare_runs.main(run=runs, out=out, date="2000-01-02", **options)
     page = (out / "comparison.html").read_text(encoding="utf-8")
-    return passed, page, json.loads((out / "comparison.json").read_text(encoding="utf-8"))
+    content = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
+    assert schema_errors("comparison", content) == []
+    return passed, page, content
 
 
 @pytest.mark.slow
@@ -85,11 +89,15 @@ def test_page_and_json_agree_with_the_scores(runs, tmp_path):
         {slide: json.loads((run / f"results/metrics/{slide}.json").read_text())["values"] for slide in SIZES}
         for run in runs
     ]
-    for found in content["differences"]:
+    means = [found for found in content["differences"] if found["averaging"] == "mean_over_slides"]
+    own = [found for found in means if found["metric"] in scores[0]["S1"]]
+    for found in own:
         gaps = [scores[1][slide][found["metric"]] - scores[0][slide][found["metric"]] for slide in SIZES]
         assert found["difference"] == pytest.approx(np.mean(gaps), abs=1e-12)
     metrics = {name for name in scores[0]["S1"] if not name.startswith("otsu_")}
-    assert {found["metric"] for found in content["differences"]} == metrics
+    assert {found["metric"] for found in own} == metrics
+    names = {found["metric"] for found in content["differences"]}
+    assert {"count_error", "precision_lone", "hd95_px", "cell_ece", "boundary_f1", "pooled_pq"} <= names
     by_slide = {row["slide"]: row["values"]["ap50"] for row in content["slides"]}
     assert by_slide == {s: {"A": scores[0][s]["ap50"], "B": scores[1][s]["ap50"]} for s in SIZES}
     ap50 = next(found for found in content["differences"] if found["metric"] == "ap50")
@@ -108,7 +116,7 @@ def test_page_is_whole_self_contained_and_escaped(runs, tmp_path):
     assert not {tag for tag, _ in elements.tags} & {"iframe", "object", "link", "form"}
     images = [attributes for tag, attributes in elements.tags if tag == "img"]
     assert all(image["src"].startswith("data:image/") and image["alt"] for image in images)
-    assert len(images) == 2 + 3 * 4  # charts; image, truth and two predictions of three slides
+    assert len(images) == 3 + 3 * 4  # charts; image, truth and two predictions of three slides
     assert not any(name.startswith("on") for _, attributes in elements.tags for name in attributes)
     assert HOSTILE not in page
     assert page.count("&lt;img src=x") >= 2 + 2 * len(SIZES) - 1
@@ -119,17 +127,36 @@ def test_page_is_whole_self_contained_and_escaped(runs, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
+def test_a_browser_shows_it_without_an_error_a_request_or_a_scroll_bar_below(runs, tmp_path):
+    programs = pytest.importorskip("playwright.sync_api", reason="pip install -r envs/requirements-dev.txt")
+    compare(runs, tmp_path / "out", margin=0.5)
+    found = []
+    with programs.sync_playwright() as playing:
+        browser = playing.chromium.launch(executable_path=CHROMIUM)
+        for width, scheme in ((1280, "light"), (390, "light"), (1280, "dark")):
+            page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+            for event in ("console", "pageerror", "dialog", "requestfailed"):
+                page.on(event, lambda what, event=event: found.append((event, str(what))))
+            page.on("request", lambda request: found.append(request.url[:200]))
+            page.goto((tmp_path / "out/comparison.html").as_uri())
+            broken = "[...document.images].filter(i => i.loading != 'lazy' && !i.naturalWidth).length"
+            assert page.evaluate(broken) == 0
+            root = "document.documentElement"
+            assert page.evaluate(f"{root}.scrollWidth - {root}.clientWidth") == 0, (width, scheme)
+        browser.close()
+    assert [what for what in found if not str(what).startswith(("data:", "file:"))] == []
+
+
+@pytest.mark.slow
 def test_a_metric_that_is_better_when_lower_says_so(runs, tmp_path):
-    for run, value in zip(runs, (2.0, 5.5), strict=True):
-        for slide in SIZES:
-            path = run / f"results/metrics/{slide}.json"
-            content = json.loads(path.read_text())
-            path.write_text(json.dumps(content | {"values": content["values"] | {"hd95_um": value}}))
-    passed, page, _ = compare(runs, tmp_path / "out", metric="hd95_um", margin=1.0)
+    passed, page, content = compare(runs, tmp_path / "out", metric="fn_50", margin=1.0)
     assert passed is False
-    assert "hd95 um (lower is better)" in page
-    assert "upper end of the interval +3.500" in page
-    assert len(re.findall("<strong><a[^>]*>S", page)) == 3  # all lost, three are shown
+    assert "Missed objects of a slide&nbsp;↓" in page
+    high = next(found["interval"][1] for found in content["differences"] if found["metric"] == "fn_50")
+    assert high > 1 and f"upper end of the interval +{high:.3f}" in page
+    lost = page.split("<h3>Lost most</h3>")[1].split("<h3>Gained most</h3>")[0]
+    assert re.findall(r"<figcaption><strong><a[^>]*>(\w+)</a></strong>", lost) == ["S4", "S1"]
 
 
 @pytest.mark.slow
@@ -137,7 +164,7 @@ def test_without_stores_there_are_numbers_and_no_pictures(runs, tmp_path):
     shutil.rmtree(runs[1] / "results/predictions/S1.zarr")
     _, page, _ = compare(runs, tmp_path / "out")
     assert page.count("No pictures: the stores of image or prediction are no longer there.") == 1
-    assert len([tag for tag, _ in Elements(page).tags if tag == "img"]) == 2 + 2 * 4
+    assert len([tag for tag, _ in Elements(page).tags if tag == "img"]) == 3 + 2 * 4
 
 
 @pytest.mark.slow

@@ -59,6 +59,16 @@ def test_a_training_that_begins_with_a_model_is_not_tested_on_what_that_has_seen
     assert set(first["training"]["contents"]) <= set(second["training"]["contents"])
 
 
+def compared(out, first, other, *, margin, metric="pooled_ap50"):
+    """Compare two runs as a CI does: exit code of the command, and its JSON."""
+    command = [sys.executable, ROOT / "workflow/scripts/compare_runs.py", f"--run={first}", f"--run={other}"]
+    command += [f"--margin={margin}", f"--metric={metric}", f"--out={out}"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode in (0, 1), result.stderr
+    assert file_errors("comparison", out / "comparison.json") == []
+    return result.returncode, json.loads((out / "comparison.json").read_text())
+
+
 def test_several_seeds_make_one_model_and_the_report_tells_their_spread(cohort, snakemake, tiny, tmp_path):
     shutil.copyfile(cohort / "slides.tsv", tmp_path / "slides.tsv")
     config = tiny | {"slides": "slides.tsv", "training": tiny["training"] | {"seeds": [0, 7]}}
@@ -80,6 +90,19 @@ def test_several_seeds_make_one_model_and_the_report_tells_their_spread(cohort, 
         assert list(row["seeds"]) == ["0", "7"]
         assert row["mean"] == pytest.approx(sum(row["seeds"].values()) / 2)
     assert "standard deviation" in (results / "report/report.html").read_text()
+    status, content = compared(tmp_path / "itself", tmp_path, tmp_path, margin=0)
+    assert status == 0
+    row = next(row for row in content["seeds"] if row["measure"] == "ap50")
+    known = next(r for r in rows if (r["split"], r["measure"]) == ("test", "ap50"))
+    assert row["runs"]["A"] == {key: known[key] for key in ("seeds", "mean", "deviation", "joined")}
+    assert list(row["runs"]["B"]["seeds"]) == ["0", "7"]
+    assert row["differences"]["B"]["difference"] == 0
+    status, content = compared(tmp_path / "other", cohort, tmp_path, margin=2)
+    assert status == 0  # No metric can lose more than 1.
+    assert all(set(row["runs"]) == {"B"} and row["differences"] == {} for row in content["seeds"])
+    dice = {d["metric"]: d["difference"] for d in content["differences"]}["pooled_dice"]
+    worse, better = (cohort, tmp_path) if dice > 0 else (tmp_path, cohort)
+    assert compared(tmp_path / "worse", better, worse, margin=0, metric="pooled_dice")[0] == 1 or dice == 0
     states = {path: path.stat().st_mtime_ns for path in (results / "seeds/state").glob("*/*")}
     config |= {"training": tiny["training"] | {"seeds": [0, 7, 8]}}
     result = snakemake(tmp_path, MODEL, config=config)

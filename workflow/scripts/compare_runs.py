@@ -69,17 +69,13 @@ def main(
 def _lines(comparison: Comparison) -> list[str]:
     """Say in a line per run what was found, before it what a reader should know."""
     lines = [*comparison.notes]
-    lines += [
-        f"Not compared, because of {runs}: {', '.join(names)}." for runs, names in comparison.lacking_by_runs
-    ]
     unpaired = defaultdict(list)
     for entry in comparison.unpaired:
         unpaired[entry.run, entry.reason].append(entry.slide)
     lines += [f"Not compared: {run}'s {in_short(ids)} ({reason})." for (run, reason), ids in unpaired.items()]
     verdicts = {verdict.run: verdict for verdict in comparison.verdicts}
     for run in comparison.runs[1:]:
-        if (found := comparison.judged(run.name)) is None:
-            continue
+        found = comparison.judged(run.name)
         interval = (
             f" (95 % interval {found.interval[0]:+.4f} to {found.interval[1]:+.4f})" if found.interval else ""
         )
@@ -88,7 +84,7 @@ def _lines(comparison: Comparison) -> list[str]:
             f"{found.n_slides} slides of {found.n_groups} groups"
         )
         if verdict := verdicts.get(run.name):
-            by = "" if verdict.judged_by == "interval" else ", judged by the mean alone"
+            by = "" if verdict.judged_by == "interval" else ", judged by the difference alone"
             line += (
                 f"; {'not worse' if verdict.passed else 'may be WORSE'} by more than {verdict.margin:g}{by}"
             )
@@ -116,7 +112,9 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, default=Path("comparison"), help="folder (default: %(default)s)")
     parser.add_argument("--split", default="test", choices=("test", "val", "train", "predict"))
-    parser.add_argument("--metric", default="ap50", help="as in metrics.csv (default: %(default)s)")
+    parser.add_argument(
+        "--metric", default="ap50", help="mean over slides as in metrics.csv, or pooled_ap50 (%(default)s)"
+    )
     parser.add_argument("--margin", type=_margin, help="how much worse a run may be, e.g. 0.01")
     return parser.parse_args()
 

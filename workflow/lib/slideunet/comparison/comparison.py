@@ -9,17 +9,18 @@ from slideunet.comparison.differences import (
     Difference,
     Verdict,
     check_metric,
-    compared_metrics,
     differences_of,
     judge,
-    seeds_of,
+    metrics_of_pairs,
 )
 from slideunet.comparison.pairing import PairedSlide, Unpaired, pair_slides
 from slideunet.comparison.read_runs import read_runs
-from slideunet.comparison.runs import ComparedRun
+from slideunet.comparison.runs import ComparedRun, in_short
+from slideunet.comparison.seeds import seeds_of
 from slideunet.scoring.intervals import FEWEST_GROUPS
+from slideunet.scoring.score_slide import METRICS_VERSION
 
-FORMAT = 1
+FORMAT = 2
 """Of comparison.json: raise it when a key changes its meaning."""
 
 
@@ -35,16 +36,12 @@ class Comparison:
     pairs : tuple[PairedSlide, ...]
     unpaired : tuple[Unpaired, ...]
         Labelled slides of the split that are not in all runs.
-    metrics : tuple of str
-        Names of the compared metrics.
-    lacking : mapping
-        Metrics that are not compared, with the names of the runs without them.
     differences : tuple[Difference, ...]
         Of every run after the first, for every metric.
     verdicts : tuple[Verdict, ...]
         One for every run after the first; empty without a margin.
     seeds : sequence
-        See `differences.seeds_of`.
+        See `seeds.seeds_of`.
     notes : tuple of str
         What a reader should know before citing a number.
     """
@@ -54,8 +51,6 @@ class Comparison:
     metric: str
     pairs: tuple[PairedSlide, ...]
     unpaired: tuple[Unpaired, ...]
-    metrics: tuple[str, ...]
-    lacking: Mapping[str, Sequence[str]]
     differences: tuple[Difference, ...]
     verdicts: tuple[Verdict, ...]
     seeds: Sequence[Mapping[str, Any]]
@@ -75,17 +70,9 @@ class Comparison:
         """Return the differences of one run."""
         return [difference for difference in self.differences if difference.run == run]
 
-    @property
-    def lacking_by_runs(self) -> list[tuple[str, list[str]]]:
-        """Return the runs without a metric, as "A and C", each with the names of the metrics."""
-        named: dict[str, list[str]] = {}
-        for metric, runs in self.lacking.items():
-            named.setdefault(" and ".join(runs), []).append(metric)
-        return list(named.items())
-
-    def judged(self, run: str) -> Difference | None:
-        """Return the difference of a run in `metric`; None if no slide has it in both runs."""
-        return next((found for found in self.of(run) if found.metric == self.metric), None)
+    def judged(self, run: str) -> Difference:
+        """Return the difference of a run in `metric`."""
+        return next(found for found in self.of(run) if found.metric == self.metric)
 
 
 def compare_runs(
@@ -99,7 +86,7 @@ def compare_runs(
         Folders in which the workflow ran; all others are compared with the first.
     split : {"test", "val", "train", "predict"}
     metric : str
-        Name of a metric as in metrics.csv.
+        Name of a metric as in metrics.csv for the mean over slides, or with "pooled_" before it.
     margin : float, optional
         How much worse a run may be in `metric`.
 
@@ -112,9 +99,9 @@ def compare_runs(
     """
     runs = read_runs(folders)
     pairs, unpaired = pair_slides(runs, split)
-    metrics, lacking = compared_metrics(pairs)
-    check_metric(metric, metrics, lacking)
+    metrics = metrics_of_pairs(pairs)
     differences = differences_of(pairs, runs, metrics)
+    check_metric(metric, differences, len(runs))
     judged = [judge(d, margin) for d in differences if d.metric == metric and margin is not None]
     return Comparison(
         runs=tuple(runs),
@@ -122,8 +109,6 @@ def compare_runs(
         metric=metric,
         pairs=tuple(pairs),
         unpaired=tuple(unpaired),
-        metrics=tuple(metrics),
-        lacking={name: [runs[number].name for number in without] for name, without in lacking.items()},
         differences=tuple(differences),
         verdicts=tuple(judged),
         seeds=seeds_of(runs, split),
@@ -146,7 +131,8 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
                 "title": run.summary.get("title"),
                 "date": run.summary.get("date"),
                 "models": run.models,
-                "metrics_versions": list(run.metrics_versions),
+                "arithmetic": run.arithmetic,
+                "metrics_version": METRICS_VERSION,
                 "versions": run.summary.get("versions", {}),
             }
             for run in comparison.runs
@@ -164,31 +150,31 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
                 "ids": {name: slide.slide for name, slide in zip(names, pair.slides, strict=True)},
                 "values": {
                     metric: {n: s.values.get(metric) for n, s in zip(names, pair.slides, strict=True)}
-                    for metric in comparison.metrics
+                    for metric in dict.fromkeys(name for slide in pair.slides for name in slide.values)
                 },
             }
             for pair in comparison.pairs
         ],
         "unpaired": [asdict(entry) for entry in comparison.unpaired],
-        "lacking": dict(comparison.lacking),
         "notes": list(comparison.notes),
     }
 
 
 def _notes(runs: Sequence[ComparedRun], pairs: Sequence[PairedSlide]) -> list[str]:
-    notes = []
-    versions = {run.name: " and ".join(run.metrics_versions) for run in runs if run.metrics_versions}
-    if len(set(versions.values())) > 1:
-        listed = ", ".join(f"{name} by {version}" for name, version in versions.items())
-        notes.append(
-            f"The runs were scored by different versions of the metrics ({listed}), so a difference may come "
-            "from a definition. Run this version of the workflow in all folders."
-        )
-    notes += [
+    notes = [
         f"{run.name} has the same model as {runs[0].name}."
         for run in runs[1:]
         if run.models and run.models == runs[0].models
     ]
+    arithmetic = {run.name: " and ".join(run.arithmetic) for run in runs if run.arithmetic}
+    if len(set(arithmetic.values())) > 1:
+        listed = ", ".join(f"{name} by {how}" for name, how in arithmetic.items())
+        notes.append(
+            f"The runs were predicted by different engines or precisions ({listed}), which changes a few "
+            "cells. To compare models alone, set the same prediction.engine and prediction.precision in all."
+        )
+    if nowhere := frozenset.intersection(*(run.quarantined for run in runs)):
+        notes.append(f"In quarantine in all runs, so not compared: {in_short(sorted(nowhere))}.")
     groups = len({pair.group for pair in pairs})
     if groups < FEWEST_GROUPS:
         notes.append(

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from slideunet.comparison.differences import Difference, sign_of
+from slideunet.comparison.differences import Difference
+from slideunet.comparison.metrics import POOLED_PREFIX, sign_of
 from slideunet.figures.style import BLUE, GREY, ORANGE, STYLE, svg_uri
 
 
@@ -17,6 +18,7 @@ def slide_against_slide(first: ArrayLike, other: ArrayLike, metric: str, names: 
 
     Slides that gained are blue discs, those that lost orange triangles, equal ones grey squares.
     """
+    name = metric.removeprefix(POOLED_PREFIX)
     x, y = np.asarray(first, float), np.asarray(other, float)
     known = np.isfinite(x) & np.isfinite(y)
     x, y = x[known], y[known]
@@ -32,11 +34,13 @@ def slide_against_slide(first: ArrayLike, other: ArrayLike, metric: str, names: 
             axes.scatter(x[chosen], y[chosen], s=22, color=colour, marker=marker, alpha=0.7, linewidths=0)
         limits = (low - rim, high + rim)
         axes.set(xlim=limits, ylim=limits, aspect="equal")
-        axes.set(xlabel=f"{metric} of a slide, {names[0]}", ylabel=f"{metric} of a slide, {names[1]}")
+        axes.set(xlabel=f"{name} of a slide, {names[0]}", ylabel=f"{name} of a slide, {names[1]}")
         return svg_uri(figure)
 
 
-def intervals_of_differences(differences: Sequence[Difference], names: tuple[str, str]) -> str:
+def intervals_of_differences(
+    differences: Sequence[Difference], names: tuple[str, str], averaging: str
+) -> str:
     """Draw the difference of every metric with its interval, where there is one."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.4, 0.6 + 0.21 * max(len(differences), 4)), layout="constrained")
@@ -46,8 +50,10 @@ def intervals_of_differences(differences: Sequence[Difference], names: tuple[str
             if difference.interval:
                 axes.plot(difference.interval, [height, height], color=BLUE, linewidth=1.4)
             axes.plot(difference.difference, height, color=BLUE, marker="o", markersize=4.5)
-        axes.set_yticks(range(len(differences)), [d.metric for d in reversed(differences)])
-        axes.set(ylim=(-0.6, len(differences) - 0.4), xlabel=f"{names[1]} minus {names[0]}, mean over slides")
+        axes.set_yticks(
+            range(len(differences)), [d.metric.removeprefix(POOLED_PREFIX) for d in reversed(differences)]
+        )
+        axes.set(ylim=(-0.6, len(differences) - 0.4), xlabel=f"{names[1]} minus {names[0]}, {averaging}")
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.grid(axis="y", visible=False)
         return svg_uri(figure)

@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from slideunet.comparison.comparison import Comparison
-from slideunet.comparison.differences import by_gain, paired_values, sign_of
+from slideunet.comparison.differences import Difference, by_gain, slide_values
 from slideunet.comparison.figures import intervals_of_differences, slide_against_slide
+from slideunet.comparison.metrics import NO_FRACTIONS, OF_CLASSES, POOLED_PREFIX, label_of, sign_of
 from slideunet.comparison.pairing import PairedSlide
 from slideunet.figures.encoding import in_page
 from slideunet.report.page_environment import DASH, page_environment
@@ -39,6 +38,7 @@ class RunSection:
     """All that the page shows of one run against the first."""
 
     name: str
+    tables: Sequence[tuple[str, Sequence[Difference]]]
     charts: Mapping[str, str]
     lost: Sequence[ChangedSlide]
     gained: Sequence[ChangedSlide]
@@ -56,13 +56,13 @@ def render_comparison(comparison: Comparison, *, date: str, command: str, versio
     """
     environment = page_environment("comparison")
     environment.filters |= {"signed": _signed, "signed_interval": _signed_interval}
+    environment.filters |= {"label": label_of, "lower_is_better": lambda metric: sign_of(metric) < 0}
     names = [run.name for run in comparison.runs[1:]]
     budget = PICTURE_BYTES // max(len(names) * 2 * SHOWN * 4, 1)
     return environment.get_template("page.html.j2").render(
         comparison=comparison,
         sections=[_section(comparison, number, budget) for number, _ in enumerate(names, start=1)],
         verdicts={verdict.run: verdict for verdict in comparison.verdicts},
-        lower_is_better=[metric for metric in comparison.metrics if sign_of(metric) < 0],
         open_up_to=PER_SLIDE,
         date=date,
         command=command,
@@ -84,22 +84,43 @@ def _section(comparison: Comparison, run: int, budget: int) -> RunSection:
             for pair, gain in entries
         ]
 
-    # A length or a count would squeeze all others.
-    fractions = [found for found in comparison.of(both[1]) if _is_fraction(pairs, found.metric)]
-    charts = {"intervals": intervals_of_differences(fractions, both)} if fractions else {}
+    charts = {
+        averaging: intervals_of_differences(found, both, averaging.replace("_", " "))
+        for averaging in ("mean_over_slides", "pooled")
+        if (found := _fractions(comparison.of(both[1]), averaging))
+    }
     if ranked:
-        first, other = paired_values(pairs, metric, 0), paired_values(pairs, metric, run)
+        first, other = slide_values(pairs, metric, 0), slide_values(pairs, metric, run)
         charts["slides"] = slide_against_slide(first, other, metric, both)
-    return RunSection(both[1], charts, draw(lost), draw(gained), slides)
+    return RunSection(both[1], _tables(comparison.of(both[1])), charts, draw(lost), draw(gained), slides)
 
 
-def _is_fraction(pairs: Sequence[PairedSlide], metric: str) -> bool:
-    values = np.array([paired_values(pairs, metric, run) for run in range(len(pairs[0].slides))])
-    return bool(np.nanmin(values) >= 0 and np.nanmax(values) <= 1)
+def _tables(differences: Sequence[Difference]) -> list[tuple[str, Sequence[Difference]]]:
+    """Return the differences under headings that say what a number is of."""
+    means = [found for found in differences if found.averaging == "mean_over_slides"]
+    pooled = [found for found in differences if found.averaging == "pooled"]
+    classes = [found for found in pooled if found.metric in OF_CLASSES]
+    whole = [found for found in pooled if found.metric not in OF_CLASSES]
+    return [
+        ("Means over slides: the metric of each slide, averaged. Every slide counts the same.", means),
+        ("Pooled: the counts of all slides together. Every pixel, object or cell counts the same.", whole),
+        ("Pooled, by area in pixels of the working grid.", classes),
+    ]
+
+
+def _fractions(differences: Sequence[Difference], averaging: str) -> list[Difference]:
+    """Select the differences of one chart: a length or a count would squeeze all others."""
+    return [
+        found
+        for found in differences
+        if found.averaging == averaging
+        and found.metric not in OF_CLASSES
+        and found.metric.removeprefix(POOLED_PREFIX) not in NO_FRACTIONS
+    ]
 
 
 def _values(pair: PairedSlide, metric: str, run: int) -> tuple[float, ...]:
-    return tuple(float(paired_values([pair], metric, number)[0]) for number in (0, run))
+    return tuple(float(slide_values([pair], metric, number)[0]) for number in (0, run))
 
 
 def _draw(pair: PairedSlide, run: int, names: tuple[str, str], budget: int) -> Case | None:

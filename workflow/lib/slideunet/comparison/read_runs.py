@@ -1,17 +1,16 @@
 """Reading the results of runs that are compared, or saying what they lack."""
 
-import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from slideunet import quarantine
+from slideunet.comparison.metrics import metrics_of_slide
 from slideunet.comparison.runs import ComparedRun, ComparedSlide, in_short
 from slideunet.errors import InputError, collected
 from slideunet.inputs.text_table import read_table
-from slideunet.report.results import SlideResult
-from slideunet.report.tables import IDS, guard_formula, metrics_table
+from slideunet.report.results import SlideResult, read_score
+from slideunet.scoring.score_slide import METRICS_VERSION
 from slideunet.stores.manifests import read_manifest
 
 NEEDED = {
@@ -23,9 +22,6 @@ NEEDED = {
 OLDER = (
     "An older version of slideunet wrote it: run this version of the workflow in that folder, then compare."
 )
-
-NO_METRICS = re.compile("|".join([*IDS, "n_.*", "pixel_.*", "tp_.*", "area_.*", "empty"]))
-"""Columns of metrics.csv that are not better or worse."""
 
 Files = dict[str, dict[str, Any]]
 
@@ -71,7 +67,6 @@ def _read_run(name: str, folder: Path) -> ComparedRun:
     quarantined = frozenset(quarantine.read(results / "quarantine"))
     rows = [row for row in table.rows if row["slide"] not in quarantined]
     files = {kind: _facts(results / kind, rows) for kind in ("slides", "predictions", "metrics")}
-    files["table"] = _table(results / "report" / "metrics.csv")
     if problems := _problems(where, rows, files):
         raise InputError(problems)
     summary = results / "report" / "summary.json"
@@ -80,9 +75,6 @@ def _read_run(name: str, folder: Path) -> ComparedRun:
         folder=folder,
         slides=tuple(_slide(row, results, files) for row in rows),
         quarantined=quarantined,
-        metrics_versions=tuple(
-            sorted({str(facts.get("metrics_version", "unknown")) for facts in files["metrics"].values()})
-        ),
         summary=read_manifest(summary) if summary.is_file() else {},
     )
 
@@ -107,11 +99,8 @@ def _problems(where: str, rows: Sequence[Mapping[str, str]], files: Mapping[str,
         "without scores": [
             slide for slide in slides if slides[slide].get("truth_content") and slide not in scores
         ],
-        "scored again since report/metrics.csv": [
-            slide for slide, facts in scores.items() if _differ(facts, _row(files["table"], slide))
-        ],
     }
-    return problems + [
+    return [*problems, *_other_version(where, scores)] + [
         f"{where}: the run is not finished: {in_short(missing)} {'is' if len(missing) == 1 else 'are'} "
         f"{what}. Run the workflow in that folder to its end, then compare."
         for what, missing in unfinished.items()
@@ -119,31 +108,24 @@ def _problems(where: str, rows: Sequence[Mapping[str, str]], files: Mapping[str,
     ]
 
 
-def _table(path: Path) -> Files:
-    """Read the columns of metrics.csv that are metrics by this version, for each slide; none without it."""
-    if not path.is_file():
-        return {}
-    names = [name for name in metrics_table([]).columns if not NO_METRICS.fullmatch(name)]
-    rows = read_table(path).rows
-    return {row["slide"]: {name: float(row[name]) for name in names if row.get(name)} for row in rows}
-
-
-def _row(table: Files, slide: str) -> dict[str, float]:
-    return table.get(str(guard_formula(slide)), {})
-
-
-def _differ(facts: Mapping[str, Any], row: Mapping[str, float]) -> bool:
-    """Tell whether the scores of a slide are not those in its row of metrics.csv."""
-    values = facts.get("values", {})
-    common = [name for name in row if values.get(name) is not None]
-    return any(not math.isclose(row[name], values[name], abs_tol=1e-9) for name in common)
+def _other_version(where: str, scores: Files) -> list[str]:
+    """Return what forbids a comparison of scores by other definitions than this version's."""
+    versions = {slide: str(facts.get("metrics_version", "unknown")) for slide, facts in scores.items()}
+    other = {slide: version for slide, version in versions.items() if version != METRICS_VERSION}
+    if not other:
+        return []
+    listed = " and ".join(sorted(set(other.values())))
+    return [
+        f"{where}: the scores of {in_short(list(other))} are by version {listed} of the metrics, this "
+        f"program has version {METRICS_VERSION}. Numbers by other definitions cannot be compared. Run this "
+        "version of the workflow in that folder, then compare: current images and predictions stay."
+    ]
 
 
 def _slide(row: Mapping[str, str], results: Path, files: Mapping[str, Files]) -> ComparedSlide:
     slide = row["slide"]
     facts = files["slides"][slide]
-    own = files["metrics"].get(slide, {}).get("values", {})
-    values = _row(files["table"], slide) | own if own else {}
+    scores = files["metrics"].get(slide)
     prediction = files["predictions"].get(slide)
     result = SlideResult(
         slide=slide,
@@ -155,7 +137,6 @@ def _slide(row: Mapping[str, str], results: Path, files: Mapping[str, Files]) ->
         prediction_manifest=results / "predictions" / f"{slide}.json",
         facts=facts,
         prediction=prediction if prediction and "cells" in prediction else None,
+        score=read_score(results / "metrics" / f"{slide}.json")[0] if scores else None,
     )
-    # A metric that a slide cannot have, as a distance without a match, is null.
-    known = {name: float(value) for name, value in values.items() if value is not None}
-    return ComparedSlide(result, {name: value for name, value in known.items() if math.isfinite(value)})
+    return ComparedSlide(result, metrics_of_slide(result, scores["values"]) if scores else {})

@@ -17,9 +17,8 @@ class ComparedSlide:
     Attributes
     ----------
     result : SlideResult
-        Without its score: metrics are compared by name.
     values : mapping of str to float
-        The metrics that the slide has, of its scores and of metrics.csv; empty if it was not scored.
+        The metrics that the slide has, by their names in metrics.csv; empty if it was not scored.
     """
 
     result: SlideResult
@@ -61,8 +60,6 @@ class ComparedRun:
         In the order of its split table.
     quarantined : frozenset of str
         Ids of the slides that the run skipped.
-    metrics_versions : tuple of str
-        Of the definitions by which its slides were scored; "unknown" for runs that do not say it.
     summary : mapping
         Content of summary.json; empty without.
     """
@@ -71,7 +68,6 @@ class ComparedRun:
     folder: Path
     slides: tuple[ComparedSlide, ...]
     quarantined: frozenset[str]
-    metrics_versions: tuple[str, ...]
     summary: Mapping[str, Any]
 
     @property
@@ -79,6 +75,12 @@ class ComparedRun:
         """Sha256 of the weights that predicted the slides, each once."""
         found = (slide.result.prediction for slide in self.slides)
         return sorted({str(facts.get("model_sha256")) for facts in found if facts})
+
+    @property
+    def arithmetic(self) -> list[str]:
+        """Engines and precisions that predicted the slides, as "openvino bf16", each once."""
+        found = (slide.result.prediction for slide in self.slides)
+        return sorted({f"{facts.get('engine')} {facts.get('precision')}" for facts in found if facts})
 
 
 def in_short(names: Sequence[str]) -> str:

@@ -97,7 +97,7 @@ def load_results(
         facts, predicted = _read(manifest), _read(prediction)
         complete = facts is not None and predicted is not None and "cells" in predicted
         # Scores without their image or prediction are ignored.
-        score, examples = _read_score(metrics_folder / f"{slide}.json") if complete else (None, ())
+        score, examples = read_score(metrics_folder / f"{slide}.json") if complete else (None, ())
         results.append(
             SlideResult(
                 **{name: row.get(name, "") for name in ("slide", "group", "stratum", "split", "content")},
@@ -156,7 +156,14 @@ def _read(manifest: Path) -> dict[str, Any] | None:
     return read_manifest(manifest) if manifest.exists() else None
 
 
-def _read_score(path: Path) -> tuple[Score | None, tuple[Example, ...]]:
+def read_score(path: Path) -> tuple[Score | None, tuple[Example, ...]]:
+    """Read the scores of a slide and the sample of its errors; None without the file.
+
+    Raises
+    ------
+    DamagedDataError
+        If the file is not readable.
+    """
     if not path.exists():
         return None, ()
     try:
