@@ -27,9 +27,15 @@ class Encoder(nn.Module):
         self.widths = widths
         self.scaling = scaling
 
-    def forward(self, x: torch.Tensor, dropout: nn.Module) -> list[torch.Tensor]:
-        """Return the maps of all levels of images (n, channels, y, x), with dropout in the lower half."""
-        levels = [self.first(x)]
+    def forward(
+        self, x: torch.Tensor, dropout: nn.Module, part: torch.Tensor | None = None
+    ) -> list[torch.Tensor]:
+        """Return the maps of all levels of images (n, channels, y, x), with dropout in the lower half.
+
+        With a part of the images, the first level is computed of it alone. Only the stages of a pretrained
+        encoder, which read the images themselves, allow that.
+        """
+        levels = [self.first(x if part is None else part)]
         x = levels[0] if self.scaling is None else self.scaling.scale * x + self.scaling.shift
         for level, stage in enumerate(self.stages, start=1):
             x = stage(x)

@@ -21,6 +21,9 @@ from slideunet.network.architecture.imagenet_encoders import EncoderName
 
 Decoder = Literal["transposed", "upsample"]
 
+# Two 3 x 3 convolutions of the first level of an encoder, and as many of the decoder.
+_FIRST_MARGIN = 4
+
 # Numbers, or scalar tensors while a graph is traced.
 Window = tuple[int | torch.Tensor, int | torch.Tensor, int | torch.Tensor, int | torch.Tensor]
 
@@ -131,7 +134,7 @@ class UNet(nn.Module):
             that its convolutions need; the remaining values equal those of the whole pass, bit for bit.
         window : (top, left, height, width), optional
             Part of x, margin included, that the decoder computes, in units of 2^depth pixels; the encoder
-            computes all of x. None: all of x.
+            computes all of x, but for the first level of a pretrained one. None: all of x.
 
         Raises
         ------
@@ -140,19 +143,30 @@ class UNet(nn.Module):
         """
         if margin % self.spec.multiple:
             raise ValueError(f"margin {margin} is not a multiple of {self.spec.multiple} (2^depth)")
-        maps = self.encoder(x, self.dropout)
-        if window is not None:
-            maps = [_cut(level, window, self.spec.multiple >> index) for index, level in enumerate(maps)]
-        *skips, x = maps
+        (*skips, x), margins = self._encode(x, margin, window)
         kept = margin >> self.spec.depth
-        needed = decoder_margins(self.spec)
-        levels = list(zip(skips[self.spec.finest :], needed, strict=True))
-        for index, (skip, need) in enumerate(reversed(levels)):
+        levels = list(zip(skips, margins, decoder_margins(self.spec), strict=True))
+        for index, (skip, around, need) in enumerate(reversed(levels)):
             has, kept = 2 * kept, min(2 * kept, need)
-            skip = _crop(skip, (margin >> (self.spec.depth - 1 - index)) - kept)
-            x = self.decode(index, skip, x, has - kept)
+            x = self.decode(index, _crop(skip, around - kept), x, has - kept)
         x = self.head(_crop(x, kept))
         return functional.pixel_shuffle(x, self.spec.head_stride) if self.spec.finest else x
+
+    def _encode(
+        self, x: torch.Tensor, margin: int, window: Window | None
+    ) -> tuple[list[torch.Tensor], list[int]]:
+        """Return the maps of a window that the decoder reads, and the margin of each but the deepest."""
+        spec, part = self.spec, None
+        margins = [margin >> level for level in range(spec.depth)]
+        if spec.encoder is not None and margin >= _FIRST_MARGIN:
+            part = _crop(x if window is None else _cut(x, window, spec.multiple), margin - _FIRST_MARGIN)
+            margins[0] = _FIRST_MARGIN
+        maps = self.encoder(x, self.dropout, part)
+        if window is not None:
+            first = maps[0] if part is not None else _cut(maps[0], window, spec.multiple)
+            below = enumerate(maps[1:], start=1)
+            maps = [first, *(_cut(level, window, spec.multiple >> index) for index, level in below)]
+        return maps[spec.finest :], margins[spec.finest :]
 
     def decode(self, index: int, skip: torch.Tensor, x: torch.Tensor, crop: int) -> torch.Tensor:
         """Return the maps of a decoder level, the deepest being 0.
