@@ -154,10 +154,19 @@ def random_network():
     from slideunet.network.architecture.unet import UNet, UNetSpec
 
     def build(
-        seed=0, channels=1, width=4, depth=2, decoder="transposed", dropout=0.0, heads=(), encoder=None
+        seed=0,
+        channels=1,
+        width=4,
+        depth=2,
+        decoder="transposed",
+        dropout=0.0,
+        heads=(),
+        encoder=None,
+        head_stride=1,
     ):
         torch.manual_seed(seed)
-        network = UNet(UNetSpec(channels, width, depth, decoder, dropout, heads, encoder)).eval()
+        spec = UNetSpec(channels, width, depth, decoder, dropout, heads, encoder, head_stride=head_stride)
+        network = UNet(spec).eval()
         for block in network.modules():
             if isinstance(block, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
                 torch.nn.init.kaiming_normal_(block.weight)

@@ -13,8 +13,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.mark.slow
-def test_onnxruntime_agrees_for_any_number_and_size(tmp_path, random_network):
-    network = random_network(channels=2, heads=HEADS)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_onnxruntime_agrees_for_any_number_and_size(tmp_path, random_network, stride):
+    network = random_network(channels=2, heads=HEADS, head_stride=stride)
     write_onnx(MapsGraph(network), tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     for shape in ((1, 2, 16, 16), (3, 2, 40, 24), (2, 2, 64, 100)):
@@ -30,14 +31,19 @@ def test_onnxruntime_agrees_for_any_number_and_size(tmp_path, random_network):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("mode", "background"),
-    [("percentile", "dark"), ("percentile", "bright"), ("symmetric", "bright"), ("zscore", "bright")],
+    ("mode", "background", "stride"),
+    [
+        ("percentile", "dark", 2),
+        ("percentile", "bright", 1),
+        ("symmetric", "bright", 1),
+        ("zscore", "bright", 1),
+    ],
 )
-def test_bioimageio_reproduces_the_test_tensors(tmp_path, random_network, mode, background):
+def test_bioimageio_reproduces_the_test_tensors(tmp_path, random_network, mode, background, stride):
     card = tmp_path / "MODEL_CARD.md"
     card.write_text("# A model\n")
     facts = {"normalisation": mode, "background": background, "threshold": 0.5, "halo": 24}
-    network = random_network(channels=1, heads=HEADS)
+    network = random_network(channels=1, heads=HEADS, head_stride=stride)
     write_package(network, facts, card, tmp_path / "nuclei.zip")
     described = load_description(tmp_path / "nuclei.zip")
     assert not isinstance(described, InvalidDescr)

@@ -134,7 +134,10 @@ def test_defaults_are_filled_and_new_each_time():
         ({"training": {"augmentation": {"flips": 1}}}, ["training.augmentation.flips", "augmentation.flip?"]),
         ({"split": {"val": 1.5}}, ["split.val", "1.5", "from 0 to 0.9"]),
         ({"split": {"val": 0.6, "test": 0.4}}, ["split.val", "split.test", "below 1"]),
-        ({"model": {"preset": "lite"}}, ["model.preset", "lite", "standard, light or classic", "'light'"]),
+        (
+            {"model": {"preset": "lite"}},
+            ["model.preset", "lite", "standard, light, fast or classic", "'light'"],
+        ),
         ({"model": {"preset": False}}, ["model.preset", "false", "unless they are quoted"]),
         ({"data": {"ome_zarr": 0.5}}, ["data.ome_zarr", '"0.5" with quotes']),
         ({"data": {"mpp": 0}}, ["data.mpp", "0", "above 0"]),

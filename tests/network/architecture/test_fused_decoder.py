@@ -10,9 +10,14 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.mark.slow
 @pytest.mark.parametrize("decoder", ["transposed", "upsample"])
-@pytest.mark.parametrize(("width", "depth", "merged"), [(4, 2, 1), (4, 3, 2), (16, 4, 3), (32, 3, 2)])
-def test_the_merged_network_is_the_same_function(random_network, decoder, width, depth, merged):
-    network = for_inference(random_network(channels=2, width=width, depth=depth, decoder=decoder)).double()
+@pytest.mark.parametrize(
+    ("width", "depth", "stride", "merged"),
+    [(4, 2, 1, 1), (4, 3, 1, 2), (16, 4, 1, 3), (32, 3, 1, 2), (12, 4, 2, 2)],
+)
+def test_the_merged_network_is_the_same_function(random_network, decoder, width, depth, stride, merged):
+    network = for_inference(
+        random_network(channels=2, width=width, depth=depth, decoder=decoder, head_stride=stride)
+    ).double()
     other, margin = MergedUNet(network), halo(network.spec)
     assert len(other.merged) == merged
     sides = [2 * margin + cells * network.spec.multiple for cells in (1, 3)]

@@ -35,6 +35,13 @@ def test_the_halo_of_other_encoders_is_as_far_as_the_longest_path(encoder, depth
     assert halo(UNetSpec(3, 16, depth, encoder=encoder)) == expected
 
 
+@pytest.mark.parametrize("depth", [2, 4])
+def test_a_decoder_that_ends_at_half_resolution_reaches_as_far_as_one_on_half_the_image(depth):
+    """Which has squares of 2 x 2 px as its pixels: the formula above, twice."""
+    expected = 2 * (6 * 2 ** (depth - 1) - 2)
+    assert halo(UNetSpec(3, 16, depth, head_stride=2)) == -(-expected // 2**depth) * 2**depth
+
+
 def test_measuring_the_halo_leaves_no_trace_in_the_random_numbers_of_a_network_with_a_seed():
     spec = UNetSpec(1, 2, 1)
     halo.cache_clear()
@@ -44,6 +51,35 @@ def test_measuring_the_halo_leaves_no_trace_in_the_random_numbers_of_a_network_w
     torch.manual_seed(5)
     for name, tensor in UNet(spec).state_dict().items():
         assert torch.equal(tensor, one[name])
+
+
+@pytest.mark.parametrize("stride", [2, 4])
+def test_the_head_gives_all_pixels_of_a_square(random_network, stride):
+    network, seen = random_network(depth=3, head_stride=stride, heads=["centres"]), []
+    network.head.register_forward_hook(lambda head, inputs, output: seen.append(output[0]))
+    with torch.inference_mode():
+        found = network(torch.rand(1, 1, 24, 16))[0]
+    for number, plane in enumerate(found):
+        for y, x in np.ndindex(stride, stride):
+            expected = seen[0][number * stride**2 + y * stride + x]
+            assert torch.equal(plane[y::stride, x::stride], expected)
+
+
+@pytest.mark.parametrize("encoder", [None, "efficientnet_lite0"])
+def test_with_a_stride_nothing_is_computed_at_full_resolution(random_network, encoder):
+    network, sides = random_network(depth=3, encoder=encoder, head_stride=2), []
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            module.register_forward_hook(lambda module, inputs, output: sides.append(output.shape[-1]))
+    with torch.inference_mode():
+        assert network(torch.zeros(1, 1, 64, 64)).shape == (1, 1, 64, 64)
+    assert max(sides) == 32
+
+
+@pytest.mark.parametrize("stride", [0, 3, 16])
+def test_a_stride_that_the_decoder_does_not_reach_is_refused(stride):
+    with pytest.raises(ValueError, match=f"head_stride {stride} is not a power of two below 2\\^4"):
+        UNetSpec(1, 16, 4, head_stride=stride)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -83,7 +119,7 @@ def test_dropout_acts_while_training_only():
 
 
 def test_a_spec_is_made_again_from_its_description():
-    spec = UNetSpec(3, 16, 4, "upsample", 0.1, ("distance",), "resnet18")
+    spec = UNetSpec(3, 16, 4, "upsample", 0.1, ("distance",), "resnet18", head_stride=2)
     assert UNetSpec(**spec.as_dict()) == spec
     assert (spec.multiple, np.log2(spec.multiple)) == (16, spec.depth)
 
@@ -97,19 +133,22 @@ def test_a_spec_is_made_again_from_its_description():
 )
 @settings(max_examples=12)
 @pytest.mark.parametrize(
-    ("decoder", "encoder"),
+    ("decoder", "encoder", "stride"),
     [
-        ("transposed", None),
-        ("upsample", None),
-        ("transposed", "efficientnet_lite0"),
-        ("upsample", "resnet18"),
+        ("transposed", None, 1),
+        ("upsample", None, 1),
+        ("transposed", "efficientnet_lite0", 1),
+        ("upsample", "resnet18", 1),
+        ("upsample", None, 2),
+        ("transposed", "efficientnet_lite0", 2),
     ],
 )
 def test_leaving_out_a_margin_changes_no_bit_of_the_rest(
-    random_network, decoder, encoder, depth, cells, margin, precision
+    random_network, decoder, encoder, stride, depth, cells, margin, precision
 ):
+    depth = max(depth, stride)
     network = for_inference(
-        random_network(channels=2, width=4, depth=depth, decoder=decoder, encoder=encoder)
+        random_network(channels=2, width=4, depth=depth, decoder=decoder, encoder=encoder, head_stride=stride)
     )
     margin *= network.spec.multiple
     sides = [cell * network.spec.multiple + least_core(network.spec) + 2 * margin for cell in cells]
@@ -129,15 +168,22 @@ def test_leaving_out_a_margin_changes_no_bit_of_the_rest(
 )
 @settings(max_examples=12)
 @pytest.mark.parametrize(
-    ("decoder", "encoder"),
-    [("transposed", None), ("upsample", "resnet18"), ("transposed", "efficientnet_lite0")],
+    ("decoder", "encoder", "stride"),
+    [
+        ("transposed", None, 1),
+        ("upsample", "resnet18", 1),
+        ("transposed", "efficientnet_lite0", 1),
+        ("transposed", None, 2),
+        ("transposed", "efficientnet_lite0", 2),
+    ],
 )
 def test_a_window_changes_no_bit_of_the_rest(
-    random_network, decoder, encoder, depth, cells, sides, precision
+    random_network, decoder, encoder, stride, depth, cells, sides, precision
 ):
     """With unlike context on the four sides, of which the decoder computes no more than its margin."""
+    depth = max(depth, stride)
     network = for_inference(
-        random_network(channels=2, width=4, depth=depth, decoder=decoder, encoder=encoder)
+        random_network(channels=2, width=4, depth=depth, decoder=decoder, encoder=encoder, head_stride=stride)
     )
     unit, margin = network.spec.multiple, border_margin(network.spec)
     top, bottom, left, right = (margin + more * unit for more in sides)
@@ -153,17 +199,20 @@ def test_a_window_changes_no_bit_of_the_rest(
 
 def test_the_margin_of_the_border_is_what_the_decoder_needs():
     assert [border_margin(UNetSpec(1, 4, depth)) for depth in (1, 2, 3, 4, 5)] == [2, 8, 16, 32, 64]
+    half = [border_margin(UNetSpec(1, 4, depth, head_stride=2)) for depth in (2, 3, 4, 5)]
+    assert half == [4, 16, 32, 64]
 
 
-@pytest.mark.parametrize("level", range(4))
-def test_the_decoder_needs_all_of_its_margins(random_network, monkeypatch, level):
-    network = random_network(width=4, depth=4)
-    assert unet.decoder_margins(4) == (2, 3, 4, 4)
+@pytest.mark.parametrize(("level", "stride"), [(0, 1), (1, 1), (2, 1), (3, 1), (0, 2), (1, 2), (2, 2)])
+def test_the_decoder_needs_all_of_its_margins(random_network, monkeypatch, level, stride):
+    network = random_network(width=4, depth=4, head_stride=stride)
+    margins = unet.decoder_margins(network.spec)
+    assert margins == ((2, 3, 4, 4) if stride == 1 else (2, 3, 4))
     image = torch.from_numpy(np.random.default_rng(0).random((1, 1, 256, 256), np.float32))
     with torch.inference_mode():
         expected = network(image, 96)
-        short = [needed - (i == level) for i, needed in enumerate(unet.decoder_margins(4))]
-        monkeypatch.setattr(unet, "decoder_margins", lambda depth: short)
+        short = [needed - (i == level) for i, needed in enumerate(margins)]
+        monkeypatch.setattr(unet, "decoder_margins", lambda spec: short)
         assert not torch.equal(network(image, 96), expected)
 
 
@@ -172,9 +221,10 @@ def test_a_margin_between_pooling_cells_is_refused(random_network):
         random_network(depth=2)(torch.zeros(1, 1, 32, 32), 6)
 
 
+@pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("heads", [(), ("distance",), ("centres",), ("centres", "distance")])
-def test_heads_that_are_left_out_change_nothing_for_the_others(random_network, heads):
-    network = random_network(heads=["distance", "centres"])
+def test_heads_that_are_left_out_change_nothing_for_the_others(random_network, heads, stride):
+    network = random_network(heads=["distance", "centres"], head_stride=stride)
     some = network.with_heads(heads)
     x = torch.rand(1, 1, 32, 40)
     with torch.no_grad():

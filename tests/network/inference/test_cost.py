@@ -34,16 +34,28 @@ def test_the_sizes_are_those_of_the_architecture(depth, core, margin, decoder):
             Convolution("encoder", 9, before, outputs, side >> level) for before in (inputs, outputs)
         ]
     # The encoder computes the whole context, the decoder what it needs.
-    has = min(margin, -(-decoder_margins(depth)[-1] // 2) * 2**depth) >> depth
+    spec = UNetSpec(3, width, depth, decoder)
+    has = min(margin, -(-decoder_margins(spec)[-1] // 2) * 2**depth) >> depth
     for level in reversed(range(depth)):
         outputs = width * 2**level
         up = (core >> level) + 4 * has
-        has = min(2 * has, decoder_margins(depth)[level])
+        has = min(2 * has, decoder_margins(spec)[level])
         kept = (core >> level) + 2 * has
         expected.append(Convolution("up", 1, 2 * outputs, outputs, up))
         expected += [Convolution("decoder", 9, before, outputs, kept) for before in (2 * outputs, outputs)]
     expected.append(Convolution("head", 1, width, 1, core))
-    assert list(convolutions(UNetSpec(3, width, depth, decoder), core, margin)) == expected
+    assert list(convolutions(spec, core, margin)) == expected
+
+
+def test_a_stride_leaves_out_the_full_resolution():
+    whole, half = (convolutions(UNetSpec(3, 4, 3, head_stride=stride), 64, 0) for stride in (1, 2))
+    assert {one.side for one in half} == {32, 16, 8}
+    # Below, the two differ in the first convolution of the half resolution and in the head.
+    assert set(half) - set(whole) == {
+        Convolution("encoder", 4, 3, 12, 32),
+        Convolution("encoder", 9, 12, 8, 32),
+        Convolution("head", 1, 8, 4, 32),
+    }
 
 
 def test_depthwise_convolutions_of_other_encoders_are_counted_as_such():
@@ -122,9 +134,9 @@ def test_the_best_tile_is_where_doubling_saves_little(preset):
     work = [work_per_pixel(spec, side, reach) for side in (tile // 2, tile, 2 * tile)]
     assert work[1] < 0.95 * work[0]
     assert work[2] > 0.95 * work[1]
-    assert tile == {"light": 2048, "standard": 2048, "classic": 512}[preset]
+    assert tile == {"light": 2048, "standard": 2048, "fast": 2048, "classic": 512}[preset]
     usual = best_tile(spec, reach, "bf16", MEMORY)
-    assert usual == {"light": 2048, "standard": 1024, "classic": 512}[preset]
+    assert usual == {"light": 2048, "standard": 1024, "fast": 2048, "classic": 512}[preset]
 
 
 @pytest.mark.parametrize(("memory", "tile"), [(10**9, 2048), (9 * 10**8, 1024), (200 * 10**6, 512), (1, 256)])

@@ -136,18 +136,30 @@ def test_openvino_gives_every_bit_again_in_a_part(
 @given(st.data())
 @settings(max_examples=8)
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "int8", "int8-bf16"])
-@pytest.mark.parametrize(("depth", "encoder"), [(4, "efficientnet_lite0"), (3, "resnet18")])
-def test_so_it_does_with_other_encoders(random_network, ranges_for, depth, encoder, precision, data):
-    engine, whole, slide = _whole(random_network, ranges_for, depth, precision, 2, encoder)
+@pytest.mark.parametrize(
+    ("depth", "encoder", "width", "stride"),
+    [
+        (4, "efficientnet_lite0", 16, 1),
+        (3, "resnet18", 16, 1),
+        (4, "efficientnet_lite0", 12, 2),
+        (3, None, 12, 2),
+    ],
+)
+def test_so_it_does_with_other_architectures(
+    random_network, ranges_for, depth, encoder, width, stride, precision, data
+):
+    engine, whole, slide = _whole(
+        random_network, ranges_for, depth, precision, 2, encoder=encoder, width=width, head_stride=stride
+    )
     y, x = (data.draw(st.integers(0, side - 1)) for side in whole.shape[1:])
     part = predict_core(engine, slide, CONSTANTS, ((y, y + 1), (x, whole.shape[2])), tile=300)
     np.testing.assert_array_equal(part, whole[:, y : y + 1, x:])
 
 
 @functools.lru_cache
-def _whole(random_network, ranges_for, depth, precision, threads, encoder=None):
+def _whole(random_network, ranges_for, depth, precision, threads, *, width=16, **more):
     """Return an engine, what one thread gives on a slide in one tile, and the slide."""
-    network = random_network(channels=2, width=16, depth=depth, encoder=encoder)
+    network = random_network(channels=2, width=width, depth=depth, **more)
     ranges = ranges_for(network) if precision.startswith("int8") else None
     engine, one = (logit_engine(network, precision, n, ranges) for n in (threads, 1))
     slide = draw(613, 405)

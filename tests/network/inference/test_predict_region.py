@@ -13,7 +13,7 @@ from slideunet.geometry.tiles import Tile
 from slideunet.network.architecture.model_folder import load_model
 from slideunet.network.architecture.receptive_field import halo
 from slideunet.network.architecture.unet import border_margin
-from slideunet.network.inference.cost import least_core
+from slideunet.network.inference.cost import array_bytes, least_core
 from slideunet.network.inference.engines import build_engine
 from slideunet.network.inference.openvino_engine import OpenVINOEngine
 from slideunet.network.inference.predict_region import predict_core
@@ -277,3 +277,25 @@ def test_other_failures_are_not_taken_for_a_lack_of_memory(engine_of, monkeypatc
     monkeypatch.setattr(engine, "predict", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         predict_core(engine, draw((8, 8)), CONSTANTS, ((0, 8), (0, 8)))
+
+
+@pytest.mark.parametrize(("spare", "wanted", "count"), [(0, None, 1), (-1, None, 4), (0, "some", 4)])
+def test_what_fits_into_memory_is_one_tile(engine_of, monkeypatch, spare, wanted, count):
+    """Without tissue to leave out; two tiles of 256 px on either side otherwise."""
+    engine, pixels, cores = engine_of("openvino"), draw((300, 412)), []
+    margin, predict = border_margin(engine.spec), engine.predict
+    needed = array_bytes(engine.spec, (300 + 2 * margin, 412 + 2 * margin), engine.precision)
+    monkeypatch.setattr(engine, "memory", needed + spare)
+    monkeypatch.setattr(
+        engine, "predict", lambda tiles, constants: predict(map(note, tiles), constants), raising=False
+    )
+
+    def note(tile):
+        cores.append(tile.core)
+        return tile
+
+    mask = None if wanted is None else np.ones((300, 412), bool)
+    if mask is not None:
+        mask[0, 0] = False
+    predict_core(engine, pixels, CONSTANTS, everything(pixels), wanted=mask)
+    assert len(cores) == count

@@ -17,9 +17,11 @@ pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 PLAIN = Normalisation((0.0,), (1.0,))
 
 
-@pytest.fixture(scope="module")
-def network(random_network):
-    return random_network(width=8, depth=2, encoder="efficientnet_lite0", heads=["distance"])
+@pytest.fixture(scope="module", params=[1, 2])
+def network(request, random_network):
+    return random_network(
+        width=8, depth=2, encoder="efficientnet_lite0", heads=["distance"], head_stride=request.param
+    )
 
 
 @functools.lru_cache

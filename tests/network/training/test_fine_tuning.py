@@ -35,18 +35,20 @@ def test_an_image_of_equal_channels_gives_what_it_gave(model, before, after):
     torch.testing.assert_close(found, source(plane.expand(-1, before, -1, -1)), rtol=1e-4, atol=1e-4)
 
 
-def test_with_the_same_channels_every_weight_is_the_same(model):
-    source, folder = model(channels=3)
-    for name, values in begun(folder, channels=3).state_dict().items():
+@pytest.mark.parametrize("stride", [1, 2])
+def test_with_the_same_channels_every_weight_is_the_same(model, stride):
+    source, folder = model(channels=3, head_stride=stride)
+    for name, values in begun(folder, channels=3, head_stride=stride).state_dict().items():
         assert torch.equal(values, source.state_dict()[name])
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("before", [(), ("centres",), ("distance", "centres")])
 @pytest.mark.parametrize("after", [(), ("distance",), ("distance", "centres")])
-def test_heads_keep_what_they_learned_and_new_ones_begin_at_random(model, before, after):
-    source, folder = model(heads=before)
-    network = begun(folder, heads=after)
+def test_heads_keep_what_they_learned_and_new_ones_begin_at_random(model, before, after, stride):
+    source, folder = model(heads=before, head_stride=stride)
+    network = begun(folder, heads=after, head_stride=stride)
     image = torch.randn(1, 1, 16, 16)
     found, known = network(image)[0], source(image)[0]
     for row, name in enumerate(output_maps(after)):

@@ -172,6 +172,7 @@ def test_without_a_validation_slide_no_epoch_can_be_chosen(train, tmp_path):
 def test_what_is_not_said_is_taken_from_the_preset():
     nothing = dict.fromkeys(("width", "depth", "decoder", "dropout")) | {"heads": [], "encoder": None}
     assert build_spec({"preset": "classic"} | nothing, 3) == UNetSpec(3, 64, 2, "upsample")
+    assert build_spec({"preset": "fast"} | nothing, 3) == UNetSpec(3, 12, 4, head_stride=2)
     assert build_spec({"preset": "standard"} | nothing | {"width": 8, "dropout": 0.1}, 1) == UNetSpec(
         1, 8, 4, "transposed", 0.1
     )

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from slideunet.geometry.tiles import Interval
 from slideunet.model_json import Head, output_maps
@@ -19,6 +20,9 @@ from slideunet.network.architecture.encoders import DoubleConv, build_encoder
 from slideunet.network.architecture.imagenet_encoders import EncoderName
 
 Decoder = Literal["transposed", "upsample"]
+
+# Two 3 x 3 convolutions of the first level of an encoder, and as many of the decoder.
+_FIRST_MARGIN = 4
 
 # Numbers, or scalar tensors while a graph is traced.
 Window = tuple[int | torch.Tensor, int | torch.Tensor, int | torch.Tensor, int | torch.Tensor]
@@ -46,6 +50,10 @@ class UNetSpec:
         Encoder pretrained on ImageNet (`network.architecture.imagenet_encoders`), instead of the U-Net's own.
     members : int
         Networks of this architecture whose outputs are averaged (`network.architecture.ensemble`).
+    head_stride : int
+        Stride at which the decoder ends, 2^n. From 2 on nothing is computed at full resolution: the head
+        gives each pixel of a stride x stride square (sub-pixel convolution, Shi et al. 2016,
+        arXiv:1609.05158).
     """
 
     channels: int
@@ -56,10 +64,13 @@ class UNetSpec:
     heads: tuple[Head, ...] = ()
     encoder: EncoderName | None = None
     members: int = 1
+    head_stride: int = 1
 
     def __post_init__(self) -> None:
         # JSON gives a list, which is not hashable.
         object.__setattr__(self, "heads", tuple(self.heads))
+        if self.head_stride not in [2**level for level in range(self.depth)]:
+            raise ValueError(f"head_stride {self.head_stride} is not a power of two below 2^{self.depth}")
 
     @property
     def maps(self) -> tuple[str, ...]:
@@ -71,6 +82,11 @@ class UNetSpec:
         """Sides of the input must be multiples of this: 2^depth."""
         return 2**self.depth
 
+    @property
+    def finest(self) -> int:
+        """Finest level that the decoder computes, 0 being the full resolution."""
+        return self.head_stride.bit_length() - 1
+
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain values for `model.json`."""
         return asdict(self)
@@ -79,6 +95,7 @@ class UNetSpec:
 PRESETS: dict[str, dict[str, Any]] = {
     "light": {"width": 16, "depth": 4, "decoder": "transposed"},
     "standard": {"width": 32, "depth": 4, "decoder": "transposed"},
+    "fast": {"width": 12, "depth": 4, "decoder": "transposed", "head_stride": 2},
     # Two levels of 64 and 128 feature maps above a bottom of 256, with up-sampling.
     "classic": {"width": 64, "depth": 2, "decoder": "upsample"},
 }
@@ -94,15 +111,17 @@ class UNet(nn.Module):
     def __init__(self, spec: UNetSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.encoder = build_encoder(spec.encoder, spec.channels, spec.width, spec.depth)
+        self.encoder = build_encoder(
+            spec.encoder, spec.channels, spec.width, spec.depth, full=spec.finest == 0
+        )
         self.dropout = nn.Dropout2d(spec.dropout)
         widths = [spec.width * 2**level for level in range(spec.depth)]
         skipped, (*_, bottom) = self.encoder.widths[:-1], self.encoder.widths
         below = [*widths[1:], bottom]
-        levels = list(zip(below, widths, skipped, strict=True))[::-1]
+        levels = list(zip(below, widths, skipped, strict=True))[spec.finest :][::-1]
         self.up = nn.ModuleList(_up(under, width, spec.decoder) for under, width, _ in levels)
         self.decoder = nn.ModuleList(DoubleConv(skip + width, width) for _, width, skip in levels)
-        self.head = nn.Conv2d(widths[0], len(spec.maps), kernel_size=1)
+        self.head = nn.Conv2d(widths[spec.finest], len(spec.maps) * spec.head_stride**2, kernel_size=1)
 
     def forward(self, x: torch.Tensor, margin: int = 0, window: Window | None = None) -> torch.Tensor:
         """Return the maps (n, maps, y, x), without a margin that is only context.
@@ -115,7 +134,7 @@ class UNet(nn.Module):
             that its convolutions need; the remaining values equal those of the whole pass, bit for bit.
         window : (top, left, height, width), optional
             Part of x, margin included, that the decoder computes, in units of 2^depth pixels; the encoder
-            computes all of x. None: all of x.
+            computes all of x, but for the first level of a pretrained one. None: all of x.
 
         Raises
         ------
@@ -124,17 +143,30 @@ class UNet(nn.Module):
         """
         if margin % self.spec.multiple:
             raise ValueError(f"margin {margin} is not a multiple of {self.spec.multiple} (2^depth)")
-        maps = self.encoder(x, self.dropout)
-        if window is not None:
-            maps = [_cut(level, window, self.spec.multiple >> index) for index, level in enumerate(maps)]
-        *skips, x = maps
+        (*skips, x), margins = self._encode(x, margin, window)
         kept = margin >> self.spec.depth
-        needed = reversed(decoder_margins(self.spec.depth))
-        for index, (skip, need) in enumerate(zip(reversed(skips), needed, strict=True)):
+        levels = list(zip(skips, margins, decoder_margins(self.spec), strict=True))
+        for index, (skip, around, need) in enumerate(reversed(levels)):
             has, kept = 2 * kept, min(2 * kept, need)
-            skip = _crop(skip, (margin >> (self.spec.depth - 1 - index)) - kept)
-            x = self.decode(index, skip, x, has - kept)
-        return self.head(_crop(x, kept))
+            x = self.decode(index, _crop(skip, around - kept), x, has - kept)
+        x = self.head(_crop(x, kept))
+        return functional.pixel_shuffle(x, self.spec.head_stride) if self.spec.finest else x
+
+    def _encode(
+        self, x: torch.Tensor, margin: int, window: Window | None
+    ) -> tuple[list[torch.Tensor], list[int]]:
+        """Return the maps of a window that the decoder reads, and the margin of each but the deepest."""
+        spec, part = self.spec, None
+        margins = [margin >> level for level in range(spec.depth)]
+        if spec.encoder is not None and margin >= _FIRST_MARGIN:
+            part = _crop(x if window is None else _cut(x, window, spec.multiple), margin - _FIRST_MARGIN)
+            margins[0] = _FIRST_MARGIN
+        maps = self.encoder(x, self.dropout, part)
+        if window is not None:
+            first = maps[0] if part is not None else _cut(maps[0], window, spec.multiple)
+            below = enumerate(maps[1:], start=1)
+            maps = [first, *(_cut(level, window, spec.multiple >> index) for index, level in below)]
+        return maps[spec.finest :], margins[spec.finest :]
 
     def decode(self, index: int, skip: torch.Tensor, x: torch.Tensor, crop: int) -> torch.Tensor:
         """Return the maps of a decoder level, the deepest being 0.
@@ -155,13 +187,20 @@ class UNet(nn.Module):
         kept = copy.deepcopy(self)
         kept.spec = replace(self.spec, heads=tuple(head for head in self.spec.heads if head in heads))
         rows = [self.spec.maps.index(name) for name in kept.spec.maps]
-        kept.head = nn.Conv2d(self.head.in_channels, len(rows), kernel_size=1)
-        kept.head.load_state_dict({name: values[rows] for name, values in self.head.state_dict().items()})
+        kept.head = nn.Conv2d(self.head.in_channels, len(rows) * self.spec.head_stride**2, kernel_size=1)
+        kept.head.load_state_dict(
+            {name: values[rows].flatten(0, 1) for name, values in self.head_rows().items()}
+        )
         return kept.train(self.training)
+
+    def head_rows(self) -> dict[str, torch.Tensor]:
+        """Return views of the head's weight (maps, stride^2, inputs, 1, 1) and bias (maps, stride^2)."""
+        maps = len(self.spec.maps)
+        return {name: values.unflatten(0, (maps, -1)) for name, values in self.head.state_dict().items()}
 
 
 @functools.lru_cache
-def decoder_margins(depth: int) -> tuple[int, ...]:
+def decoder_margins(spec: UNetSpec) -> tuple[int, ...]:
     """Return the margin around the output that the input of each decoder level needs, in pixels of the level.
 
     Two 3 x 3 convolutions need 2 px more than they give; a 2 x 2 up-sampling needs half as many, rounded up.
@@ -169,12 +208,12 @@ def decoder_margins(depth: int) -> tuple[int, ...]:
     Returns
     -------
     tuple of int
-        One per level, the full resolution first: 2, 3, 4, 4 ... at every depth.
+        One per level, the finest first: 2, 3, 4, 4 ... at every depth.
     """
     margins = [2]
-    while len(margins) < depth:
+    while len(margins) < spec.depth - spec.finest:
         margins.append(-(-margins[-1] // 2) + 2)
-    return tuple(margins[:depth])
+    return tuple(margins)
 
 
 def border_margin(spec: UNetSpec) -> int:
@@ -182,7 +221,7 @@ def border_margin(spec: UNetSpec) -> int:
 
     With this margin the decoder's own padding never reaches the output: 2, 8, 16, 32, 64 px at depths 1 to 5.
     """
-    return -(-decoder_margins(spec.depth)[-1] // 2) * spec.multiple
+    return -(-decoder_margins(spec)[-1] // 2) * spec.multiple
 
 
 def core_window(core: tuple[Interval, Interval], margin: int, spec: UNetSpec) -> Window:

@@ -12,13 +12,14 @@ import torch
 from slideunet.errors import InputError
 from slideunet.network.architecture.encoder_weights import for_channels, load_encoder_weights
 from slideunet.network.architecture.model_folder import load_model
+from slideunet.network.architecture.narrowing import fits_into, narrow
 from slideunet.network.architecture.unet import UNet
 from slideunet.network.in_memory.recipe import Recipe
 from slideunet.network.training.fine_tuning import start_from
 from slideunet.network.training.train import build_spec
 from slideunet.stores.files import write_atomically
 
-_SAME = ("width", "depth", "decoder")
+_SAME = ("width", "depth", "decoder", "head_stride")
 
 
 def initialised(recipe: Recipe, models: Path) -> UNet:
@@ -50,7 +51,7 @@ def model_folder(name: str, models: Path) -> Path:
 
 
 def begin_with(network: UNet, folder: Path) -> None:
-    """Load the weights of a model; if the widths differ, only those of its pretrained encoder."""
+    """Load the weights of a model, or what of them fits: see `narrow`, else those of a pretrained encoder."""
     source, _ = load_model(folder)
     if all(getattr(source.spec, name) == getattr(network.spec, name) for name in _SAME):
         start_from(network, folder)
@@ -68,6 +69,10 @@ def begin_with(network: UNet, folder: Path) -> None:
         if values.ndim == 4 and values.shape[1] != target[name].shape[1]:
             shared[name] = for_channels(values, target[name].shape[1])
     network.encoder.stages.load_state_dict(target | shared)
+    if fits_into(source, network):
+        narrow(source, network)
+        logging.info(f"Encoder and decoder begin with the strongest feature maps of {folder}")
+        return
     logging.info(f"The encoder begins with the weights of {folder}")
 
 

@@ -37,7 +37,8 @@ class Recipe:
     model : mapping
         As in section `model`; None is the value of the preset.
     init_from : str or None
-        Folder of a model, or a name in resources/models. If the width differs, only its encoder is used.
+        Folder of a model, or a name in resources/models. Of a wider one the strongest feature maps are used,
+        of one with another decoder only the pretrained encoder.
     encoder_weights : str
         "random", "imagenet" or a file; used when `init_from` is None.
     batch_size, patch_size : int

@@ -5,7 +5,8 @@ for tiles of any size (docs/performance.md), so caches are not modelled.
 """
 
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -121,7 +122,13 @@ def peak_bytes(spec: UNetSpec, tile: int, halo: int, precision: Precision) -> in
 
     A process with a loaded network needs about 400 MB besides.
     """
-    return _MAPS * spec.width * _BYTES[precision] * (tile + 2 * halo) ** 2
+    side = tile + 2 * halo
+    return array_bytes(spec, (side, side), precision)
+
+
+def array_bytes(spec: UNetSpec, shape: Sequence[int], precision: Precision) -> int:
+    """Return the memory that an array (y, x) needs, its context included; see `peak_bytes`."""
+    return _MAPS * spec.width * _BYTES[precision] * math.prod(shape)
 
 
 @functools.lru_cache

@@ -11,7 +11,7 @@ from slideunet.errors import MachineError
 from slideunet.geometry.pixels import Pixels
 from slideunet.geometry.tiles import Context, Interval, Tile, even_cores, widened
 from slideunet.geometry.windows import read_mirrored
-from slideunet.network.inference.cost import best_tile, least_core
+from slideunet.network.inference.cost import array_bytes, best_tile, least_core
 from slideunet.network.inference.engines import Engine
 from slideunet.slides.normalisation import Normalisation
 
@@ -45,7 +45,8 @@ def predict_core(
     core : ((y0, y1), (x0, x1))
         The part, inside the slide, half-open.
     tile : int, optional
-        Side of a tile without its context, in pixels; rounded up to a multiple of 2^depth. None: `best_tile`.
+        Side of a tile without its context, in pixels; rounded up to a multiple of 2^depth. None: the
+        whole part if it fits into memory, else `best_tile`.
     wanted : ndarray (y1 - y0, x1 - x0) of bool, optional
         Pixels to predict; all others are 0. A tile without any of them is skipped.
 
@@ -72,7 +73,7 @@ def predict_core(
     )
     room = [(start - first, last - stop) for (start, stop), (first, last) in zip(core, grown, strict=True)]
     needed = None if wanted is None else np.pad(wanted, room)
-    side = tile or best_tile(engine.spec, engine.halo, engine.precision, engine.memory)
+    side = tile or _best_side(engine, block, needed)
     found = _predict_block(engine, block, constants, needed, side)
     (top, bottom), (left, right) = room
     found = found[:, top : found.shape[1] - bottom, left : found.shape[2] - right]
@@ -103,6 +104,14 @@ class _Block:
             reads.append(slice(first, min(origin + stop + self.context.halo, length)))
             inside.append((origin + start - first, origin + stop - first))
         return Tile(self.pixels[:, *reads], (inside[0], inside[1]))
+
+
+def _best_side(engine: Engine, block: _Block, needed: np.ndarray | None) -> int:
+    """Return the side of the tiles: all of the block if it fits into memory, and no context is repeated."""
+    whole = array_bytes(engine.spec, block.pixels.shape[1:], engine.precision) <= engine.memory
+    if whole and (needed is None or needed.all()):
+        return max(block.shape)
+    return best_tile(engine.spec, engine.halo, engine.precision, engine.memory)
 
 
 def _predict_block(

@@ -7,7 +7,7 @@ from slideunet.network.architecture.encoder_weights import for_channels
 from slideunet.network.architecture.model_folder import load_model
 from slideunet.network.architecture.unet import UNet
 
-_SAME = ("encoder", "width", "depth", "decoder")
+_SAME = ("encoder", "width", "depth", "decoder", "head_stride")
 
 
 def start_from(network: UNet, folder: Path) -> None:
@@ -47,9 +47,10 @@ def start_from(network: UNet, folder: Path) -> None:
     for name, values in network.encoder.state_dict().items():
         if values.ndim == 4:
             weights[f"encoder.{name}"] = for_channels(weights[f"encoder.{name}"], values.shape[1])
-    head = {name: values.clone() for name, values in network.head.state_dict().items()}
+    head, known = network.head_rows(), source.head_rows()
     for row, name in enumerate(network.spec.maps):
         if name in source.spec.maps:
             for part, values in head.items():
-                values[row] = weights[f"head.{part}"][source.spec.maps.index(name)]
-    network.load_state_dict(weights | {f"head.{part}": values for part, values in head.items()})
+                values[row] = known[part][source.spec.maps.index(name)]
+    weights |= {f"head.{part}": values.flatten(0, 1) for part, values in head.items()}
+    network.load_state_dict(weights)
