@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _GEOMETRY = "geometry"  # Of a block's cells, beside their measurements, until the GeoJSON is written.
 _FINISHED = {"finished": True}
+_PARTS = 2  # Raise when the files of blocks are others: then no unfinished export goes on.
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def export_cells(
     blocks = range(len(BlockGrid(facts["shape"])))
     hidden = table.with_name(f".{table.name}")
     create = partial(Path.mkdir, parents=True)
-    with working(hidden, known, create, lock=hidden.with_name(f"{hidden.name}.lock")) as work:
+    with working(hidden, fingerprint(result=known, parts=_PARTS), create, lock=hidden.with_name(f"{hidden.name}.lock")) as work:
         # Workers may have another working directory.
         task = ExportTask(image.absolute(), prediction.absolute(), work.path.absolute())
         record = partial(record_blocks, work, client, slide=facts["slide"])

@@ -32,6 +32,8 @@ from slideunet.stores.resumable import Work, working
 if TYPE_CHECKING:
     from distributed import Client
 
+_PARTS = 2  # Raise when the files of blocks are others: then no unfinished labelling goes on.
+
 
 @dataclass(frozen=True)
 class LabellingTask:
@@ -88,7 +90,7 @@ def label_slide(
     grid = BlockGrid(tuple(facts["shape"][1:]))
     with working(
         manifests.store_path(prediction) / "labels" / ".cells",
-        fingerprint,
+        digest_of(result=fingerprint, parts=_PARTS),
         partial(Path.mkdir, parents=True),
         lock=prediction.with_name(f".{prediction.stem}@cells.lock"),
     ) as work:
