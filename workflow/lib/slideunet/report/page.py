@@ -16,6 +16,7 @@ from slideunet.report.pictures import CORRECT, FALSE, MISSED
 from slideunet.report.results import SlideResult, warnings_of
 from slideunet.report.side_by_side import draw_case, ranked
 from slideunet.report.tables import breakdown, scored, scores_of, split_overview, spread, summarise
+from slideunet.slides.slide_image import image_is_there
 
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test", "predict": "prediction only"}
 EXTREMES = 3
@@ -189,7 +190,10 @@ def _charts(run: RunRecord, test: Sequence[SlideResult], summary: Mapping[str, A
 
 def _pictures(results: Sequence[SlideResult], test: Sequence[SlideResult]) -> dict[str, Any]:
     unlabelled = [r for r in results if r.facts and r.prediction and not r.labelled]
-    shown, slides = unlabelled[:UNLABELLED_SHOWN], masked(results)
+    shown = [result for result in unlabelled if result.drawable][:UNLABELLED_SHOWN]
+    test = [result for result in test if result.drawable]
+    slides = masked(results)
+    with_image = [result for result in slides if image_is_there(result.facts or {})]
     budget = min(max(PICTURE_BYTES // max(3 * len(test) + 2 * len(shown), 1), 10_000), 160_000)
     cases = [draw_case(result, budget) for result in ranked(test)]
     few = len(cases) <= 2 * EXTREMES
@@ -201,5 +205,6 @@ def _pictures(results: Sequence[SlideResult], test: Sequence[SlideResult]) -> di
         "unlabelled": unlabelled,
         "unlabelled_cases": [draw_case(result, budget) for result in shown],
         "masked": slides,
-        "masks": [(result, draw_mask(result, MASK_BYTES)) for result in slides[:MASKS_SHOWN]],
+        "masks": [(result, draw_mask(result, MASK_BYTES)) for result in with_image[:MASKS_SHOWN]],
+        "undrawn": [result for result in results if result.prediction and not result.drawable],
     }

@@ -28,6 +28,7 @@ from slideunet.cells.measurement.neighbours import count_neighbours, radius
 from slideunet.cells.measurement.regions import find_regions
 from slideunet.clusters import record_blocks
 from slideunet.geometry.blocks import BlockGrid, Region, grown
+from slideunet.slides.slide_image import open_slide_image
 from slideunet.sources.white import white_of
 from slideunet.stores import files, manifests, verified
 from slideunet.stores.fingerprint import fingerprint
@@ -162,7 +163,7 @@ class SlideOfCells:
         return cls(
             manifests.read_manifest(task.image),
             manifests.read_manifest(task.prediction)["cells"],
-            verified.open_image_store(task.image),
+            open_slide_image(task.image),
             verified.open_label_store(task.prediction, "cells"),
             verified.open_image_store(task.prediction),
         )

@@ -17,6 +17,7 @@ from slideunet.network.inference.plan import PredictionPlan
 from slideunet.network.inference.predict_region import predict_core
 from slideunet.slides import tissue
 from slideunet.slides.normalisation import Normalisation
+from slideunet.slides.slide_image import open_slide_image
 from slideunet.slides.tissue_store import StoredMask, read_mask
 from slideunet.stores import manifests, omezarr, verified
 
@@ -123,7 +124,7 @@ _held = _Held()
 def _open_slide(task: PredictionTask) -> _Slide:
     maps = task.store / omezarr.MAPS
     return _Slide(
-        verified.open_image_store(task.image),
+        open_slide_image(task.image),
         read_mask(task.store, manifests.read_manifest(task.image)),
         omezarr.open_levels(task.store, "r+"),
         omezarr.open_levels(maps, "r+") if maps.is_dir() else [],
