@@ -3,7 +3,9 @@
 import json
 import os
 
+import numpy as np
 import pytest
+import tifffile
 
 from slideunet.stores.kept import dropped_parts
 
@@ -22,6 +24,16 @@ def write_sheet(folder, count):
     (folder / "slides.tsv").write_text("\n".join(["slide\timage\tlabels", *rows]) + "\n")
 
 
+def repeat(folder, name):
+    """Make a field three times as large: an image of up to 256 px is its own overview."""
+    image, labels = (folder / f"{name}{kind}.tif" for kind in ("", "_labels"))
+    tifffile.imwrite(image, np.tile(tifffile.imread(image), (3, 3)))
+    one = tifffile.imread(labels)
+    shifts = np.arange(9, dtype=one.dtype).reshape(3, 3) * (one.max() + 1)
+    many = np.tile(one, (3, 3))
+    tifffile.imwrite(labels, np.where(many > 0, many + np.kron(shifts, np.ones_like(one)), 0))
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, snakemake, write_field):
     """Run in the folder of a `data.keep`; return the rules that ran. A test begins where the last ended."""
@@ -33,6 +45,7 @@ def run(tmp_path_factory, snakemake, write_field):
             folder.mkdir()
             for seed, name in enumerate(SLIDES):
                 write_field(folder, name, seed=seed, donor=seed)
+                repeat(folder, name)
             write_sheet(folder, 2)
         result = snakemake(folder, *arguments, config=CONFIG | {"data": {"keep": keep}} | config)
         assert result.returncode == 0, result.stdout + result.stderr
@@ -63,6 +76,7 @@ def test_what_is_not_kept_changes_no_result_and_a_run_again_does_nothing(run):
     for slide in SLIDES[:2]:
         assert gone(some, slide) == {"maps", "predictions", "labels"}
         assert gone(every, slide) == frozenset()
+        assert json.loads((some / f"results/slides/{slide}.json").read_text())["first_level"] == 1
     sizes = [
         sum(file.stat().st_size for file in (folder / "results/predictions").rglob("*"))
         for folder in (every, some)

@@ -62,10 +62,8 @@ class SlideResult:
 
     @property
     def drawable(self) -> bool:
-        """Whether there still are pixels and cells to draw; see `data.keep`."""
-        if self.facts is None or self.prediction is None or "labels" in dropped_parts(self.prediction):
-            return False
-        return image_is_there(self.facts)
+        """Whether pixels and labels, if there were any, are still there to be drawn; see `data.keep`."""
+        return "labels" not in dropped_parts(self.prediction or {}) and image_is_there(self.facts or {})
 
     @property
     def n_cells(self) -> int:
