@@ -27,6 +27,7 @@ include: "workflow/rules/prepare.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/predict.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/drop.smk"
 
 
 rule all:
@@ -34,6 +35,7 @@ rule all:
     input:
         rules.build_report.output.page,
         get_shared_cells(),
+        get_dropping(),
 
 
 onsuccess:

@@ -35,6 +35,7 @@ ORDER = (
     "cells.separation",
     "cells.export",
     "scoring",
+    "needed",
     "figures",
     "inputs.configuration",
     "inputs",

@@ -92,6 +92,8 @@ def write_benchmarks(folder):
         "predict_part/large-2-0": (5.0, 300.0, 4.0, 1201),
         "share_cells/small-all": (9.0, 300.0, 4.0, 9999),
         "build_report": (9.0, 300.0, 4.0, 9999),
+        "drop_parts/small-all": (9.0, 300.0, 4.0, 9999),
+        "drop_labels": (9.0, 300.0, 4.0, 9999),
     }
     for name, (seconds, memory, cpu, ended) in files.items():
         path = folder / f"{name}.tsv"

@@ -248,9 +248,9 @@ def written(monkeypatch):
     """The blocks that are written, by their first row and column."""
     blocks, write = [], omezarr.write_block
 
-    def record(levels, region, pixels):
+    def record(levels, region, pixels, **options):
         blocks.append((region[0].start, region[1].start))
-        write(levels, region, pixels)
+        write(levels, region, pixels, **options)
 
     monkeypatch.setattr(omezarr, "write_block", record)
     return blocks

@@ -4,6 +4,7 @@ import shutil
 import pytest
 
 from slideunet.errors import DamagedDataError, InputError
+from slideunet.stores.dropping import drop_parts
 from slideunet.viewing.viewed_slide import find_slide
 
 
@@ -60,6 +61,23 @@ def test_a_chunk_that_is_missing_is_named(tmp_path, viewed_run):
     chunk.unlink()
     with pytest.raises(DamagedDataError, match=r"1 of 1 chunks are missing, the first is c/0/0"):
         find_slide(tmp_path, "S1")
+
+
+def test_what_was_not_kept_is_named_in_one_message(tmp_path, viewed_run):
+    shutil.copytree(viewed_run / "results", tmp_path / "results")
+    prediction = tmp_path / "results/predictions/S1.json"
+    drop_parts(prediction, ["predictions"])
+    slide = find_slide(tmp_path, "S1")
+    assert (slide.n_cells is None, slide.has_probability) == (False, False)
+    drop_parts(prediction, ["labels"])
+    image = tmp_path / "results/slides/S1.json"
+    image.write_text(json.dumps(json.loads(image.read_text()) | {"first_level": 1}))
+    with pytest.raises(InputError) as caught:
+        find_slide(tmp_path, "S1")
+    pixels, labels = caught.value.problems
+    assert "pixels of the slide are no longer there" in pixels
+    assert "add slides to it" in pixels
+    assert "labels of the cells are no longer there" in labels
 
 
 @pytest.mark.parametrize("content", ["{", "{}", json.dumps({"examples": [{"kind": "missed"}]}), "[]"])

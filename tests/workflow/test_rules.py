@@ -66,7 +66,7 @@ def values(parameter):
 def test_rule_script_log_and_benchmark_have_one_name(rules):
     for name, rule in rules[1].items():
         if name != "all":
-            script = "predict_slides" if name == "predict_part" else name
+            script = {"predict_part": "predict_slides", "drop_labels": "drop_parts"}.get(name, name)
             assert rule["script"].endswith(f"scripts/{script}.py")
             for path in (*rule["log"], rule["benchmark"]):
                 assert re.split(r"[/.]", path)[1] == name
@@ -96,7 +96,7 @@ def test_weights_are_written_and_read_like_every_other_file(rules):
 
 
 def test_what_takes_a_second_is_not_sent_to_a_cluster(rules):
-    quick = {"split_slides"} | (set() if rules[0] == "seeds" else {"join_seeds"})
+    quick = {"split_slides", "drop_parts", "drop_labels"} | (set() if rules[0] == "seeds" else {"join_seeds"})
     assert {name for name, rule in rules[1].items() if rule["local"]} == quick
 
 

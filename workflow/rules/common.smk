@@ -8,6 +8,7 @@ from slideunet.inputs.load_run import (
     load_run,
     stop_on_input_errors,
 )
+from slideunet.stores.kept import KEEPABLE, kept_parts
 
 ROOT = Path(workflow.basedir)
 START = time.time()
@@ -24,6 +25,7 @@ CONFIG = RUN.config
 TRAINING = RUN.weights is None
 LABELLED = any(RUN.sheet["labels"] != "")
 SEEDS = CONFIG["training"]["seeds"]
+KEPT = kept_parts(CONFIG["data"]["keep"])
 ALL_SEEDS = ", ".join(map(str, SEEDS))
 
 # Where results go. What a job works through, slide by slide, lies in folders that are no declared outputs; the
@@ -81,6 +83,57 @@ def get_shared_cells():
     """The cells in the further formats that are asked for."""
     manifest = rules.share_cells.output.manifest
     return get_batches(manifest) if CONFIG["cells"]["ome_tiff"] else []
+
+
+def temp_unless_kept(manifest, *parts):
+    """The manifest of a batch whose stores are dropped after their last use: then it is gone, too.
+
+    So Snakemake knows that it has to make them again when, and only when, a job that reads them has to run.
+    The stores themselves it could not remove: it would do so before a job that goes on with unfinished ones.
+    """
+    return manifest if set(parts) <= set(KEPT) else temp(manifest)
+
+
+def get_dropped(*parts):
+    """Those of the parts that are not to stay."""
+    return [part for part in parts if part not in KEPT]
+
+
+def get_dropping():
+    """The last jobs of batches and run, where not everything is to stay."""
+    batches = get_batches(rules.drop_parts.output.manifest)
+    last = [rules.drop_labels.output.manifest]
+    return [
+        *(batches if get_dropped("maps", "predictions") else []),
+        *(last if get_dropped("labels", "cells") else []),
+    ]
+
+
+def get_later():
+    """What comes after predictions: where parts of them are dropped, it tells which are needed again."""
+    if not get_dropped("maps", "predictions", "labels"):
+        return None
+    return {
+        "slides": SLIDES,
+        "cells": CELLS,
+        "metrics": METRICS,
+        "threshold": CONFIG["prediction"]["threshold"],
+        "separation": get_separation(),
+        "version": CONFIG["data"]["ome_zarr"],
+        "ome_tiff": CONFIG["cells"]["ome_tiff"],
+    }
+
+
+def get_separation():
+    """What separates cells, of the section `cells`."""
+    return {
+        name: CONFIG["cells"][name] for name in ("method", "min_area", "min_probability")
+    }
+
+
+def get_measurements(wildcards):
+    """The manifest of the measured cells, unless nobody wants them: nothing else is made of them."""
+    return [] if get_dropped("cells") else rules.measure_cells.output.manifest
 
 
 def get_parts(wildcards):

@@ -2,6 +2,9 @@
 rule score_slides:
     input:
         slides=rules.convert_slides.output.manifest,
+        predictions=branch(
+            get_dropped("predictions"), then=rules.predict_slides.output.manifest
+        ),
         cells=rules.label_cells.output.manifest,
     output:
         manifest=f"{BATCH}/score_slides.json",
@@ -33,7 +36,9 @@ rule build_report:
         history=branch(TRAINING, then=rules.join_seeds.output.history),
         seeds=branch(TRAINING and len(SEEDS) > 1, then=rules.score_seeds.output.scores),
         scores=get_batches(rules.score_slides.output.manifest),
-        cells=get_batches(rules.measure_cells.output.manifest),
+        cells=branch(
+            "cells" in KEPT, then=get_batches(rules.measure_cells.output.manifest)
+        ),
     output:
         page=report(
             f"{REPORT}/report.html",

@@ -7,7 +7,9 @@ rule predict_slides:
         # What is wrong with the split, or with labelled slides that are equal, ends a run before this.
         split=branch(LABELLED, then=rules.split_slides.output.table),
     output:
-        manifest=f"{BATCH}/predict_slides.json",
+        manifest=temp_unless_kept(
+            f"{BATCH}/predict_slides.json", "maps", "predictions"
+        ),
     log:
         "logs/predict_slides/{batch}.log",
     benchmark:
@@ -26,6 +28,8 @@ rule predict_slides:
         diameter=RUN.diameter,
         dask=CONFIG["dask"],
         ome_zarr=CONFIG["data"]["ome_zarr"],
+        keep=KEPT,
+        later=get_later(),
     message:
         "Predicting batch {wildcards.batch}"
     script:
@@ -39,7 +43,9 @@ use rule predict_slides as predict_part with:
         model=get_model(MODEL),
         split=rules.predict_slides.input.split,
     output:
-        manifest=f"{BATCH}/predict_part-{{part}}.json",
+        manifest=temp_unless_kept(
+            f"{BATCH}/predict_part-{{part}}.json", "maps", "predictions"
+        ),
     log:
         "logs/predict_part/{batch}-{part}.log",
     benchmark:
@@ -53,7 +59,7 @@ rule label_cells:
         predictions=rules.predict_slides.output.manifest,
         model=MODEL / "model.json",
     output:
-        manifest=f"{BATCH}/label_cells.json",
+        manifest=temp_unless_kept(f"{BATCH}/label_cells.json", "labels"),
     log:
         "logs/label_cells/{batch}.log",
     benchmark:
@@ -67,12 +73,11 @@ rule label_cells:
     params:
         predictions_folder=PREDICTIONS,
         threshold=CONFIG["prediction"]["threshold"],
-        cells={
-            name: CONFIG["cells"][name]
-            for name in ("method", "min_area", "min_probability")
-        },
+        cells=get_separation(),
         dask=CONFIG["dask"],
         ome_zarr=CONFIG["data"]["ome_zarr"],
+        keep=KEPT,
+        later=get_later(),
     message:
         "Separating the cells of batch {wildcards.batch}"
     script:
@@ -82,6 +87,9 @@ rule label_cells:
 rule measure_cells:
     input:
         slides=rules.convert_slides.output.manifest,
+        predictions=branch(
+            get_dropped("predictions"), then=rules.predict_slides.output.manifest
+        ),
         cells=rules.label_cells.output.manifest,
     output:
         manifest=f"{BATCH}/measure_cells.json",

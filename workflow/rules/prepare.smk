@@ -72,6 +72,7 @@ rule convert_slides:
         truth=CONFIG["data"]["truth"],
         outline=CONFIG["data"]["outline"],
         ome_zarr=CONFIG["data"]["ome_zarr"],
+        keep_pixels="slides" in KEPT,
     message:
         "Converting batch {wildcards.batch} to OME-Zarr"
     script:

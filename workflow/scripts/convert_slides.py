@@ -72,6 +72,7 @@ if __name__ == "__main__":
                 truth=snakemake.params.truth,
                 outline=snakemake.params.outline,
                 version=snakemake.params.ome_zarr,
+                keep_pixels=snakemake.params.keep_pixels,
             ),
             quarantine_folder=Path(snakemake.params.quarantine_folder),
             threads=snakemake.threads,

@@ -1,7 +1,7 @@
 """Separate and number the cells of the predicted slides of a batch."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,8 @@ from slideunet.cells.separation.label_slide import cells_fingerprint, label_slid
 from slideunet.clusters import Workers
 from slideunet.logs import log_to
 from slideunet.model_json import read_model_facts
+from slideunet.needed import missing_parts
+from slideunet.stores.kept import KEEPABLE
 from slideunet.stores.manifests import is_current, read_fingerprint, read_manifest
 from slideunet.stores.ngff_metadata import Version
 
@@ -26,6 +28,8 @@ def main(
     ome_zarr: Version,
     manifest: Path,
     dask: Mapping[str, Any],
+    keep: Collection[str] = KEEPABLE,
+    later: Mapping[str, Any] | None = None,
     threads: int = 1,
     memory_mb: int = 4000,
 ) -> None:
@@ -48,22 +52,27 @@ def main(
         Of the batch.
     dask : mapping
         This section of the configuration.
+    keep, later
+        As `needed.missing_parts`: labels that were dropped are made again where these ask for it.
     threads, memory_mb : int
         What this job may use.
     """
     decoding = decoding_for(read_model_facts(model), threshold=threshold, **cells)
+    predictions = {slide: predictions_folder / f"{slide}.json" for slide in slides}
+    lacking = missing_parts(predictions, keep, later, model)
     with Workers(dask, threads, memory_mb) as workers:
 
         def label(slide: str, prediction: Path) -> bool:
             facts = read_manifest(prediction)
             wanted = cells_fingerprint(facts, decoding, ome_zarr)
-            if is_current(prediction, wanted, partial(read_fingerprint, name="cells")):
+            current = is_current(prediction, wanted, partial(read_fingerprint, name="cells"))
+            if current and "labels" not in lacking[slide]:
                 return False
             client = workers.client_for(facts["shape"])
             label_slide(prediction, wanted, decoding=decoding, version=ome_zarr, client=client)
             return True
 
-        done = each_slide({slide: predictions_folder / f"{slide}.json" for slide in slides}, label)
+        done = each_slide(predictions, label)
     logging.info(f"Cells of {sum(done.values())} of {len(done)} slides separated, the others were up to date")
     finish_batch(manifest, predictions_folder, done)
 
@@ -79,6 +88,8 @@ if __name__ == "__main__":
             ome_zarr=snakemake.params.ome_zarr,
             manifest=Path(snakemake.output.manifest),
             dask=snakemake.params.dask,
+            keep=snakemake.params.keep,
+            later=snakemake.params.later,
             threads=snakemake.threads,
             memory_mb=snakemake.resources.mem_mb,
         )

@@ -3,16 +3,14 @@
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from slideunet import __version__
 from slideunet.batch import each_slide, finish_batch, read_batch
 from slideunet.geometry.blocks import BlockGrid
 from slideunet.logs import log_to
 from slideunet.scoring.external_grouping import in_memory, on_disk
 from slideunet.scoring.otsu_baseline import Polarity
-from slideunet.scoring.score_slide import METRICS_VERSION, score_slide
-from slideunet.stores.fingerprint import fingerprint
+from slideunet.scoring.score_slide import METRICS_VERSION, score_fingerprint, score_slide
+from slideunet.slides.slide_image import open_slide_image
 from slideunet.stores.manifests import is_current, read_manifest, write_manifest
 from slideunet.stores.verified import open_image_store, open_label_store
 
@@ -57,7 +55,7 @@ def main(
 
 def score_once(slide: str, image: Path, prediction: Path, target: Path, polarity: Polarity) -> bool:
     """Write the scores of one slide unless they are current; return whether they were written."""
-    digest = fingerprint_of(read_manifest(image), read_manifest(prediction), polarity)
+    digest = score_fingerprint(read_manifest(image), read_manifest(prediction), polarity)
     if is_current(target, digest):
         return False
     folder = target.with_name(f".{slide}.overlaps")
@@ -65,7 +63,7 @@ def score_once(slide: str, image: Path, prediction: Path, target: Path, polarity
     truth = open_label_store(image, "truth")
     n_blocks = len(BlockGrid(truth.shape))
     score, examples = score_slide(
-        open_image_store(image),
+        open_slide_image(image),
         truth,
         open_image_store(prediction),
         open_label_store(prediction, "cells"),
@@ -77,17 +75,6 @@ def score_once(slide: str, image: Path, prediction: Path, target: Path, polarity
     facts = {"slide": slide, "fingerprint": digest, "metrics_version": METRICS_VERSION, **score.to_json()}
     write_manifest(target, facts | {"examples": [asdict(example) for example in examples]})
     return True
-
-
-def fingerprint_of(slide: dict[str, Any], prediction: dict[str, Any], polarity: str) -> str:
-    """Return the digest of everything that a score depends on: both stores, the parameters and the code."""
-    return fingerprint(
-        slide=slide["fingerprint"],
-        prediction=prediction["fingerprint"],
-        cells=prediction["cells"]["fingerprint"],
-        polarity=polarity,
-        code=[__version__, METRICS_VERSION],
-    )
 
 
 if __name__ == "__main__":

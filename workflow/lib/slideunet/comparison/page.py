@@ -132,7 +132,8 @@ def _draw(pair: PairedSlide, run: int, names: tuple[str, str], budget: int) -> C
 
 def _has_stores(result: SlideResult) -> bool:
     manifests = (result.manifest, result.prediction_manifest)
-    return result.prediction is not None and all(store_path(path).is_dir() for path in manifests)
+    there = result.prediction is not None and all(store_path(path).is_dir() for path in manifests)
+    return there and result.drawable
 
 
 def _signed(value: float) -> str:

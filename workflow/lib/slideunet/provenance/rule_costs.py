@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 MIB = 1.048576  # Snakemake measures in 2^20 bytes.
+_NOT_BEFORE_REPORT = ("build_report", "share_cells", "drop_parts", "drop_labels")
 TRAINING_RULES = ("train_unet", "join_seeds", "score_seeds")
 
 
@@ -71,14 +72,14 @@ def read_jobs(folder: Path, names: Collection[str], trained: bool) -> list[JobCo
     Notes
     -----
     A job ended when its file was written. A repeated job has the cost of its last attempt. `build_report` is
-    not over yet, and `share_cells` does not lead to the report.
+    not over yet, and `share_cells`, `drop_parts` and `drop_labels` do not lead to the report.
     """
     jobs = []
     for path in sorted(folder.rglob("*.tsv")):
         single = path.parent == folder
         rule = path.stem if single else path.parent.name
         of_run = single or bool({path.stem, path.stem.rpartition("-")[0]} & set(names))
-        left_out = ("build_report", "share_cells", *(() if trained else TRAINING_RULES))
+        left_out = (*_NOT_BEFORE_REPORT, *(() if trained else TRAINING_RULES))
         if of_run and rule not in left_out and (job := _read_job(path, rule)):
             jobs.append(job)
     return jobs

@@ -11,6 +11,7 @@ from slideunet.report.masks import draw_mask, masked
 from slideunet.report.results import SlideResult
 from slideunet.report.side_by_side import Case, draw_case, ranked
 from slideunet.report.tables import scored
+from slideunet.slides.slide_image import image_is_there
 
 EXTREMES = 3
 UNLABELLED_SHOWN = 24
@@ -40,8 +41,10 @@ def draw_slides(
     threads : int
     """
     unlabelled = [r for r in results if r.facts and r.prediction and not r.labelled]
-    shown, slides = unlabelled[:UNLABELLED_SHOWN], masked(results)
-    order = ranked(test)
+    shown = [result for result in unlabelled if result.drawable][:UNLABELLED_SHOWN]
+    slides = masked(results)
+    with_image = [result for result in slides if image_is_there(result.facts or {})][:MASKS_SHOWN]
+    order = ranked([result for result in test if result.drawable])
     drawn = order if len(order) <= MOST_CASES else [*order[: MOST_CASES - EXTREMES], *order[-EXTREMES:]]
     keep = _keep(len(drawn), len(shown), folder, link)
     cases, unlabelled_cases = (_draw(part, keep, threads) for part in (drawn, shown))
@@ -54,13 +57,15 @@ def draw_slides(
         "rest": [] if few else sorted(cases[EXTREMES:-EXTREMES], key=lambda case: case.result.slide),
         "few_cases": few,
         "cases_drawn": len(cases),
+        "cases_left_out": len(order) - len(cases),
         "unlabelled": unlabelled,
         "unlabelled_cases": unlabelled_cases,
         "pictured": pictured,
         "placed": pictured.union(others, (result.slide for result in [*test, *unlabelled])),
         "thumbnails": any(panel.picture.link for case in cases for panel in case.panels),
         "masked": slides,
-        "masks": [(result, draw_mask(result, in_page(MASK_BYTES))) for result in slides[:MASKS_SHOWN]],
+        "masks": [(result, draw_mask(result, in_page(MASK_BYTES))) for result in with_image],
+        "undrawn": [result for result in results if result.prediction and not result.drawable],
     }
 
 

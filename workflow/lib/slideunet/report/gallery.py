@@ -16,7 +16,8 @@ from slideunet.report.shown_region import middle, square_around
 from slideunet.report.side_by_side import Panel
 from slideunet.report.tables import metrics_table, scored
 from slideunet.scoring.error_examples import ErrorKind, Example, in_words
-from slideunet.stores.verified import open_image_store, open_label_store
+from slideunet.slides.slide_image import open_slide_image
+from slideunet.stores.verified import open_label_store
 from slideunet.truth.ignore_label import cells_alone
 
 SHOWN = 8
@@ -65,7 +66,8 @@ def draw_crops(results: Iterable[SlideResult], kind: ErrorKind) -> list[tuple[Sl
     Captions have the centre of the object, or of the shown part of a large object, in full-resolution pixels
     of the original, and the side of a tile in working pixels.
     """
-    return [(result, _draw(result, example)) for result, example in choose(results, kind)]
+    drawable = [result for result in results if result.drawable]
+    return [(result, _draw(result, example)) for result, example in choose(drawable, kind)]
 
 
 def choose(
@@ -90,7 +92,7 @@ def _draw(result: SlideResult, example: Example) -> Panel:
     is_true = example.kind in ("missed", "split")
     box = _extent(truth if is_true else cells, example, shape)
     region, side = square_around(box, SIDES, shape)
-    pixels = np.asarray(open_image_store(result.manifest)[(..., *region)])
+    pixels = np.asarray(open_slide_image(result.manifest)[(..., *region)])
     strip = _strip(
         pictures.enlarge_picture(pictures.stretched(pixels, facts["statistics"]), TILE // side),
         [

@@ -11,8 +11,9 @@ from slideunet.report.pictures import Colour
 from slideunet.report.results import SlideResult
 from slideunet.report.shown_region import coarse_level
 from slideunet.report.side_by_side import Panel
+from slideunet.slides.slide_image import open_slide_image
 from slideunet.slides.tissue import upsampled
-from slideunet.stores.verified import open_image_store, open_label_store
+from slideunet.stores.verified import open_label_store
 
 SIDE = 512
 OUTLINE: Colour = (0, 114, 178)
@@ -31,7 +32,7 @@ def draw_mask(result: SlideResult, keep: Keep) -> Panel:
     facts, prediction = result.facts or {}, result.prediction or {}
     level = coarse_level((facts["shape"][1], facts["shape"][2]), SIDE)
     # Not stretched: an empty slide would be all noise. Only 8-bit RGB images have a mask.
-    canvas = np.ascontiguousarray(open_image_store(result.manifest, level)[:].transpose(1, 2, 0))
+    canvas = np.ascontiguousarray(open_slide_image(result.manifest, level)[:].transpose(1, 2, 0))
     mask = np.asarray(open_label_store(result.prediction_manifest, "tissue")[:]) > 0
     resampled = at_level(mask, prediction["tissue"]["level"], level, canvas.shape[:2])
     pictures.draw_outlines(canvas, resampled.astype(np.uint8), {1: OUTLINE})

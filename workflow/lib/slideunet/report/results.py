@@ -12,6 +12,8 @@ from slideunet.inputs.sheet import SHEET_COLUMNS
 from slideunet.inputs.text_table import read_table
 from slideunet.scoring.error_examples import Example
 from slideunet.scoring.score_slide import Score
+from slideunet.slides.slide_image import image_is_there
+from slideunet.stores.kept import dropped_parts
 from slideunet.stores.manifests import read_manifest
 
 _LEARNED = (
@@ -57,6 +59,11 @@ class SlideResult:
     def labelled(self) -> bool:
         """Whether the slide has ground truth."""
         return self.facts is not None and self.facts["n_objects"] is not None
+
+    @property
+    def drawable(self) -> bool:
+        """Whether pixels and labels, if there were any, are still there to be drawn; see `data.keep`."""
+        return "labels" not in dropped_parts(self.prediction or {}) and image_is_there(self.facts or {})
 
     @property
     def n_cells(self) -> int:

@@ -15,7 +15,8 @@ from slideunet.report.results import SlideResult
 from slideunet.report.shown_region import coarse_level, densest_region
 from slideunet.scoring.matching import match_arrays
 from slideunet.scoring.overlaps import count_overlaps
-from slideunet.stores.verified import open_image_store, open_label_store
+from slideunet.slides.slide_image import open_slide_image
+from slideunet.stores.verified import open_label_store
 from slideunet.truth.ignore_label import IGNORE_LABEL, foreground_and_valid
 
 LEAST_SIDE = 512
@@ -98,7 +99,7 @@ def _shape(result: SlideResult) -> tuple[int, int]:
 
 def _original(result: SlideResult, region: Region) -> tuple[NDArray[np.uint8], int]:
     """Return the image of a region with its contrast stretched, and the factor by which it is enlarged."""
-    pixels = np.asarray(open_image_store(result.manifest)[:, *region])
+    pixels = np.asarray(open_slide_image(result.manifest)[:, *region])
     original = pictures.stretched(pixels, (result.facts or {})["statistics"])
     factor = max(1, -(-LEAST_SIDE // max(original.shape[:2])))
     return pictures.enlarge_picture(original, factor), factor
@@ -174,7 +175,7 @@ def colours_by_match(truth: NDArray, cells: NDArray) -> tuple[dict[int, Colour],
 def _overview(result: SlideResult, region: Region, shape: tuple[int, int]) -> NDArray:
     """Draw a whole slide with a frame around the shown region."""
     level = coarse_level(shape)
-    pixels = np.asarray(open_image_store(result.manifest, level)[...])
+    pixels = np.asarray(open_slide_image(result.manifest, level)[...])
     canvas = pictures.stretched(pixels, (result.facts or {})["statistics"])
     frame = np.zeros(canvas.shape[:2], dtype=np.uint8)
     frame[tuple(slice(part.start >> level, part.stop >> level) for part in region)] = 1

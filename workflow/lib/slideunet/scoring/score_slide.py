@@ -1,12 +1,13 @@
 """Scores of one slide, computed block by block from anything that can be sliced like an array."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from slideunet import __version__
 from slideunet.cells.separation.separate import foreground_cut
 from slideunet.geometry.blocks import BlockGrid, Region, grown, within
 from slideunet.geometry.pixels import Pixels
@@ -34,6 +35,7 @@ from slideunet.scoring.matching import match
 from slideunet.scoring.otsu_baseline import Polarity, cells_are_dark, foreground, grey, otsu_threshold
 from slideunet.scoring.overlaps import Rows, count_overlaps
 from slideunet.scoring.pixel_metrics import PixelCounts, count_pixels
+from slideunet.stores.fingerprint import fingerprint
 from slideunet.truth.ignore_label import cells_alone, foreground_and_valid
 
 METRICS_VERSION = "4"
@@ -236,3 +238,16 @@ def _otsu(image: Pixels, polarity: Polarity) -> tuple[float, bool]:
 
 def _grey_blocks(image: Pixels) -> Iterator[NDArray[np.float64]]:
     return (grey(image[(..., *region)]) for region in BlockGrid(image.shape))
+
+
+def score_fingerprint(
+    slide: Mapping[str, Any], prediction: Mapping[str, Any], polarity: Polarity = "auto"
+) -> str:
+    """Return the digest of all that a score depends on, given both manifests: stores, parameter and code."""
+    return fingerprint(
+        slide=slide["fingerprint"],
+        prediction=prediction["fingerprint"],
+        cells=prediction["cells"]["fingerprint"],
+        polarity=polarity,
+        code=[__version__, METRICS_VERSION],
+    )

@@ -17,10 +17,12 @@ import numpy as np
 from slideunet import __version__
 from slideunet.errors import InputError
 from slideunet.geometry.blocks import BlockGrid, Region, digest, within
+from slideunet.geometry.pyramid import level_shapes
 from slideunet.readers.companion_files import files_of
 from slideunet.readers.open_source import Source, choose_channels
 from slideunet.readers.working_resolution import open_at
 from slideunet.slides.display import display_windows
+from slideunet.slides.slide_image import identity_of
 from slideunet.slides.statistics import content, pooled, survey_block
 from slideunet.sources.colour_planes import is_rgb
 from slideunet.sources.white import white_level
@@ -72,6 +74,9 @@ class ConversionPlan:
         Of QuPath's cells; see `open_truth.open_truth`.
     version : "0.5" or "0.4"
         Of OME-Zarr.
+    keep_pixels : bool
+        Whether the store gets all levels of the image; else an overview, and `open_slide_image` reads the
+        file. The pixels are the same, so nothing else depends on it.
     """
 
     channels: Sequence[int] | str | None = None
@@ -81,6 +86,7 @@ class ConversionPlan:
     truth: Kind = "auto"
     outline: Outline = "cell"
     version: Version = "0.5"
+    keep_pixels: bool = True
 
     def fingerprint(self, slide: Slide) -> str:
         """Return the digest of all that the store of a slide depends on."""
@@ -126,24 +132,32 @@ def convert(slide: Slide, plan: ConversionPlan, manifest: Path, threads: int = 1
         Naming the slide, when its image or labels cannot be used.
     """
     known = plan.fingerprint(slide)
-    if manifests.is_current(manifest, known):
+    if manifests.is_current(manifest, known) and _is_kept_as_wanted(slide, plan, manifest):
         return False
     start = time.perf_counter()
     try:
         source, scale = open_at(slide.image, own_mpp=slide.mpp, working_mpp=plan.mpp)
         source = choose_channels(source, plan.channels)
         truth = _read_truth(slide, source, scale, plan)
+        shape = source.pixels.shape
         facts = _describe(slide, source, scale, truth) | {"fingerprint": known}
+        overview = None if plan.keep_pixels else shape
+        first = 0 if plan.keep_pixels else omezarr.overview_level(shape)
+        if first:
+            facts |= _reading(slide, plan, facts, first)
         create = partial(
             omezarr.create_image,
-            shape=source.pixels.shape,
+            shape=shape,
             dtype=source.pixels.dtype,
             channels=source.channels,
             mpp=source.mpp,
             version=plan.version,
             name=slide.slide,
+            first_level=first,
         )
-        with building(manifest, known, create) as store:
+        # A store in the making is of one kind or of the other.
+        own = known if first == 0 else fingerprint(known=known, first_level=first)
+        with building(manifest, own, create, overview_of=overview) as store:
             _write_blocks(store, source, threads)
             facts |= _surveyed(store, source)
             facts |= _white(source, facts)
@@ -154,6 +168,28 @@ def convert(slide: Slide, plan: ConversionPlan, manifest: Path, threads: int = 1
     except InputError as error:
         raise InputError(f"slide {slide.slide}: {problem}" for problem in error.problems) from error
     return True
+
+
+def _is_kept_as_wanted(slide: Slide, plan: ConversionPlan, manifest: Path) -> bool:
+    """Tell whether a current store has the levels that it should; the file of one without may have moved."""
+    facts = manifests.read_manifest(manifest)
+    first = 0 if plan.keep_pixels else omezarr.overview_level(tuple(facts["shape"]))
+    if first != facts.get("first_level", 0):
+        return False
+    if first and facts["source"]["image"] != str(slide.image):
+        manifests.write_manifest(manifest, facts | {"source": facts["source"] | {"image": str(slide.image)}})
+    return True
+
+
+def _reading(slide: Slide, plan: ConversionPlan, facts: Mapping[str, Any], first: int) -> dict[str, Any]:
+    """Return what `open_slide_image` needs to read the same pixels from the file again."""
+    reading = {
+        "identity": identity_of(slide.image),
+        "own_mpp": slide.mpp,
+        "mpp": plan.mpp,
+        "channels": plan.channels,
+    }
+    return {"first_level": first, "source": facts["source"] | {"reading": reading}}
 
 
 def _read_truth(slide: Slide, source: Source, scale: float, plan: ConversionPlan) -> Truth | None:
@@ -206,7 +242,7 @@ def _write_blocks(store: Building, source: Source, threads: int) -> None:
             block = np.ascontiguousarray(
                 part.compute(scheduler="sync") if isinstance(part, da.Array) else part
             )
-            omezarr.write_block(levels, grid[index], block)
+            omezarr.write_block(levels, grid[index], block, first_level=store.first_level)
             return index, {"digest": digest(block), "survey": survey_block(block)}
 
         with ThreadPoolExecutor(threads) as pool:
@@ -239,7 +275,7 @@ def _bands(
 def _surveyed(store: Building, source: Source) -> dict[str, Any]:
     blocks = [store.done[index] for index in sorted(store.done)]
     return {
-        "levels": len(omezarr.open_levels(store.path)),
+        "levels": len(level_shapes(source.pixels.shape)),
         "statistics": pooled([block["survey"] for block in blocks]),
         "content": content(source.pixels.dtype, source.pixels.shape, digests(store.done)),
     }

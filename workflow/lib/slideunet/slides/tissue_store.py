@@ -9,6 +9,7 @@ import numpy as np
 
 from slideunet.slides import tissue
 from slideunet.slides.normalisation import Background
+from slideunet.slides.slide_image import open_slide_image
 from slideunet.sources.white import white_of
 from slideunet.stores import manifests, omezarr, verified
 from slideunet.stores.ngff_metadata import Version
@@ -64,7 +65,7 @@ def make_mask(
     mask = read_mask(store, slide)
     if mask is None:
         level = tissue.mask_level(shape, slide["mpp"])
-        thumbnail = tissue.as_bytes(verified.open_image_store(image, level)[:], white)
+        thumbnail = tissue.as_bytes(open_slide_image(image, level)[:], white)
         found = tissue.tissue_mask(thumbnail, slide["mpp"] and slide["mpp"] * 2**level)
         mask = StoredMask(found, level)
         new, path = unfinished(store), store / "labels" / "tissue"

@@ -14,6 +14,8 @@ from slideunet.sources.decode_errors import explain_damage
 
 CHUNK = 1024
 """Minimum side in pixels of the chunks of a lazy image, which are whole tiles or strips of the file."""
+LARGE_CHUNK = 4 * CHUNK
+"""The same where a part of a chunk costs no more than its own tiles: each chunk costs a task and a copy."""
 
 # Values of the Orientation tag (TIFF 6.0, p. 36).
 TRANSPOSED = range(5, 9)
@@ -87,10 +89,12 @@ def lazy_array(pixels: Pixels, chunks: tuple[int, ...]) -> da.Array:
     return da.from_array(pixels, chunks=chunks, name=False, meta=empty)
 
 
-def enlarge_chunks(chunks: tuple[int, ...], shape: tuple[int, ...], axes: str) -> tuple[int, ...]:
-    """Multiply a file's chunks along y and x until each reaches `CHUNK` pixels or the image border.
+def enlarge_chunks(
+    chunks: tuple[int, ...], shape: tuple[int, ...], axes: str, side: int = CHUNK
+) -> tuple[int, ...]:
+    """Multiply a file's chunks along y and x until each reaches `side` pixels or the image border.
 
-    Strips, which span the image width, are combined up to `CHUNK` x `CHUNK` pixels only.
+    Strips, which span the image width, are combined up to `side` x `side` pixels only.
 
     Parameters
     ----------
@@ -99,8 +103,8 @@ def enlarge_chunks(chunks: tuple[int, ...], shape: tuple[int, ...], axes: str) -
     axes : str
         Lower-case letters, including "y" and "x".
     """
-    wide = max(chunks[axes.index("x")], CHUNK)
-    sides = {"y": CHUNK * CHUNK // wide, "x": CHUNK}
+    wide = max(chunks[axes.index("x")], side)
+    sides = {"y": side * side // wide, "x": side}
     return tuple(
         min(length, max(-(-sides.get(axis, 1) // chunk), 1) * chunk)
         for chunk, length, axis in zip(chunks, shape, axes, strict=True)

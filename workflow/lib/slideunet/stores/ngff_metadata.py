@@ -18,7 +18,13 @@ _SEVERAL = (*_RGB, "00FFFF", "FF00FF", "FFFF00", "FFFFFF")
 
 
 def image_metadata(
-    name: str, channels: Sequence[str], dtype: np.dtype, levels: int, mpp: float | None, version: Version
+    name: str,
+    channels: Sequence[str],
+    dtype: np.dtype,
+    levels: int,
+    mpp: float | None,
+    version: Version,
+    first_level: int = 0,
 ) -> dict[str, Any]:
     """Return the metadata of an image pyramid (c, y, x).
 
@@ -34,10 +40,13 @@ def image_metadata(
     mpp : float or None
         Micrometres per pixel of level 0.
     version : "0.5" or "0.4"
+    first_level : int
+        Halvings of the first one.
     """
     axes = [{"name": "c", "type": "channel"}, *_space_axes(mpp)]
+    shrunk = range(first_level, first_level + levels)
     return {
-        "multiscales": [_multiscales(name, axes, range(levels), mpp, version)],
+        "multiscales": [_multiscales(name, axes, shrunk, mpp, version)],
         "omero": {"channels": _omero_channels(channels, dtype)},
     }
 

@@ -37,6 +37,7 @@ def create_image(
     version: Version = "0.5",
     name: str | None = None,
     levels: int | None = None,
+    first_level: int = 0,
 ) -> None:
     """Create an image pyramid without pixels; `write_block` and `finish_levels` fill it.
 
@@ -55,9 +56,12 @@ def create_image(
         Of the image; that of the folder when not given.
     levels : int, optional
         How many; all when not given.
+    first_level : int
+        The finest one that is made.
     """
-    count = _create_levels(path, shape, np.dtype(dtype), version, levels)
-    facts = image_metadata(name or path.name.split(".zarr")[0], channels, dtype, count, mpp, version)
+    count = _create_levels(path, shape, np.dtype(dtype), version, levels, first_level)
+    name = name or path.name.split(".zarr")[0]
+    facts = image_metadata(name, channels, dtype, count, mpp, version, first_level)
     _set_metadata(zarr.open_group(path, mode="r+"), version, facts)
 
 
@@ -82,12 +86,19 @@ def create_labels(
     first_level : int
         Level of the image that the first of these is as large as.
     """
-    count = _create_levels(path, shape, np.dtype(np.uint32), version, levels)
+    count = _create_levels(path, shape, np.dtype(np.uint32), version, levels, 0)
     facts = label_metadata(name or path.name, count, mpp, version, first_level)
     _set_metadata(zarr.open_group(path, mode="r+"), version, facts)
 
 
-def write_block(levels: Sequence[zarr.Array], region: Region, pixels: np.ndarray) -> None:
+def overview_level(shape: tuple[int, ...]) -> int:
+    """Return the finest level of an overview of an image (..., y, x): 1/8 of its sides, or its last level."""
+    return min(LEVELS, len(level_shapes(shape)) - 1)
+
+
+def write_block(
+    levels: Sequence[zarr.Array], region: Region, pixels: np.ndarray, *, first_level: int = 0
+) -> None:
     """Write one block into every level that is made inside it.
 
     Parameters
@@ -97,19 +108,23 @@ def write_block(levels: Sequence[zarr.Array], region: Region, pixels: np.ndarray
     region : (rows, columns)
         Of the block.
     pixels : ndarray (c, h, w), or labels (h, w)
+    first_level : int
+        Which one the first of the levels is; the pixels are those of level 0.
     """
     rows, columns = region
-    for level, array in enumerate(levels[: LEVELS + 1]):
+    for _ in range(first_level):
+        pixels = _halved(levels[0])(pixels)
+    for level, array in enumerate(levels[: LEVELS + 1 - first_level], start=first_level):
         top, left = rows.start >> level, columns.start >> level
         height, width = pixels.shape[-2:]
         array[..., top : top + height, left : left + width] = pixels
         pixels = _halved(array)(pixels)
 
 
-def finish_levels(path: Path) -> None:
+def finish_levels(path: Path, first_level: int = 0) -> None:
     """Make the levels that are too small for blocks, when all blocks are written."""
     levels = open_levels(path, "r+")
-    for source, target in itertools.pairwise(levels[LEVELS:]):
+    for source, target in itertools.pairwise(levels[LEVELS - first_level :]):
         halve(source, target, _halved(target))
 
 
@@ -198,17 +213,18 @@ def _halved(array: zarr.Array) -> Halve:
 
 
 def _create_levels(
-    path: Path, shape: tuple[int, ...], dtype: np.dtype, version: Version, levels: int | None
+    path: Path, shape: tuple[int, ...], dtype: np.dtype, version: Version, levels: int | None, first: int
 ) -> int:
     """Create the arrays of a pyramid and return how many there are."""
     group = zarr.create_group(path, zarr_format=_zarr_format(version))
-    shapes = level_shapes(shape)[:levels]
+    shapes = level_shapes(shape)[first:][:levels]
     blocks = BlockGrid(shape)
     chunk = blocks.side >> LEVELS
-    for level, level_shape in enumerate(shapes):
+    for number, level_shape in enumerate(shapes):
+        level = first + number
         # A slide of one block has few files as it is; elsewhere a block is one file on each level.
         shard = blocks.side >> level if len(blocks) > 1 and level <= LEVELS else chunk
-        _create_array(group, str(level), level_shape, dtype, version, chunk, shard)
+        _create_array(group, str(number), level_shape, dtype, version, chunk, shard)
     return len(shapes)
 
 

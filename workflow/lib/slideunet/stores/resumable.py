@@ -78,9 +78,23 @@ class Work:
 
 @dataclass(frozen=True)
 class Building(Work):
-    """A store in the making, whose facts of each block include its "digest"; `manifest` is written last."""
+    """A store in the making, whose facts of each block include its "digest".
+
+    Attributes
+    ----------
+    manifest : Path
+        Written last.
+    overview_of : tuple of int, or None
+        (c, y, x) of the image, if the store has an overview of it only.
+    """
 
     manifest: Path
+    overview_of: tuple[int, ...] | None = None
+
+    @property
+    def first_level(self) -> int:
+        """The finest level of the image that the store has."""
+        return 0 if self.overview_of is None else omezarr.overview_level(self.overview_of)
 
     def todo(self, wanted: range | None = None) -> list[int]:
         """Return the blocks, of all or of those that are wanted, that are not done."""
@@ -96,7 +110,7 @@ class Building(Work):
             When a block is missing or is not what was written.
         """
         self._check_done()
-        omezarr.finish_levels(self.path)
+        omezarr.finish_levels(self.path, self.first_level)
         check_complete(self.path)
         self._read_back()
         # What kills in the middle of a write left: zarr writes a file under another name first.
@@ -111,7 +125,7 @@ class Building(Work):
         shutil.rmtree(final / _JOURNAL)
 
     def _grid(self) -> BlockGrid:
-        return BlockGrid(omezarr.open_level(self.path, 0).shape)
+        return BlockGrid(self.overview_of or omezarr.open_level(self.path, 0).shape)
 
     def _check_done(self) -> None:
         if missing := self.todo():
@@ -121,6 +135,8 @@ class Building(Work):
             )
 
     def _read_back(self) -> None:
+        if self.first_level > 0:
+            return
         array, grid = omezarr.open_level(self.path, 0), self._grid()
         for index in range(0, len(grid), max(1, len(grid) // _SAMPLE)):
             if digest(np.asarray(array[..., *grid[index]])) != self.done[index]["digest"]:
@@ -137,13 +153,18 @@ def digests(done: dict[int, BlockFacts], name: str = "digest") -> list[str]:
 
 @contextlib.contextmanager
 def building(
-    manifest: Path, fingerprint: str, create: Callable[[Path], None], *, part: int | None = None
+    manifest: Path,
+    fingerprint: str,
+    create: Callable[[Path], None],
+    *,
+    part: int | None = None,
+    overview_of: tuple[int, ...] | None = None,
 ) -> Iterator[Building]:
-    """Begin a store or go on with one that was interrupted, as the only writer; see `working`."""
+    """Begin a store or go on with one that was interrupted, as the only writer; see `working`, `Building`."""
     prepare = functools.partial(_take_back, manifest)
     lock = manifest.with_name(f".{manifest.stem}.lock")
     with working(store_path(manifest), fingerprint, create, lock=lock, part=part, prepare=prepare) as work:
-        yield Building(work.path, work.done, work.part, manifest)
+        yield Building(work.path, work.done, work.part, manifest, overview_of)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from slideunet.errors import DamagedDataError
 from slideunet.geometry.blocks import BlockGrid, Region, digest, within
 from slideunet.geometry.pixels import Pixels
 from slideunet.stores import omezarr
+from slideunet.stores.kept import check_kept
 from slideunet.stores.manifests import read_manifest, store_path, write_manifest
 
 _REMEDY = "Delete the store with its manifest and run again with --forcerun on the rule that made it."
@@ -53,11 +54,14 @@ class StoredPixels:
     digests : tuple of str
         Of its blocks: whoever reads a whole block has it checked, so that chunks that are whole but in the
         wrong place are noticed. Empty for the lower levels.
+    remedy : str
+        What a message tells to do.
     """
 
-    array: zarr.Array
+    array: Pixels
     name: str
     digests: tuple[str, ...] = ()
+    remedy: str = _REMEDY
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -81,7 +85,9 @@ class StoredPixels:
         try:
             pixels = np.asarray(self.array[index])
         except (ValueError, RuntimeError) as error:
-            raise DamagedDataError(f"{self.name} cannot be read at {index} ({error}). {_REMEDY}") from error
+            raise DamagedDataError(
+                f"{self.name} cannot be read at {index} ({error}). {self.remedy}"
+            ) from error
         if self.digests:
             self._check(index, pixels)
         return pixels
@@ -96,7 +102,7 @@ class StoredPixels:
             if digest(pixels[..., *within((rows, columns), window)]) != self.digests[block]:
                 raise DamagedDataError(
                     f"{self.name}: block {block} (rows {rows.start} to {rows.stop}, columns "
-                    f"{columns.start} to {columns.stop}) is not what was written. {_REMEDY}"
+                    f"{columns.start} to {columns.stop}) is not what was written. {self.remedy}"
                 )
 
 
@@ -115,9 +121,19 @@ def _window(index: Any, shape: tuple[int, ...]) -> Region | None:  # noqa: ANN40
 
 
 def open_image_store(manifest: Path, level: int = 0) -> StoredPixels:
-    """Open the image of a complete store: (c, y, x)."""
+    """Open the image of a complete store: (c, y, x).
+
+    Raises
+    ------
+    DamagedDataError
+    InputError
+        When the store has never had this level; `slide_image.open_slide_image` finds its pixels.
+    """
     facts = read_manifest(manifest)
-    pixels = _open(store_path(manifest), level, facts.get("blocks", ()))
+    first = facts.get("first_level", 0)
+    # A slide's manifest drops nothing, a prediction's has all levels or none.
+    check_kept(manifest, *(["slides"] if level < first else ["predictions"]))
+    pixels = _open(store_path(manifest), level, facts.get("blocks", ()), first)
     if level == 0 and list(pixels.shape) != facts.get("shape"):
         raise DamagedDataError(
             f"{store_path(manifest)} has shape {list(pixels.shape)}, its manifest says {facts.get('shape')}: "
@@ -128,20 +144,23 @@ def open_image_store(manifest: Path, level: int = 0) -> StoredPixels:
 
 def open_maps_store(manifest: Path) -> StoredPixels:
     """Open the maps of a complete prediction besides the foreground: (c, y, x); see `output_maps`."""
+    check_kept(manifest, "maps")
     facts = read_manifest(manifest)["maps"]
     return _open(store_path(manifest) / omezarr.MAPS, 0, facts["blocks"])
 
 
 def open_label_store(manifest: Path, name: str, level: int = 0) -> StoredPixels:
     """Open a label image ("truth", "cells" or "tissue") of a complete store: (y, x) of uint32."""
+    if name == "cells":
+        check_kept(manifest, "labels")
     facts = read_manifest(manifest).get(name) or {}
     return _open(store_path(manifest) / "labels" / name, level, facts.get("blocks", ()))
 
 
-def _open(path: Path, level: int, digests: Sequence[str]) -> StoredPixels:
+def _open(path: Path, level: int, digests: Sequence[str], first: int = 0) -> StoredPixels:
     try:
-        folder = omezarr.level_paths(path)[level]
-        array = omezarr.open_level(path, level)
+        folder = omezarr.level_paths(path)[level - first]
+        array = omezarr.open_level(path, level - first)
     except (FileNotFoundError, KeyError, IndexError, ValueError) as error:
         raise DamagedDataError(
             f"{path} cannot be opened ({error}) although its manifest exists. {_REMEDY}"
@@ -181,6 +200,8 @@ def replace_labels(manifest: Path, name: str, partial: Path, facts: dict[str, An
     """
     check_complete(partial)
     known = read_manifest(manifest)
+    if name == "cells" and "dropped" in known:
+        known["dropped"] = [part for part in known["dropped"] if part != "labels"]
     if known.pop(name, None) is not None:
         write_manifest(manifest, known)
     final = store_path(manifest) / "labels" / name

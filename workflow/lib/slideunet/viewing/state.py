@@ -58,7 +58,7 @@ def dimensions(facts: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 def _layers(slide: ViewedSlide, files: str) -> list[dict[str, Any]]:
     layers = [_image("image", f"{files}/image", slide, channels_shader(slide.facts), channel=True)]
-    if slide.prediction:
+    if slide.prediction and slide.has_probability:
         probability = _image("probability", f"{files}/prediction", slide, PROBABILITY, channel=True)
         layers.append(probability | {"visible": False, "opacity": 0.5})
     if slide.n_cells is not None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slideunet.errors import DamagedDataError, InputError
+from slideunet.errors import DamagedDataError, InputError, collected
 from slideunet.scoring.error_examples import Example
+from slideunet.stores.kept import check_kept, dropped_parts
 from slideunet.stores.manifests import read_manifest, store_path
 from slideunet.stores.verified import open_image_store, open_label_store
 
@@ -27,11 +28,11 @@ class ViewedSlide:
     image : Path
         Its OME-Zarr store.
     prediction : Path or None
-        The store of the probability; None if the slide was not predicted.
+        The store of the prediction; None if the slide was not predicted.
     n_cells : int or None
         Number of cells; None if the stores have no `labels/cells`.
-    has_truth : bool
-        Whether they have `labels/truth`.
+    has_truth, has_probability : bool
+        Whether the stores have `labels/truth`, and the pixels of the probability.
     table : Path or None
         Parquet with one row per cell.
     examples : tuple of Example
@@ -44,6 +45,7 @@ class ViewedSlide:
     prediction: Path | None = None
     n_cells: int | None = None
     has_truth: bool = False
+    has_probability: bool = True
     table: Path | None = None
     examples: tuple[Example, ...] = ()
 
@@ -67,7 +69,7 @@ def find_slide(run: Path, slide: str) -> ViewedSlide:
     Raises
     ------
     InputError
-        When there is no such run or slide.
+        When there is no such run or slide, or pixels or labels were dropped.
     DamagedDataError
         When a store or a file is missing in part, or altered.
     """
@@ -77,14 +79,24 @@ def find_slide(run: Path, slide: str) -> ViewedSlide:
         raise InputError(_unknown(slide, names, results))
     manifest, predicted = results / f"slides/{slide}.json", results / f"predictions/{slide}.json"
     facts = read_manifest(manifest)
+    kept: list[str] = []
+    for path, part in ((manifest, "slides"), (predicted, "labels")):
+        if path.is_file():
+            with collected(kept):
+                check_kept(path, part)
+    if kept:
+        raise InputError(kept)
     open_image_store(manifest)
     has_truth = "truth" in facts
     if has_truth:
         open_label_store(manifest, "truth")
     if not predicted.is_file():
         return ViewedSlide(slide, facts, store_path(manifest), has_truth=has_truth)
-    open_image_store(predicted)
-    cells = read_manifest(predicted).get("cells")
+    prediction = read_manifest(predicted)
+    has_probability = "predictions" not in dropped_parts(prediction)
+    if has_probability:
+        open_image_store(predicted)
+    cells = prediction.get("cells")
     if cells is not None:
         open_label_store(predicted, "cells")
     table = results / f"cells/{slide}.parquet"
@@ -95,6 +107,7 @@ def find_slide(run: Path, slide: str) -> ViewedSlide:
         store_path(predicted),
         None if cells is None else cells["n_cells"],
         has_truth,
+        has_probability,
         table if table.is_file() else None,
         _examples(results / f"metrics/{slide}.json"),
     )

@@ -29,6 +29,7 @@ from slideunet.cells.measurement.regions import find_regions
 from slideunet.clusters import record_blocks
 from slideunet.geometry.blocks import BlockGrid, Region, grown
 from slideunet.geometry.runs import Runs, runs_of
+from slideunet.slides.slide_image import open_slide_image
 from slideunet.sources.white import white_of
 from slideunet.stores import files, manifests, verified
 from slideunet.stores.fingerprint import fingerprint
@@ -89,7 +90,9 @@ def export_cells(
     blocks = range(len(BlockGrid(facts["shape"])))
     hidden = table.with_name(f".{table.name}")
     create = partial(Path.mkdir, parents=True)
-    with working(hidden, fingerprint(result=known, parts=_PARTS), create, lock=hidden.with_name(f"{hidden.name}.lock")) as work:
+    with working(
+        hidden, fingerprint(result=known, parts=_PARTS), create, lock=hidden.with_name(f"{hidden.name}.lock")
+    ) as work:
         # Workers may have another working directory.
         task = ExportTask(image.absolute(), prediction.absolute(), work.path.absolute())
         record = partial(record_blocks, work, client, slide=facts["slide"])
@@ -164,7 +167,7 @@ class SlideOfCells:
         return cls(
             manifests.read_manifest(task.image),
             manifests.read_manifest(task.prediction)["cells"],
-            verified.open_image_store(task.image),
+            open_slide_image(task.image),
             verified.open_label_store(task.prediction, "cells"),
             verified.open_image_store(task.prediction),
         )

@@ -1,7 +1,7 @@
 """Prediction of a job batch: skip slides that are up to date, distribute the others."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ def predict_batch(
     threads: int,
     memory_mb: int,
     part: Part | None = None,
+    again: Collection[str] = (),
 ) -> None:
     """Write `folder/{slide}.zarr` + `.json` of every slide that is not up to date.
 
@@ -36,11 +37,13 @@ def predict_batch(
         Threads and memory of this job.
     part : (number, parts), optional
         Predict this share of the blocks only; the job without a part finishes the stores.
+    again : collection of str
+        Slides to predict although they are up to date, because parts of their stores were dropped.
     """
     stale = {
         slide: image
         for slide, image in images.items()
-        if not is_current(folder / f"{slide}.json", plan.fingerprint(image))
+        if slide in again or not is_current(folder / f"{slide}.json", plan.fingerprint(image))
     }
     logging.info(f"{len(stale)} of {len(images)} slides to predict, the others are up to date")
     if not stale:

@@ -18,6 +18,7 @@ from slideunet.network.inference.scaling.cell_size import choose_scale
 from slideunet.network.inference.scaling.rescaled import predict_at
 from slideunet.slides import tissue
 from slideunet.slides.normalisation import Normalisation
+from slideunet.slides.slide_image import open_slide_image
 from slideunet.slides.tissue_store import StoredMask, read_mask
 from slideunet.stores import manifests, omezarr, verified
 
@@ -53,7 +54,7 @@ def choose_slide_scale(task: PredictionTask, _index: int = 0) -> dict[str, Any]:
     """Return the scale of the slide of a task, see `cell_size.choose_scale`, as a task without blocks."""
     facts = manifests.read_manifest(task.image)
     # A pixel of this level is a few hundred nanometres to a few micrometres: cells leave their variance.
-    coarse = verified.open_image_store(task.image, tissue.mask_level(facts["shape"], facts["mpp"]))
+    coarse = open_slide_image(task.image, tissue.mask_level(facts["shape"], facts["mpp"]))
     assert task.plan.sizing is not None
     return choose_scale(
         _held.engine(task), _held.slide(task).pixels, task.constants, coarse[:], task.plan.sizing
@@ -138,7 +139,7 @@ _held = _Held()
 def _open_slide(task: PredictionTask) -> _Slide:
     maps = task.store / omezarr.MAPS
     return _Slide(
-        verified.open_image_store(task.image),
+        open_slide_image(task.image),
         read_mask(task.store, manifests.read_manifest(task.image)),
         omezarr.open_levels(task.store, "r+"),
         omezarr.open_levels(maps, "r+") if maps.is_dir() else [],

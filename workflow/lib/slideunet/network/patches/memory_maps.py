@@ -8,8 +8,9 @@ from numpy.lib.format import open_memmap
 
 from slideunet.geometry.blocks import BlockGrid
 from slideunet.geometry.pixels import Pixels
+from slideunet.slides.slide_image import open_slide_image
 from slideunet.stores.files import replacing
-from slideunet.stores.verified import open_image_store, open_label_store
+from slideunet.stores.verified import open_label_store
 
 # Pixels of all slides together; larger cohorts are read from their stores.
 MOST_PIXELS = 2**30
@@ -40,7 +41,7 @@ def open_slide(manifest: Path, folder: Path | None) -> tuple[Pixels, Pixels]:
 
 
 def _stores(manifest: Path) -> tuple[Pixels, Pixels]:
-    return open_image_store(manifest), open_label_store(manifest, "truth")
+    return open_slide_image(manifest), open_label_store(manifest, "truth")
 
 
 def _pack(pixels: Pixels, path: Path) -> None:

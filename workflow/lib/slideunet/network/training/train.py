@@ -31,9 +31,9 @@ from slideunet.network.training.several_gpus import Ranks, check_gpus, several
 from slideunet.network.training.step import quicker_precision
 from slideunet.network.training.tune_cells import compare_methods
 from slideunet.slides.normalisation import normalisation
+from slideunet.slides.slide_image import open_slide_image
 from slideunet.stores.files import write_atomically
 from slideunet.stores.manifests import read_manifest
-from slideunet.stores.verified import open_image_store
 
 Section = Mapping[str, Any]
 
@@ -112,7 +112,7 @@ def _calibrated(network: UNet, halo: int, slides: Sequence[LabelledSlide]) -> di
         return {}
     from slideunet.network.inference.calibration import calibrate
 
-    images = [(open_image_store(slide.manifest), slide.normalisation) for slide in slides]
+    images = [(open_slide_image(slide.manifest), slide.normalisation) for slide in slides]
     try:
         return {"int8": calibrate(network, halo, images)}
     except InputError as error:

@@ -20,7 +20,8 @@ from slideunet.network.patches.dataset import LabelledSlide
 from slideunet.scoring.instance_metrics import InstanceCounts, count_instances
 from slideunet.scoring.matching import match, match_arrays
 from slideunet.scoring.overlaps import count_overlaps
-from slideunet.stores.verified import open_image_store, open_label_store
+from slideunet.slides.slide_image import open_slide_image
+from slideunet.stores.verified import open_label_store
 
 T = TypeVar("T")
 MERGE_RATIOS_TRIED = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
@@ -108,7 +109,7 @@ def middle_block(engine: Engine, slide: LabelledSlide) -> tuple[np.ndarray, dict
     rows, columns = _block_to_score(slide)
     truth = open_label_store(slide.manifest, "truth")[rows, columns]
     core = ((rows.start, rows.stop), (columns.start, columns.stop))
-    planes = predict_core(engine, open_image_store(slide.manifest), slide.normalisation, core)
+    planes = predict_core(engine, open_slide_image(slide.manifest), slide.normalisation, core)
     return truth, dict(zip(engine.spec.maps, planes, strict=True))
 
 

@@ -23,7 +23,8 @@ from slideunet.network.patches.dataset import LabelledSlide
 from slideunet.network.training.losses import CERTAINLY_NOT
 from slideunet.network.training.tune_cells import WholeMaps, match_cells
 from slideunet.scoring.instance_metrics import InstanceCounts
-from slideunet.stores.verified import open_image_store, open_label_store
+from slideunet.slides.slide_image import open_slide_image
+from slideunet.stores.verified import open_label_store
 from slideunet.truth.ignore_label import foreground_and_valid
 
 # On DSB2018 the top was 0.9353 at 0.70 and 0.9335 at 0.50, where the mean over images was 0.005 higher.
@@ -111,7 +112,7 @@ def _outputs(
 
     Of a large slide with one corrected region nearly all blocks are ignored, and are not predicted.
     """
-    pixels = open_image_store(slide.manifest)
+    pixels = open_slide_image(slide.manifest)
     for rows, columns in BlockGrid(slide.shape):
         labels = truth[rows, columns]
         if foreground_and_valid(labels)[1].any():

@@ -38,6 +38,7 @@ from slideunet.readers.tiff.segments import check_segments
 from slideunet.sources.decode_errors import explain_damage
 from slideunet.sources.lazy_pixels import (
     CHUNK,
+    LARGE_CHUNK,
     FilePixels,
     enlarge_chunks,
     is_transposed,
@@ -124,7 +125,9 @@ def lazy_level(path: Path, series: tifffile.TiffPageSeries, level: int, max_pixe
         return lazy_array(FilePixels(path, shape, dtype, read), chunks)
     layout = layout_of(series, level)
     check_decode(path, (*layout.segment, layout.samples), max_pixels)
-    tiles = enlarge_chunks((layout.samples, *layout.segment), shape, "cyx")
+    # The strips of a chunk are decoded one after the other, and rows of chunks in parallel.
+    side = LARGE_CHUNK if image.keyframe.is_tiled else CHUNK
+    tiles = enlarge_chunks((layout.samples, *layout.segment), shape, "cyx", side)
     return lazy_array(FilePixels(path, shape, dtype, partial(read_segments, level=level)), tiles)
 
 
