@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "workflow/lib")]
 
-from slideunet.cells.separation.decoding import decoding_for  # noqa: E402
+from slideunet.cells.separation.decoding import Decoding, fitting_methods  # noqa: E402
 from slideunet.errors import as_command  # noqa: E402
 from slideunet.logs import with_lines  # noqa: E402
 from slideunet.model_json import read_model_facts  # noqa: E402
@@ -24,7 +24,6 @@ from slideunet.network.in_memory.archive import read_archive  # noqa: E402
 from slideunet.network.in_memory.folder import add_tuned  # noqa: E402
 from slideunet.network.in_memory.recipe import Recipe  # noqa: E402
 from slideunet.network.in_memory.tuning.best_diameters import (  # noqa: E402
-    ALL_DIAMETERS,
     ZOOMS,
     as_predicted,
     best_diameters_of,
@@ -49,12 +48,13 @@ def main(model: Path, data: Path, images: int | None) -> None:
     name = engine_of_machine("auto")
     engine = open_engine(model, facts, engine=name, heads=heads, precision="fp32", threads=threads)
     chosen = some_of_each(val, images)
-    best, maps = ALL_DIAMETERS, engine.spec.maps
-    first = tune(as_predicted(engine, chosen, recipe, zooms=(1,), best=best), maps)
-    seen = see(engine, chosen, recipe, decoding_for(facts | first))
+    # Constants tuned on images as they are would find fewer nuclei that are seen at another scale.
+    usual = Decoding(0.5, fitting_methods(engine.spec.maps)[0], min_probability=0.8)
+    seen = see(engine, chosen, recipe, usual)
     lines = with_lines(seen, "images seen at several scales", len(chosen) * len(ZOOMS))
     best = best_diameters_of(list(lines))
-    tuned = tune(as_predicted(engine, chosen, recipe, zooms=ZOOMS, best=best), maps)
+    shown = as_predicted(engine, chosen, recipe, zooms=ZOOMS, best=best)
+    tuned = tune(shown, engine.spec.maps)
     add_tuned(model, tuned | {"diameter": facts["diameter"] | {"best": list(best)}})
     logging.info(f"{model}: threshold {tuned['threshold']:.2f}, best for {best[0]} to {best[1]} px")
 

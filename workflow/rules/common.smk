@@ -127,7 +127,8 @@ def get_later():
 def get_separation():
     """What separates cells, of the section `cells`."""
     return {
-        name: CONFIG["cells"][name] for name in ("method", "min_area", "min_probability")
+        name: CONFIG["cells"][name]
+        for name in ("method", "min_area", "min_probability")
     }
 
 

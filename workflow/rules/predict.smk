@@ -7,9 +7,7 @@ rule predict_slides:
         # What is wrong with the split, or with labelled slides that are equal, ends a run before this.
         split=branch(LABELLED, then=rules.split_slides.output.table),
     output:
-        manifest=temp_unless_kept(
-            f"{BATCH}/predict_slides.json", "maps", "predictions"
-        ),
+        manifest=temp_unless_kept(f"{BATCH}/predict_slides.json", "maps", "predictions"),
     log:
         "logs/predict_slides/{batch}.log",
     benchmark:

@@ -24,7 +24,6 @@ ZOOMS = (0.5, 1.0, 2.0)
 SCALES = (0.5, 1.0, 2.0, 4.0)
 LOWEST = (1, 8, 10, 12, 14, 16, 20)
 HIGHEST = (30, 40, 50, 60, 80, 10_000)  # px; the first of one and the last of the other scale nothing
-ALL_DIAMETERS = (float(LOWEST[0]), float(HIGHEST[-1]))
 SIDE = 1024  # Largest side of an image, in pixels; what is beyond is left out.
 
 
