@@ -11,6 +11,7 @@ import slideunet
 
 LIBRARY = Path(slideunet.__file__).parent
 SCRIPTS = LIBRARY.parents[1] / "scripts"
+ROOT = LIBRARY.parents[2]
 MODULES = {
     ".".join(("slideunet", *path.relative_to(LIBRARY).with_suffix("").parts)).removesuffix(".__init__"): path
     for path in sorted(LIBRARY.rglob("*.py"))
@@ -150,3 +151,31 @@ def test_the_library_does_not_know_snakemake(name):
 def test_a_script_uses_the_library_and_no_other_script(path):
     others = {other.stem for other in SCRIPTS.glob("*.py")}
     assert not others & {(module or "").split(".")[0] for module in imported(path)}
+
+
+OUTSIDE = sorted(path for folder in ("bench", "resources", "docs") for path in (ROOT / folder).rglob("*.py"))
+
+
+def defined_in(path):
+    """The names at the top of a module: what it defines, assigns and imports."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for inner in ast.walk(node) if isinstance(node, ast.If | ast.Try) else [node]:
+            if isinstance(inner, ast.FunctionDef | ast.ClassDef):
+                yield inner.name
+            elif isinstance(inner, ast.Assign | ast.AnnAssign):
+                targets = inner.targets if isinstance(inner, ast.Assign) else [inner.target]
+                yield from (
+                    name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)
+                )
+            elif isinstance(inner, ast.Import | ast.ImportFrom):
+                yield from (alias.asname or alias.name for alias in inner.names)
+
+
+@pytest.mark.parametrize("script", OUTSIDE, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_scripts_outside_of_the_workflow_import_what_there_is(script):
+    for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("slideunet"):
+            assert node.module in MODULES, node.module
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                assert inner in MODULES or alias.name in defined_in(MODULES[node.module]), inner

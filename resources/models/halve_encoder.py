@@ -13,11 +13,11 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "workflow/lib")]
 
 import safetensors.torch  # noqa: E402
-from slideunet.sharing.half_precision import halved  # noqa: E402
 
 from slideunet.network.architecture.encoder_weights import load_encoder_weights, published_name  # noqa: E402
 from slideunet.network.architecture.encoders import build_encoder  # noqa: E402
 from slideunet.network.architecture.imagenet_encoders import PRETRAINED, EncoderName  # noqa: E402
+from slideunet.network.architecture.model_folder import half_precision  # noqa: E402
 
 
 def main(out: Path, encoder: EncoderName, depth: int) -> None:
@@ -26,7 +26,7 @@ def main(out: Path, encoder: EncoderName, depth: int) -> None:
     load_encoder_weights(network, encoder, "imagenet")
     weights = {
         published_name(key): tensor.contiguous()
-        for key, tensor in halved(network.state_dict()).items()
+        for key, tensor in half_precision(network.state_dict()).items()
         if key.startswith("stages.") and "num_batches" not in key
     }
     safetensors.torch.save_file(weights, out)

@@ -76,7 +76,7 @@ def test_encoder_weights_are_found_beside_the_configuration_and_a_missing_file_i
         load(model={"encoder": "efficientnet_lite0", "encoder_weights": "none.pth", "weights": "model"})
 
 
-@pytest.mark.parametrize("name", ["nuclei-fluorescence", "nuclei-brightfield"])
+@pytest.mark.parametrize("name", ["nuclei-fluorescence", "nuclei-fluorescence-fast", "nuclei-brightfield"])
 def test_a_model_that_ships_is_found_by_its_name(load, name):
     run = load(model={"weights": name}, cells={"diameter": 400})
     assert run.weights == ROOT / "resources" / "models" / name
