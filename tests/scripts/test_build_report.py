@@ -12,6 +12,7 @@ from slideunet.provenance.rule_costs import RuleCost
 from slideunet.provenance.run_provenance import RunProvenance
 from slideunet.provenance.workflow_state import WorkflowState
 from slideunet.report.page_environment import page_environment
+from slideunet.stores.manifests import read_manifest, write_manifest
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 SPLITS = ["train", "train", "val", "test", "test", "test", "predict"]
@@ -107,6 +108,17 @@ def test_errors_are_counted_and_shown(make_run):
     assert shown == {kind: str(rows[column].sum()) for kind, column in columns.items()}
     assert 0 < section.count("<img") == section.count("· no cell there") <= int(shown["Missed"])
     assert re.findall(r"<strong><a[^>]*>(\d+)</a></strong>", section)[0] in rows["slide"].tolist()
+
+
+@pytest.mark.slow
+def test_slides_that_the_network_saw_at_another_scale_are_counted(make_run, report, tmp_path):
+    (page, _, _), _ = make_run(["test", "test", "predict"])
+    assert "reduced or enlarged" not in page
+    for slide, scale in (("000", 2.0), ("001", 1.0), ("002", 0.5)):
+        path = tmp_path / "results/predictions" / f"{slide}.json"
+        write_manifest(path, read_manifest(path) | {"cell_size": {"scale": scale, "diameter": 30.0}})
+    page, _, _ = report()
+    assert "2 slides with cells larger or smaller than suits the model were reduced or enlarged" in page
 
 
 @pytest.mark.slow

@@ -66,6 +66,11 @@ class SlideResult:
         return "labels" not in dropped_parts(self.prediction or {}) and image_is_there(self.facts or {})
 
     @property
+    def network_scale(self) -> float:
+        """Pixels of the slide per pixel that the network saw; see `cells.diameter`."""
+        return (self.prediction or {}).get("cell_size", {}).get("scale", 1.0)
+
+    @property
     def n_cells(self) -> int:
         """Number of predicted cells; 0 without a prediction."""
         return int(self.prediction["cells"]["n_cells"]) if self.prediction else 0
