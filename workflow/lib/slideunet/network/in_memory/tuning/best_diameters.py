@@ -14,6 +14,7 @@ from slideunet.network.in_memory.recipe import Recipe
 from slideunet.network.in_memory.scores import ImageScore, by_source, means, score_image
 from slideunet.network.in_memory.tuning.constants import Shown
 from slideunet.network.inference.engines import Engine
+from slideunet.network.inference.scaling.cell_size import typical
 from slideunet.network.inference.scaling.rescaled import predict_at
 from slideunet.network.inference.scaling.sizing import scale_for
 from slideunet.slides.normalisation import normalisation
@@ -36,7 +37,7 @@ class Seen:
     ----------
     source : str
     diameter : float
-        Median of its true cells, in pixels.
+        Of its true cells, in pixels; see `cell_size.typical`.
     scores : dict
         Scale to scores.
     """
@@ -87,7 +88,7 @@ def as_predicted(
 def at_zooms(
     images: Sequence[PackedImage], zooms: Sequence[float]
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray, float]]:
-    """Yield source, image (c, y, x), ground truth (y, x) and median diameter in pixels, at every zoom.
+    """Yield source, image (c, y, x), ground truth (y, x) and typical diameter in pixels, at every zoom.
 
     An image without a cell is left out.
     """
@@ -96,8 +97,7 @@ def at_zooms(
         labels = truth(ids[:SIDE, :SIDE])
         areas = np.bincount(cells_alone(labels).ravel())[1:]
         if areas.any():
-            diameter = float(np.median(2 * np.sqrt(areas[areas > 0] / np.pi)))
-            yield packed.entry.source, image[:, :SIDE, :SIDE], labels, diameter
+            yield packed.entry.source, image[:, :SIDE, :SIDE], labels, typical(areas)
 
 
 def _maps(engine: Engine, image: np.ndarray, recipe: Recipe, scale: float) -> dict[str, np.ndarray]:

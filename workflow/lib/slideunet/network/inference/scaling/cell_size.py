@@ -1,7 +1,7 @@
 """The scale at which the network sees a slide: cells of a slide are measured on a few windows.
 
 The cells that a network finds have the right diameter long before they are all found and separated well, so
-their median tells whether a slide should be shrunk or enlarged for the network.
+they tell whether a slide should be shrunk or enlarged for the network.
 """
 
 import math
@@ -44,8 +44,8 @@ def choose_scale(
     Returns
     -------
     dict
-        "scale", see `sizing.scale_for`, and "diameter", the median in pixels of the slide, None if there are
-        too few cells.
+        "scale", see `sizing.scale_for`, and "diameter", see `typical`, in pixels of the slide, None if there
+        are too few cells.
     """
     if sizing.diameter is not None:
         return {"scale": scale_for(sizing.diameter, sizing.best), "diameter": sizing.diameter}
@@ -54,7 +54,7 @@ def choose_scale(
         cores = sample_windows(coarse, pixels.shape[-2:], round(WINDOW * scale))
         found = [predict_at(engine, pixels, constants, core, scale) for core in cores]
         named = [dict(zip(engine.spec.maps, maps, strict=True)) for maps in found]
-        return median_diameter([separate(maps, sizing.decoding) for maps in named])
+        return diameter_of([separate(maps, sizing.decoding) for maps in named])
 
     diameter, scale = measured(1.0), 1.0
     if diameter is not None and (wanted := scale_for(diameter, sizing.best)) != 1:
@@ -92,17 +92,28 @@ def sample_windows(coarse: np.ndarray, shape: tuple[int, ...], side: int) -> lis
     return [windows[index] for index in dict.fromkeys(np.searchsorted(summed, wanted).tolist())]
 
 
-def median_diameter(labels: Sequence[np.ndarray]) -> float | None:
-    """Return the median diameter in pixels of the cells of label images (y, x); None if there are too few.
+def diameter_of(labels: Sequence[np.ndarray]) -> float | None:
+    """Return the typical diameter in pixels of the cells of label images (y, x); None if there are too few.
 
-    The diameter is that of the disc of the same area. Cells that the border cuts count if there are less than
-    `LEAST_CELLS` others, which are then very large.
+    See `typical`. Cells that the border cuts count if there are less than `LEAST_CELLS` others, which are
+    then very large.
     """
     for whole in (True, False):
         areas = np.concatenate([_areas(image, whole) for image in labels])
         if len(areas) >= LEAST_CELLS:
-            return float(np.median(2 * np.sqrt(areas / np.pi)))
+            return typical(areas)
     return None
+
+
+def typical(areas: np.ndarray) -> float:
+    """Return the diameter below which cells have half of the area of all cells; (n,) areas in pixels.
+
+    The diameter is that of the disc of the same area. Hundreds of specks of debris, which a plain median
+    would follow, have next to no area.
+    """
+    ordered = np.sort(areas)
+    summed = np.cumsum(ordered)
+    return float(2 * np.sqrt(ordered[np.searchsorted(summed, summed[-1] / 2)] / np.pi))
 
 
 def _areas(labels: np.ndarray, whole: bool) -> np.ndarray:
