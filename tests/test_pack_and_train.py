@@ -232,7 +232,7 @@ def test_zoomed_labels_stay_labels(score):
     labels[10:40, 20:50], labels[60:, 60:] = 7, 65535
     image = np.where(labels > 0, 200, 10).astype(np.uint8)[None]
     for factor in (0.5, 1, 1.7):
-        zoomed, marked = score.zoom_by(factor, image, labels)
+        zoomed, marked = score.zoomed(factor, image, labels)
         assert marked.shape == zoomed.shape[1:] == tuple(round(side * factor) for side in labels.shape)
         assert set(np.unique(marked)) == {0, 7, 65535}
         assert (marked == 7).sum() == pytest.approx(900 * factor**2, rel=0.15)

@@ -15,10 +15,10 @@ from slideunet.errors import InputError
 from slideunet.geometry.blocks import BlockGrid
 from slideunet.readers.open_source import choose_channels
 from slideunet.readers.working_resolution import open_at
-from slideunet.sources.area_average import area_taps, average, linear_taps, working_shape
 from slideunet.sources.area_average import shrink as shrink_level
 from slideunet.sources.levels import Level
 from slideunet.sources.pixel_size import PixelSize, settle_pixel_size
+from slideunet.sources.taps import area_taps, average, linear_taps, working_shape
 from slideunet.truth.label_images import AtCentres
 
 

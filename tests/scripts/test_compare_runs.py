@@ -163,7 +163,7 @@ def test_a_metric_that_is_better_when_lower_says_so(runs, tmp_path):
 def test_without_stores_there_are_numbers_and_no_pictures(runs, tmp_path):
     shutil.rmtree(runs[1] / "results/predictions/S1.zarr")
     _, page, _ = compare(runs, tmp_path / "out")
-    assert page.count("No pictures: the stores of image or prediction are no longer there.") == 1
+    assert page.count("No pictures: pixels or labels are no longer there") == 1
     assert len([tag for tag, _ in Elements(page).tags if tag == "img"]) == 3 + 2 * 4
 
 

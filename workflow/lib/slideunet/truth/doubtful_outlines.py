@@ -43,9 +43,9 @@ def guess_of_units(
     if not len(boxes):
         return ""
     middles, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
-    outside = _outside(middles, shape)
     # A cell cut by the border may have its middle outside; only one that is wholly outside is evidence.
-    if _wholly_outside(boxes, shape).any() and not _outside(middles[:, ::-1], shape).any():
+    outside = _wholly_outside(boxes, shape)
+    if outside.any() and not _outside(middles[:, ::-1], shape).any():
         return f" {outside.sum()} of {len(boxes)} lie outside, none if x and y are exchanged: exchange them."
     if len(boxes) > 1 and outside.mean() > 0.5:
         if mpp and not _outside(middles / mpp, shape).any():

@@ -14,7 +14,7 @@ from slideunet.geometry.pixels import Pixels
 from slideunet.network.inference.engines import Engine
 from slideunet.network.inference.predict_region import Core, predict_core
 from slideunet.slides.normalisation import Normalisation
-from slideunet.sources.area_average import Taps, area_taps, average, linear_taps, working_shape
+from slideunet.sources.taps import Taps, area_taps, average, linear_taps, working_shape
 
 
 def predict_at(
