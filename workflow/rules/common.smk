@@ -99,14 +99,16 @@ def get_dropped(*parts):
     return [part for part in parts if part not in KEPT]
 
 
+def get_dropped_parts():
+    """The jobs of batches that drop maps or predictions, where these are not to stay."""
+    dropped = get_dropped("maps", "predictions")
+    return get_batches(rules.drop_parts.output.manifest) if dropped else []
+
+
 def get_dropping():
     """The last jobs of batches and run, where not everything is to stay."""
-    batches = get_batches(rules.drop_parts.output.manifest)
     last = [rules.drop_labels.output.manifest]
-    return [
-        *(batches if get_dropped("maps", "predictions") else []),
-        *(last if get_dropped("labels", "cells") else []),
-    ]
+    return [*get_dropped_parts(), *(last if get_dropped("labels", "cells") else [])]
 
 
 def get_later():

@@ -37,6 +37,8 @@ use rule drop_parts as drop_labels with:
         slides=get_batches(rules.convert_slides.output.manifest),
         page=rules.build_report.output.page,
         shared=get_shared_cells(),
+        # Both write what is gone into the manifests of the predictions: one after the other.
+        earlier=get_dropped_parts(),
     output:
         manifest="results/batches/drop_labels.json",
     log:
