@@ -14,7 +14,7 @@ from slideunet.model_json import int8_ranges
 from slideunet.network.architecture.model_folder import load_model
 from slideunet.network.inference.openvino_engine import OpenVINOEngine
 from slideunet.network.inference.scaling.cell_size import choose_scale
-from slideunet.network.inference.scaling.rescaled import predict_at
+from slideunet.network.inference.scaling.rescaled import predict_whole
 from slideunet.network.inference.scaling.sizing import sizing_for
 from slideunet.slides.normalisation import normalisation
 from slideunet.slides.statistics import survey
@@ -34,11 +34,9 @@ def find_cells(model, pixels):
     _, facts, engine = model
     pixels = np.broadcast_to(pixels, (engine.spec.channels, *pixels.shape[-2:])).copy()
     constants = normalisation(survey(pixels)[0], facts["normalisation"], facts["background"])
-    core = ((0, pixels.shape[1]), (0, pixels.shape[2]))
     sizing = sizing_for(facts, "auto", "auto")
     scale = choose_scale(engine, pixels, constants, pixels, sizing)["scale"]
-    maps = dict(zip(engine.spec.maps, predict_at(engine, pixels, constants, core, scale), strict=True))
-    return separate(maps, decoding_for(facts))
+    return separate(predict_whole(engine, pixels, constants, scale), decoding_for(facts))
 
 
 def empty_fields():

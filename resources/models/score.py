@@ -29,7 +29,7 @@ from slideunet.network.in_memory.scores import ImageScore, by_source, score_imag
 from slideunet.network.in_memory.tuning.best_diameters import zoomed  # noqa: E402
 from slideunet.network.inference.engines import Engine, engine_of_machine, open_engine  # noqa: E402
 from slideunet.network.inference.scaling.cell_size import choose_scale  # noqa: E402
-from slideunet.network.inference.scaling.rescaled import predict_at  # noqa: E402
+from slideunet.network.inference.scaling.rescaled import predict_whole  # noqa: E402
 from slideunet.network.inference.scaling.sizing import sizing_for  # noqa: E402
 from slideunet.slides.normalisation import normalisation  # noqa: E402
 from slideunet.slides.statistics import survey  # noqa: E402
@@ -62,8 +62,7 @@ class Model:
         scale = 1.0
         if self.sizing is not None:
             scale = choose_scale(self.engine, image, constants, image, self.sizing)["scale"]
-        planes = predict_at(self.engine, image, constants, ((0, image.shape[1]), (0, image.shape[2])), scale)
-        return dict(zip(self.engine.spec.maps, planes, strict=True))
+        return predict_whole(self.engine, image, constants, scale)
 
     def score(self, images: Sequence[Labelled], zoom: float) -> dict[str, ImageScore]:
         """Return the scores of each source."""

@@ -167,7 +167,9 @@ def test_a_table_that_is_damaged_meanwhile_is_said(tmp_path, make_run, browser):
         slide.table.write_bytes(b"PAR1")
         page = browser.new_page(viewport={"width": 1200, "height": 800})
         page.goto(address)
-        page.get_by_text("S1.parquet cannot be read", exact=False).first.wait_for(timeout=60_000)
+        message = page.get_by_text("S1.parquet cannot be read", exact=False).first
+        message.wait_for(timeout=60_000)
+        assert message.is_visible()
         pixels = wait_for(page, lambda p: near(p, YELLOW).sum() > 300)
         y, x = (int(place) for place in np.argwhere(near(pixels, YELLOW)).mean(axis=0))
         page.mouse.move(x, y)
@@ -183,5 +185,5 @@ def test_a_store_that_is_lost_meanwhile_leaves_the_other_layers(tmp_path, make_r
         page = browser.new_page(viewport={"width": 1200, "height": 800})
         page.goto(address)
         kept = CYAN if store == "prediction" else YELLOW
-        wait_for(page, lambda p: near(p, kept).sum() > 300)
+        assert near(wait_for(page, lambda p: near(p, kept).sum() > 300), kept).sum() > 300
         page.get_by_text("Damaged:", exact=False).first.wait_for(timeout=60_000)

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
 
 from slideunet.errors import InputError, as_command
 from slideunet.geometry.pixels import Pixels
-from slideunet.model_json import read_model_facts
+from slideunet.model_json import named_model, read_model_facts
 
 MODELS = Path(__file__).resolve().parents[2] / "resources/models"
 _MOST = 48  # As many as crops are taken.
@@ -34,7 +34,7 @@ def main(*, model: Path, images: Path) -> None:
     InputError, MachineError
         See `add_calibration`, `pair_folders`, `open_image` and `read_archive`.
     """
-    model = model if (model / "model.json").is_file() else MODELS / model
+    model = named_model(model, MODELS)
     facts = read_model_facts(model)
     from slideunet.network.inference.calibration import add_calibration
     from slideunet.slides.normalisation import normalisation

@@ -11,6 +11,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
 
 from slideunet.errors import InputError, as_command
+from slideunet.model_json import is_model
 from slideunet.stores.files import write_atomically
 
 
@@ -32,15 +33,11 @@ def main(*, model: str, channels: str, diameter: str, out: Path) -> None:
     """
     config = {
         "slides": "slides.tsv",
-        "model": {"weights": _reachable(Path(model), out.parent) if _is_model(Path(model)) else model},
+        "model": {"weights": _reachable(Path(model), out.parent) if is_model(Path(model)) else model},
         "data": {"channels": _value("CHANNELS", channels)},
         "cells": {"diameter": _value("DIAMETER", diameter or "auto")},
     }
     write_atomically(out, yaml.safe_dump(config, allow_unicode=True, sort_keys=False))
-
-
-def _is_model(folder: Path) -> bool:
-    return (folder / "model.json").is_file()
 
 
 def _reachable(model: Path, folder: Path) -> str:

@@ -9,6 +9,7 @@ from typing import Literal
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
 
 from slideunet.errors import InputError, as_command
+from slideunet.model_json import named_model
 
 MODELS = Path(__file__).resolve().parents[2] / "resources" / "models"
 Format = Literal["onnx", "bioimageio", "half"]
@@ -31,7 +32,7 @@ def main(*, model: Path, format: Format, out: Path) -> None:  # noqa: A002 (name
     """
     if out.exists():
         raise InputError(f"{out} exists. Choose another name or move it.")
-    model = model if (model / "model.json").is_file() else MODELS / model
+    model = named_model(model, MODELS)
     from slideunet.network.architecture.model_folder import half_precision, load_model, save_model
 
     network, facts = load_model(model)

@@ -19,7 +19,14 @@ from slideunet.network.inference.scaling.cell_size import (
     sample_windows,
     typical,
 )
-from slideunet.network.inference.scaling.sizing import LARGEST, SMALLEST, Sizing, scale_for, sizing_for
+from slideunet.network.inference.scaling.sizing import (
+    LARGEST,
+    SMALLEST,
+    Sizing,
+    given_scale,
+    scale_for,
+    sizing_for,
+)
 from slideunet.slides.normalisation import normalisation
 from slideunet.slides.statistics import survey
 
@@ -77,7 +84,8 @@ def test_a_slide_without_cells_is_seen_as_it_is(bundled):
 
 def test_a_given_diameter_is_not_measured():
     sizing = Sizing(BEST, 120.0, None)
-    assert choose_scale(None, None, None, None, sizing) == {"scale": 4.0, "diameter": 120.0}
+    assert given_scale(sizing) == {"scale": 4.0, "diameter": 120.0}
+    assert given_scale(Sizing(BEST, None, None)) is None
 
 
 @given(

@@ -57,6 +57,16 @@ def read_model_facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
+def is_model(folder: Path) -> bool:
+    """Return whether a folder has the description of a model."""
+    return (folder / "model.json").is_file()
+
+
+def named_model(model: Path, models: Path) -> Path:
+    """Return the folder of a model, given that folder or its name in the folder `models`."""
+    return model if is_model(model) else models / model
+
+
 def is_int8(precision: str) -> bool:
     """Return whether a precision needs a calibrated model."""
     return precision.startswith("int8")

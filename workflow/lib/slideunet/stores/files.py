@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +41,18 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     """Write a file so that it is either the old or the new one, whole, at any instant."""
     with replacing(path) as partial:
         partial.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def write_once(path: Path, text: str) -> None:
+    """Write a file unless another process was first: a hard link does not replace a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mine = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    mine.write_text(text, encoding="utf-8")
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.link(mine, path)
+    finally:
+        mine.unlink()
 
 
 def flush(path: Path) -> None:

@@ -24,7 +24,7 @@ import numpy as np
 from slideunet.errors import DamagedDataError
 from slideunet.geometry.blocks import BlockGrid, digest
 from slideunet.stores import omezarr
-from slideunet.stores.files import flush
+from slideunet.stores.files import flush, write_once
 from slideunet.stores.locks import locked
 from slideunet.stores.manifests import discard_store, store_path, write_manifest
 from slideunet.stores.verified import check_complete
@@ -67,13 +67,10 @@ class Work:
 
     def decided(self, name: str, decide: Callable[[], BlockFacts]) -> BlockFacts:
         """Return facts on which all parts and restarts agree: those of the process that was the first."""
-        path = self.path / _JOURNAL / name
-        if not path.is_dir():
-            new = unfinished(path)
-            new.mkdir()
-            (new / "facts.json").write_text(json.dumps(decide()), encoding="utf-8")
-            move_unless_there(new, path)
-        return json.loads((path / "facts.json").read_text(encoding="utf-8"))
+        path = self.path / _JOURNAL / f"{name}.json"
+        if not path.is_file():
+            write_once(path, json.dumps(decide()))
+        return json.loads(path.read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)

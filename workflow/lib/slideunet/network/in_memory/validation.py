@@ -18,7 +18,7 @@ from slideunet.network.in_memory.prepared import truth
 from slideunet.network.in_memory.recipe import Recipe
 from slideunet.network.in_memory.scores import ImageScore, by_source, score_image
 from slideunet.network.inference.engines import Engine, build_engine, engine_of_machine
-from slideunet.network.inference.predict_region import predict_core
+from slideunet.network.inference.scaling.rescaled import predict_whole
 from slideunet.network.inference.torch_engine import TorchEngine
 from slideunet.slides.normalisation import normalisation
 from slideunet.slides.statistics import survey
@@ -34,12 +34,12 @@ def some_of_each(images: Sequence[PackedImage], most: int | None) -> list[Packed
     return chosen
 
 
-def predict_image(engine: Engine, packed: PackedImage, recipe: Recipe) -> dict[str, np.ndarray]:
-    """Return the maps (y, x) uint8 of an image, as in the prediction of a slide."""
-    image = packed.image
+def predict_image(
+    engine: Engine, image: np.ndarray, recipe: Recipe, scale: float = 1.0
+) -> dict[str, np.ndarray]:
+    """Return the maps (y, x) uint8 of an image (c, y, x), as in the prediction of a slide; see `predict_at`."""
     constants = normalisation(survey(image)[0], recipe.normalisation, recipe.background)
-    planes = predict_core(engine, image, constants, ((0, image.shape[1]), (0, image.shape[2])))
-    return dict(zip(engine.spec.maps, planes, strict=True))
+    return predict_whole(engine, image, constants, scale)
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Validator:
         decoding = Decoding(0.5, fitting_methods(engine.spec.maps)[0])
         scores: list[tuple[str, Future[ImageScore] | ImageScore]] = []
         for packed in with_lines(self.images, "images validated", len(self.images)):
-            task = (truth(packed.labels), predict_image(engine, packed, self.recipe), decoding)
+            task = (truth(packed.labels), predict_image(engine, packed.image, self.recipe), decoding)
             score = self.helpers.submit(score_image, *task) if self.helpers else score_image(*task)
             scores.append((packed.entry.source, score))
         torch.set_num_threads(threads)

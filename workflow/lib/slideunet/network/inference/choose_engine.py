@@ -4,18 +4,16 @@ Jobs, parts and restarts may run on machines of different speed. If each chose f
 would differ in their last bits; so the first one stores its choice and the others use it.
 """
 
-import contextlib
 import json
 import logging
-import os
 import socket
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from slideunet.errors import DamagedDataError, InputError
 from slideunet.model_json import EngineName, Head, Precision, int8_ranges, is_int8
+from slideunet.stores.files import write_once
 
 Auto = Literal["auto"]
 
@@ -121,12 +119,5 @@ def _choose(
 
 
 def _keep(path: Path, choice: dict[str, Any]) -> None:
-    """Write the choice unless another job was first: a hard link does not replace a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    mine = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-    mine.write_text(json.dumps(choice, indent=1) + "\n", encoding="utf-8")
-    try:
-        with contextlib.suppress(FileExistsError):
-            os.link(mine, path)
-    finally:
-        mine.unlink()
+    """Write the choice unless another job was first."""
+    write_once(path, json.dumps(choice, indent=1) + "\n")

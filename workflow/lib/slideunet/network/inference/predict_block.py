@@ -39,7 +39,7 @@ class PredictionTask:
     threads : int
         Threads of the engine; the result does not depend on them.
     scale : float
-        Pixels of the slide per pixel that the network sees; see `cell_size.scale_for`.
+        Pixels of the slide per pixel that the network sees; see `sizing.scale_for`.
     """
 
     plan: PredictionPlan
@@ -57,7 +57,7 @@ def choose_slide_scale(task: PredictionTask, _index: int = 0) -> dict[str, Any]:
     coarse = open_slide_image(task.image, tissue.mask_level(facts["shape"], facts["mpp"]))
     assert task.plan.sizing is not None
     return choose_scale(
-        _held.engine(task), _held.slide(task).pixels, task.constants, coarse[:], task.plan.sizing
+        _held.engine(task), _held.slide(task).pixels, task.constants, coarse, task.plan.sizing
     )
 
 

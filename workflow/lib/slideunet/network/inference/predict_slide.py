@@ -22,6 +22,7 @@ from slideunet.network.inference.predict_block import (
     choose_slide_scale,
     predict_block,
 )
+from slideunet.network.inference.scaling.sizing import given_scale
 from slideunet.slides.normalisation import normalisation
 from slideunet.slides.tissue_store import StoredMask, make_mask
 from slideunet.stores import manifests, omezarr
@@ -89,9 +90,9 @@ def _cell_size(
     store: Building, task: PredictionTask, slide: str, client: "distributed.Client | None"
 ) -> dict[str, Any]:
     """Return the scale of a slide and the diameter of its cells, where that was measured."""
-    if task.plan.sizing is None:
-        return {"scale": 1.0, "diameter": None}
-    size = store.decided("cell_size", functools.partial(_choose_scale, task, slide, client))
+    size = given_scale(task.plan.sizing)
+    if size is None:
+        size = store.decided("cell_size", functools.partial(_choose_scale, task, slide, client))
     if size["scale"] != 1:
         change = "reduced" if size["scale"] > 1 else "enlarged"
         times = max(size["scale"], 1 / size["scale"])

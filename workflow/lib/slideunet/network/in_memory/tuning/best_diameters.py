@@ -13,12 +13,10 @@ from slideunet.network.in_memory.prepared import truth
 from slideunet.network.in_memory.recipe import Recipe
 from slideunet.network.in_memory.scores import ImageScore, by_source, means, score_image
 from slideunet.network.in_memory.tuning.constants import Shown
+from slideunet.network.in_memory.validation import predict_image
 from slideunet.network.inference.engines import Engine
 from slideunet.network.inference.scaling.cell_size import typical
-from slideunet.network.inference.scaling.rescaled import predict_at
 from slideunet.network.inference.scaling.sizing import scale_for
-from slideunet.slides.normalisation import normalisation
-from slideunet.slides.statistics import survey
 from slideunet.truth.ignore_label import cells_alone
 
 ZOOMS = (0.5, 1.0, 2.0)
@@ -67,7 +65,8 @@ def see(engine: Engine, images: Sequence[PackedImage], recipe: Recipe, decoding:
     """Yield validation images at several zooms, each scored at several scales."""
     for source, image, labels, diameter in at_zooms(images, ZOOMS):
         scores = {
-            scale: score_image(labels, _maps(engine, image, recipe, scale), decoding) for scale in SCALES
+            scale: score_image(labels, predict_image(engine, image, recipe, scale), decoding)
+            for scale in SCALES
         }
         yield Seen(source, diameter, scores)
 
@@ -82,7 +81,7 @@ def as_predicted(
 ) -> Iterator[tuple[str, Shown]]:
     """Yield the source, and truth and maps, of images at several zooms, seen at the scale for their cells."""
     for source, image, labels, diameter in at_zooms(images, zooms):
-        yield source, (labels, _maps(engine, image, recipe, scale_for(diameter, best)))
+        yield source, (labels, predict_image(engine, image, recipe, scale_for(diameter, best)))
 
 
 def at_zooms(
@@ -98,13 +97,6 @@ def at_zooms(
         areas = np.bincount(cells_alone(labels).ravel())[1:]
         if areas.any():
             yield packed.entry.source, image[:, :SIDE, :SIDE], labels, typical(areas)
-
-
-def _maps(engine: Engine, image: np.ndarray, recipe: Recipe, scale: float) -> dict[str, np.ndarray]:
-    constants = normalisation(survey(image)[0], recipe.normalisation, recipe.background)
-    whole = ((0, image.shape[1]), (0, image.shape[2]))
-    planes = predict_at(engine, image, constants, whole, scale)
-    return dict(zip(engine.spec.maps, planes, strict=True))
 
 
 def zoomed(factor: float, image: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

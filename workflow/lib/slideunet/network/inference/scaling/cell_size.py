@@ -25,7 +25,7 @@ LEAST_CELLS = 5  # With fewer, the slide is seen as it is.
 
 
 def choose_scale(
-    engine: Engine, pixels: Pixels, constants: Normalisation, coarse: np.ndarray, sizing: Sizing
+    engine: Engine, pixels: Pixels, constants: Normalisation, coarse: Pixels, sizing: Sizing
 ) -> dict[str, Any]:
     """Measure the cells of a slide and return the scale at which the network should see it.
 
@@ -37,8 +37,8 @@ def choose_scale(
     pixels : array-like (c, y, x)
         The slide.
     constants : Normalisation
-    coarse : ndarray (c, y, x)
-        The slide, or a level of its pyramid, to choose windows on.
+    coarse : array-like (c, y, x)
+        The slide, or a level of its pyramid, to choose windows on; not read if the slide is small.
     sizing : Sizing
 
     Returns
@@ -47,8 +47,6 @@ def choose_scale(
         "scale", see `sizing.scale_for`, and "diameter", see `typical`, in pixels of the slide, None if there
         are too few cells.
     """
-    if sizing.diameter is not None:
-        return {"scale": scale_for(sizing.diameter, sizing.best), "diameter": sizing.diameter}
 
     def measured(scale: float) -> float | None:
         cores = sample_windows(coarse, pixels.shape[-2:], round(WINDOW * scale))
@@ -65,7 +63,7 @@ def choose_scale(
     return {"scale": scale, "diameter": None if diameter is None else round(diameter, 1)}
 
 
-def sample_windows(coarse: np.ndarray, shape: tuple[int, ...], side: int) -> list[Core]:
+def sample_windows(coarse: Pixels, shape: tuple[int, ...], side: int) -> list[Core]:
     """Return windows of a slide to measure cells on, or the whole of a small slide.
 
     They are drawn at regular intervals of the summed variance of the windows, in the order of reading: bare
@@ -73,7 +71,7 @@ def sample_windows(coarse: np.ndarray, shape: tuple[int, ...], side: int) -> lis
 
     Parameters
     ----------
-    coarse : ndarray (c, y, x)
+    coarse : array-like (c, y, x)
         Level of the pyramid of the slide.
     shape : (y, x)
         Of the slide.
@@ -87,7 +85,8 @@ def sample_windows(coarse: np.ndarray, shape: tuple[int, ...], side: int) -> lis
         for rows in cuts(slice(0, shape[0]), side)
         for columns in cuts(slice(0, shape[1]), side)
     ]
-    summed = np.cumsum([_variance(coarse, window, shape) for window in windows])
+    level = np.asarray(coarse[...])
+    summed = np.cumsum([_variance(level, window, shape) for window in windows])
     wanted = summed[-1] * (np.arange(WINDOWS) + 0.5) / WINDOWS
     return [windows[index] for index in dict.fromkeys(np.searchsorted(summed, wanted).tolist())]
 

@@ -55,6 +55,15 @@ def predict_at(
     return found if wanted is None else np.where(wanted, found, engine.dtype.type(0))
 
 
+def predict_whole(
+    engine: Engine, pixels: Pixels, constants: Normalisation, scale: float = 1.0
+) -> dict[str, np.ndarray]:
+    """Return the maps (y, x) uint8 of a whole image (c, y, x) by name; see `predict_at`."""
+    height, width = pixels.shape[-2:]
+    planes = predict_at(engine, pixels, constants, ((0, height), (0, width)), scale)
+    return dict(zip(engine.spec.maps, planes, strict=True))
+
+
 @dataclass(frozen=True)
 class Rescaled:
     """A slide at another size, made part by part when it is asked for.

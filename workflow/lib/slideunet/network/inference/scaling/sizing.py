@@ -53,6 +53,15 @@ def sizing_for(
     return Sizing(best, given, decoding_for(facts, method=method))
 
 
+def given_scale(sizing: Sizing | None) -> dict[str, Any] | None:
+    """Return "scale" and "diameter" where they do not depend on the slide, else None; see `choose_scale`."""
+    if sizing is None:
+        return {"scale": 1.0, "diameter": None}
+    if sizing.diameter is None:
+        return None
+    return {"scale": scale_for(sizing.diameter, sizing.best), "diameter": sizing.diameter}
+
+
 def scale_for(diameter: float, best: tuple[float, float]) -> float:
     """Return the pixels of a slide per pixel that the network sees, a power of two, for cells of a diameter.
 
