@@ -37,7 +37,7 @@ def some_of_each(images: Sequence[PackedImage], most: int | None) -> list[Packed
 def predict_image(
     engine: Engine, image: np.ndarray, recipe: Recipe, scale: float = 1.0
 ) -> dict[str, np.ndarray]:
-    """Return the maps (y, x) uint8 of an image (c, y, x), as in the prediction of a slide; see `predict_at`."""
+    """Return the maps (y, x) uint8 of an image (c, y, x), as of a slide; see `predict_at`."""
     constants = normalisation(survey(image)[0], recipe.normalisation, recipe.background)
     return predict_whole(engine, image, constants, scale)
 
