@@ -120,7 +120,8 @@ def build_training(
     pool = build_pool([*ready, *negatives], device)
     precision: Precision = "bf16" if recipe.precision == "auto" else recipe.precision
     if recipe.precision == "auto" and device.type == "cpu":
-        precision = quicker_precision(network.spec, recipe.patch_size, recipe.batch_size)
+        at_once = recipe.micro_batch_size or recipe.batch_size
+        precision = quicker_precision(network.spec, recipe.patch_size, at_once)
     return Training(network, pool, recipe, validator, budget, state, precision)
 
 
