@@ -31,6 +31,7 @@ from slideunet.logs import with_lines  # noqa: E402
 from slideunet.model_json import Precision, learned_contents  # noqa: E402
 from slideunet.network.architecture.unet import UNet  # noqa: E402
 from slideunet.network.in_memory.archive import PackedImage, read_archive  # noqa: E402
+from slideunet.network.in_memory.destained import destained  # noqa: E402
 from slideunet.network.in_memory.folder import diameter_facts, write_model  # noqa: E402
 from slideunet.network.in_memory.learner import initialised, model_folder  # noqa: E402
 from slideunet.network.in_memory.pool import build_pool, drawn_negatives  # noqa: E402
@@ -44,6 +45,12 @@ from slideunet.stores.files import write_atomically  # noqa: E402
 MODELS = ROOT / "resources/models"
 NEGATIVES = 128  # Images for negative patches.
 Splits = dict[str, list[PackedImage]]
+
+
+def packed_images(path: Path, recipe: Recipe) -> list[PackedImage]:
+    """Return all images of a packed file that suit a recipe."""
+    images = read_archive(path, recipe.kind)
+    return images + (destained(read_archive(path, "brightfield")) if recipe.destained else [])
 
 
 def splits_of(images: Sequence[PackedImage], left_out: str | None) -> Splits:
@@ -113,7 +120,8 @@ def build_training(
     pool = build_pool([*ready, *negatives], device)
     precision: Precision = "bf16" if recipe.precision == "auto" else recipe.precision
     if recipe.precision == "auto" and device.type == "cpu":
-        precision = quicker_precision(network.spec, recipe.patch_size, recipe.batch_size)
+        at_once = recipe.micro_batch_size or recipe.batch_size
+        precision = quicker_precision(network.spec, recipe.patch_size, at_once)
     return Training(network, pool, recipe, validator, budget, state, precision)
 
 
@@ -125,7 +133,7 @@ def main(options: argparse.Namespace) -> int:
         torch.backends.cudnn.benchmark = True
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     recipe = read_recipe(options.recipe, gpu=device.type == "cuda", changes=options.set)
-    splits = splits_of(read_archive(options.data, recipe.kind), options.leave_out)
+    splits = splits_of(packed_images(options.data, recipe), options.leave_out)
     check_unseen(recipe, splits, options.leave_out)
     state_path = options.out / "progress.pt"
     if state_path.exists() and not options.resume:

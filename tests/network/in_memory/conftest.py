@@ -72,6 +72,8 @@ def recipe_values():
         "diameters": [6, 30],
         "native": 0.0,
         "stratum_balance": 0.0,
+        "source_balance": 1.0,
+        "destained": False,
         "negatives": 0.0,
         "augmentation": dict(STILL),
         "validations": 2,

@@ -14,7 +14,7 @@ def index_of(images, negatives=0):
 
 
 def many(index, recipe, batches=40):
-    weights = image_weights(index, recipe.stratum_balance, recipe.negatives)
+    weights = image_weights(index, recipe.stratum_balance, recipe.source_balance, recipe.negatives)
     return [draw_patches(index, weights, recipe, np.random.default_rng((1, step))) for step in range(batches)]
 
 
@@ -50,7 +50,7 @@ def test_sources_are_balanced_whatever_they_hold(draw_image, make_recipe):
     images = [draw_image(i, source="A") for i in range(9)] + [draw_image(9, source="B", shape=(80, 75))]
     index = index_of(images, negatives=3)
     recipe = make_recipe(batch_size=50, negatives=0.2)
-    weights = image_weights(index, 0.0, 0.2)
+    weights = image_weights(index, 0.0, 1.0, 0.2)
     assert weights.sum() == pytest.approx(1)
     assert weights[:9].sum() == pytest.approx(0.4)
     assert weights[9] == pytest.approx(0.4)
@@ -59,11 +59,18 @@ def test_sources_are_balanced_whatever_they_hold(draw_image, make_recipe):
     assert drawn[9] == pytest.approx(0.4, abs=0.04)
 
 
+def test_sources_may_have_weights_between_equal_and_their_number_of_images(draw_image):
+    images = [draw_image(i, source="A") for i in range(9)] + [draw_image(9, source="B", shape=(80, 75))]
+    index = index_of(images, negatives=3)
+    assert image_weights(index, 0.0, 0.0, 0.2)[9] == pytest.approx(0.8 / 10)
+    assert image_weights(index, 0.0, 0.5, 0.2)[9] == pytest.approx(0.8 / (3 + 1))
+
+
 def test_strata_are_balanced_as_far_as_asked(draw_image):
     index = index_of([draw_image(i) for i in range(4)])
     strata = type(index)(index.sources, ("a", "a", "a", "b"), index.sizes, index.diameters, index.centres)
-    assert image_weights(strata, 0.0, 0)[3] == pytest.approx(1 / 4)
-    assert image_weights(strata, 1.0, 0)[3] == pytest.approx(1 / 2)
+    assert image_weights(strata, 0.0, 1.0, 0)[3] == pytest.approx(1 / 4)
+    assert image_weights(strata, 1.0, 1.0, 0)[3] == pytest.approx(1 / 2)
 
 
 def test_patches_lie_inside_where_they_can(draw_image, make_recipe):

@@ -66,10 +66,10 @@ def test_a_network_is_timed_as_it_is():
     assert quicker_precision(UNetSpec(1, 4, 2), 64, 2) in ("fp32", "bf16")
 
 
-@pytest.mark.parametrize(("batch_size", "patches"), [(1, 1), (16, 2)])
-def test_the_clock_runs_on_whole_patches(monkeypatch, batch_size, patches):
-    """On half of it the gain of bf16 is small where it is large on a whole one."""
+@pytest.mark.parametrize(("at_once", "patches"), [(1, 1), (16, 8)])
+def test_the_clock_runs_on_whole_patches(monkeypatch, at_once, patches):
+    """On fewer or smaller ones the gain of bf16 is small where it is large in the training."""
     seen = []
     monkeypatch.setattr(step, "training_step", lambda *args: seen.append(tuple(args[3].shape)))
-    quicker_precision(UNetSpec(3, 4, 2), 96, batch_size)
+    quicker_precision(UNetSpec(3, 4, 2), 96, at_once)
     assert set(seen) == {(patches, 3, 96, 96)}

@@ -40,21 +40,24 @@ class Draws:
     bends: np.ndarray
 
 
-def image_weights(index: PoolIndex, stratum_balance: float, negatives: float) -> np.ndarray:
-    """Return the probability of each image: equal for all sources, with a share of its own for negatives.
+def image_weights(
+    index: PoolIndex, stratum_balance: float, source_balance: float, negatives: float
+) -> np.ndarray:
+    """Return the probability of each image, with a share of its own for negatives.
 
-    Within a source the weight of an image is the root of its area, as in `patches`, divided by the total
-    weight of its stratum to the power of `stratum_balance`.
+    A source has the weight of its number of images to the power of 1 - `source_balance`. Within a source the
+    weight of an image is the root of its area, as in `patches`, divided by the total weight of its stratum to
+    the power of `stratum_balance`.
     """
     weights = np.sqrt(index.sizes.prod(axis=1).astype(np.float64))
     places = list(zip(index.sources, index.strata, strict=True))
     weights /= _sums(weights, places) ** stratum_balance
     weights /= _sums(weights, index.sources)
+    weights *= _sums(np.ones(len(weights)), index.sources) ** (1 - source_balance)
     negative = np.array([source == NEGATIVE for source in index.sources])
     share = negatives if negative.any() else 0.0
-    return np.where(
-        negative, share * weights, (1 - share) * weights / max(len({*index.sources} - {NEGATIVE}), 1)
-    )
+    totals = _sums(weights, negative.tolist())
+    return np.where(negative, share, 1 - share) * weights / totals
 
 
 def _sums(weights: np.ndarray, names: Sequence[object]) -> np.ndarray:

@@ -76,6 +76,10 @@ class Recipe:
     compile : bool
         Let torch compile the network; needs a C compiler.
     seed : int
+    source_balance : float
+        0 weights sources by their number of images, 1 equally.
+    destained : bool
+        Whether H&E images of the packed file are a further source of fluorescence images; see `destained`.
     """
 
     kind: Literal["fluorescence", "brightfield"]
@@ -108,6 +112,9 @@ class Recipe:
     precision: Literal["auto", "fp32", "bf16"]
     compile: bool
     seed: int
+    # Recipes in model.json of earlier models lack these.
+    source_balance: float = 1.0
+    destained: bool = False
 
 
 def read_recipe(path: Path, *, gpu: bool, changes: Sequence[str] = ()) -> Recipe:
@@ -165,7 +172,7 @@ def _problems(values: Mapping[str, Any]) -> list[str]:
     for name, known in _NESTED.items():
         if isinstance(values.get(name), Mapping):
             problems += _of_keys(f"{name}.", values[name], known)
-    shares = ("warmup", "freeze_batch_norm", "native", "negatives", "stratum_balance", "ema")
+    shares = ("warmup", "freeze_batch_norm", "native", "negatives", "stratum_balance", "source_balance", "ema")
     problems += [
         f"{name} is {values[name]!r}. Give a number from 0 to 1."
         for name in shares

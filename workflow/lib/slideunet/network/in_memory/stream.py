@@ -29,7 +29,9 @@ class BatchMaker:
 
     def __init__(self, pool: Pool, recipe: Recipe, maps: Sequence[str]) -> None:
         self.pool, self.recipe, self.maps = pool, recipe, maps
-        self.weights = image_weights(pool.index, recipe.stratum_balance, recipe.negatives)
+        self.weights = image_weights(
+            pool.index, recipe.stratum_balance, recipe.source_balance, recipe.negatives
+        )
 
     @torch.no_grad()
     def __call__(self, step: int) -> Batch:

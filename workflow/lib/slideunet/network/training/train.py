@@ -197,7 +197,8 @@ def build_spec(model: Section, channels: int) -> UNetSpec:
 def _plan(training: Section, spec: UNetSpec) -> TrainingPlan:
     precision = training["precision"]
     if precision == "auto":
-        precision = quicker_precision(spec, training["patch_size"], training["batch_size"])
+        at_once = training["micro_batch_size"] or training["batch_size"]
+        precision = quicker_precision(spec, training["patch_size"], at_once)
     options = {name: value for name, value in training.items() if name in TrainingPlan.__dataclass_fields__}
     return TrainingPlan(**(options | {"seed": training["seeds"][0], "precision": precision}))
 
