@@ -34,6 +34,7 @@ rule all:
     default_target: True
     input:
         rules.build_report.output.page,
+        get_comparison(),
         get_shared_cells(),
         get_dropping(),
 

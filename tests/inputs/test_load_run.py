@@ -164,3 +164,48 @@ def test_numbers_of_channels_are_those_of_the_model(faulty, tmp_path):
     write_manifest(tmp_path / "model" / "model.json", FACTS | {"architecture": {"channels": 3}})
     # That of the truncated image is not known.
     assert sum("has 1 channels but the model needs 3" in text for text in messages(faulty)) == 4
+
+
+def write_earlier(folder):
+    write_manifest(folder / "results/report/summary.json", {})
+    return folder
+
+
+def label_the_sheet(folder):
+    tifffile.imwrite(folder / "l.tif", np.zeros((64, 64), np.uint8))
+    (folder / "slides.tsv").write_text("slide\timage\tlabels\na\ta.tif\tl.tif\n")
+
+
+def test_earlier_runs_are_found_beside_the_configuration_and_in_their_order(load, tmp_path):
+    label_the_sheet(tmp_path)
+    folders = [write_earlier(tmp_path / name) for name in ("run2", "run 1")]
+    found = load(report={"compare_with": ["run2", str(folders[1])]}).earlier
+    assert found == tuple(folder / "results/report/summary.json" for folder in folders)
+    assert load().earlier == ()
+
+
+def test_all_folders_that_are_no_earlier_runs_are_named(load, tmp_path, monkeypatch):
+    label_the_sheet(tmp_path)
+    (tmp_path / "unfinished" / "results").mkdir(parents=True)
+    own = write_earlier(tmp_path / "own")
+    monkeypatch.chdir(own)
+    with pytest.raises(InputError) as caught:
+        load(report={"compare_with": ["unfinished", "../own", "nowhere"]})
+    first, itself, last = caught.value.problems
+    assert "no finished run, with results/report/summary.json, in unfinished" in first
+    assert "../own is the folder of this run itself" in itself
+    assert "in nowhere" in last
+
+
+def test_without_labels_there_is_nothing_to_compare(load, tmp_path):
+    write_earlier(tmp_path / "run1")
+    with pytest.raises(InputError, match=r"report\.compare_with: .* no slide has `labels`"):
+        load(report={"compare_with": ["run1"]})
+
+
+@pytest.mark.parametrize("value", ["run1", [1], [""], {"a": 1}, ["run1", "run1"]])
+def test_earlier_runs_are_a_list_of_folders(load, tmp_path, value):
+    label_the_sheet(tmp_path)
+    write_earlier(tmp_path / "run1")
+    with pytest.raises(InputError, match=r"report\.compare_with"):
+        load(report={"compare_with": value})

@@ -14,6 +14,7 @@ from pages import Elements
 from schemas import schema_errors
 from skimage.measure import label
 
+import compare_earlier
 import compare_runs
 import score_slides
 from slideunet.errors import DamagedDataError
@@ -189,6 +190,19 @@ def test_a_run_against_itself_has_no_changes(runs, tmp_path, capsys):
         "ap50 +0.0000 (95 % interval +0.0000 to +0.0000), 4 slides of 4 groups; not worse"
         in capsys.readouterr().out
     )
+
+
+@pytest.mark.slow
+def test_a_run_is_compared_with_the_first_of_the_earlier_ones(runs, tmp_path):
+    outputs = {"page": tmp_path / "new/c.html", "numbers": tmp_path / "new/c.json"}
+    earlier, run = [runs[0], runs[0]], runs[1]
+    compare_earlier.main(earlier=earlier, run=run, command="repeat", date="2000-01-02", **outputs)
+    content = json.loads(outputs["numbers"].read_text(encoding="utf-8"))
+    assert [entry["folder"] for entry in content["runs"]] == [str(folder) for folder in [*earlier, run]]
+    _, _, alone = compare(runs, tmp_path / "out")
+    expected = {found["metric"]: found["difference"] for found in alone["differences"]}
+    assert {f["metric"]: f["difference"] for f in content["differences"] if f["run"] == "C"} == expected
+    assert "<pre>repeat</pre>" in outputs["page"].read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from schemas import file_errors
+from schemas import file_errors, schema_errors
 
 from slideunet.stores.verified import open_image_store, open_label_store
 
@@ -34,6 +34,34 @@ def test_a_trained_model_predicts_without_training(cohort, snakemake, tmp_path):
     found = open_image_store(tmp_path / "results/predictions/S1.json")[:]
     np.testing.assert_array_equal(found, open_image_store(cohort / "results/predictions/f6.json")[:])
     assert (tmp_path / "results/report/report.html").is_file()
+
+
+def test_a_run_is_compared_with_an_earlier_one(cohort, snakemake, tmp_path):
+    shutil.copy(cohort / "slides.tsv", tmp_path)
+    config = {
+        "slides": "slides.tsv",
+        "model": {"weights": str(cohort / "results/model")},
+        "prediction": {"threshold": 0.9},
+        "data": {"keep": ["slides"]},
+        "report": {"compare_with": [str(cohort)]},
+    }
+    result = snakemake(tmp_path, config=config)
+    assert result.returncode == 0, result.stdout + result.stderr
+    comparison = tmp_path / "results/comparison"
+    content = json.loads((comparison / "comparison.json").read_text())
+    assert schema_errors("comparison", content) == []
+    assert [Path(run["folder"]) for run in content["runs"]] == [cohort, tmp_path]
+    tested = pd.read_csv(cohort / "results/split.tsv", sep="\t").query("split == 'test'")["slide"]
+    assert {row["slide"] for row in content["slides"]} == set(tested)
+    for row in content["slides"]:
+        scores = [at / f"results/metrics/{row['slide']}.json" for at in (cohort, tmp_path)]
+        assert list(row["values"]["dice"].values()) == [
+            json.loads(path.read_text())["values"]["dice"] for path in scores
+        ]
+    # Labels are dropped when the pictures are drawn, not before.
+    assert "No pictures" not in (comparison / "comparison.html").read_text()
+    assert not (tmp_path / f"results/predictions/{tested.iloc[0]}.zarr/labels/cells").exists()
+    assert "Nothing to be done" in snakemake(tmp_path).stderr
 
 
 def test_a_training_that_begins_with_a_model_is_not_tested_on_what_that_has_seen(

@@ -85,6 +85,11 @@ def get_shared_cells():
     return get_batches(manifest) if CONFIG["cells"]["ome_tiff"] else []
 
 
+def get_comparison():
+    """The comparison with earlier runs, if any are named."""
+    return [rules.compare_earlier.output.page] if RUN.earlier else []
+
+
 def temp_unless_kept(manifest, *parts):
     """The manifest of a batch whose stores are dropped after their last use: then it is gone, too.
 

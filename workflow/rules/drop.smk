@@ -31,11 +31,12 @@ localrules:
     drop_labels,
 
 
-# The report shows cells, so their labels stay until it is written.
+# Report and comparison show cells, so their labels stay until both are written.
 use rule drop_parts as drop_labels with:
     input:
         slides=get_batches(rules.convert_slides.output.manifest),
         page=rules.build_report.output.page,
+        comparison=get_comparison(),
         shared=get_shared_cells(),
         # Both write what is gone into the manifests of the predictions: one after the other.
         earlier=get_dropped_parts(),

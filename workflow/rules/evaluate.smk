@@ -1,4 +1,4 @@
-# Scores against the truth, and the report.
+# Scores against the truth, the report, and the comparison with earlier runs.
 rule score_slides:
     input:
         slides=rules.convert_slides.output.manifest,
@@ -84,3 +84,35 @@ rule build_report:
         "Building the report"
     script:
         "../scripts/build_report.py"
+
+
+rule compare_earlier:
+    input:
+        # Of a run, the last file that changes with its results.
+        earlier=RUN.earlier,
+        summary=rules.build_report.output.summary,
+    output:
+        page=report(
+            "results/comparison/comparison.html",
+            caption="../report/comparison.rst",
+            category="Report",
+            labels={"content": "Comparison with earlier runs"},
+        ),
+        numbers="results/comparison/comparison.json",
+    log:
+        "logs/compare_earlier.log",
+    benchmark:
+        "benchmarks/compare_earlier.tsv"
+    conda:
+        "../../envs/imaging.yaml"
+    threads: 1
+    resources:
+        mem_mb=get_memory(4000),
+        runtime=get_runtime(60),
+    params:
+        # A function, because Snakemake takes braces in texts for wildcards.
+        command=lambda wildcards: get_command(),
+    message:
+        "Comparing with earlier runs"
+    script:
+        "../scripts/compare_earlier.py"

@@ -2,25 +2,20 @@
 
 import argparse
 import datetime
-import json
 import math
 import shlex
 import sys
 import traceback
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 # A command for users, run outside of the workflow: the package is beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
 
-from slideunet import __version__
-from slideunet.comparison.comparison import Comparison, compare_runs, comparison_json
-from slideunet.comparison.page import render_comparison
-from slideunet.comparison.runs import in_short
+from slideunet.comparison.comparison import compare_runs
+from slideunet.comparison.write import result_lines, write_comparison
 from slideunet.errors import MachineError, as_command
 from slideunet.logs import EXIT_CODE_BUG
-from slideunet.stores.files import write_atomically
 
 WORSE = 1
 
@@ -53,43 +48,15 @@ def main(
         Whether no run is worse than the first by more than the margin; None without a margin.
     """
     comparison = compare_runs(run, split=split, metric=metric, margin=margin)
-    page = render_comparison(
+    write_comparison(
         comparison,
+        out / "comparison.html",
+        out / "comparison.json",
         date=date or datetime.date.today().isoformat(),
         command=_command(run, split, metric, margin),
-        version=__version__,
     )
-    content = json.dumps(comparison_json(comparison), indent=1, allow_nan=False, ensure_ascii=False)
-    write_atomically(out / "comparison.json", content + "\n")
-    write_atomically(out / "comparison.html", page)
-    print("\n".join([*_lines(comparison), f"{out / 'comparison.html'}"]))
+    print("\n".join([*result_lines(comparison), f"{out / 'comparison.html'}"]))
     return comparison.passed
-
-
-def _lines(comparison: Comparison) -> list[str]:
-    """Say in a line per run what was found, before it what a reader should know."""
-    lines = [*comparison.notes]
-    unpaired = defaultdict(list)
-    for entry in comparison.unpaired:
-        unpaired[entry.run, entry.reason].append(entry.slide)
-    lines += [f"Not compared: {run}'s {in_short(ids)} ({reason})." for (run, reason), ids in unpaired.items()]
-    verdicts = {verdict.run: verdict for verdict in comparison.verdicts}
-    for run in comparison.runs[1:]:
-        found = comparison.judged(run.name)
-        interval = (
-            f" (95 % interval {found.interval[0]:+.4f} to {found.interval[1]:+.4f})" if found.interval else ""
-        )
-        line = (
-            f"{run.name} - {comparison.runs[0].name}: {found.metric} {found.difference:+.4f}{interval}, "
-            f"{found.n_slides} slides of {found.n_groups} groups"
-        )
-        if verdict := verdicts.get(run.name):
-            by = "" if verdict.judged_by == "interval" else ", judged by the difference alone"
-            line += (
-                f"; {'not worse' if verdict.passed else 'may be WORSE'} by more than {verdict.margin:g}{by}"
-            )
-        lines.append(line)
-    return lines
 
 
 def _command(run: Sequence[Path], split: str, metric: str, margin: float | None) -> str:

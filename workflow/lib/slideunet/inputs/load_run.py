@@ -20,6 +20,7 @@ from slideunet.inputs.sheet_problems import sheet_problems
 from slideunet.model_json import ENCODER_SOURCES, best_diameters, read_model_facts
 from slideunet.stores.fingerprint import file_times, fingerprint
 
+SUMMARY = "results/report/summary.json"
 _MaybePath = TypeVar("_MaybePath", Path, Path | None)
 
 
@@ -42,6 +43,8 @@ class Run:
         Folder of the model to use instead of training one.
     initial : Path or None
         Folder of the model to fine-tune.
+    earlier : tuple of Path
+        The summaries of the runs that this one is compared with.
     """
 
     config: dict[str, Any]
@@ -51,6 +54,7 @@ class Run:
     large: frozenset[str]
     weights: Path | None
     initial: Path | None
+    earlier: tuple[Path, ...]
 
     @property
     def diameter(self) -> float | Literal["auto"] | None:
@@ -115,6 +119,8 @@ def load_run(config: Mapping[str, Any], *, config_files: Sequence[Path], schemas
         )
     with collected(problems):
         encoder_weights = _find_encoder_weights(config, config_files)
+    with collected(problems):
+        earlier = _find_earlier(config, config_files)
     # The sheet is checked even when the configuration has errors, so that all are reported together.
     if (name := text_at(config, "slides")) is not None:
         with collected(problems):
@@ -134,6 +140,7 @@ def load_run(config: Mapping[str, Any], *, config_files: Sequence[Path], schemas
         large=frozenset(large_batches(sizes)),
         weights=weights,
         initial=None if weights else initial,
+        earlier=earlier,
     )
 
 
@@ -211,6 +218,26 @@ def _find_encoder_weights(config: Mapping[str, Any], config_files: Sequence[Path
     if name in ENCODER_SOURCES:
         return name
     return str(_find(name, "", [Path(), *_folders(config_files)], "model.encoder_weights: there is no file"))
+
+
+def _find_earlier(config: Mapping[str, Any], config_files: Sequence[Path]) -> tuple[Path, ...]:
+    """Return the summaries of the runs to compare with: the last file that a run writes of its results."""
+    names, found, problems = value_at(config, "report", "compare_with"), list[Path](), list[str]()
+    for name in names if isinstance(names, list) else []:
+        with collected(problems):
+            found.append(_find_summary(str(name), config_files))
+    if problems:
+        raise InputError(problems)
+    return tuple(found)
+
+
+def _find_summary(name: str, config_files: Sequence[Path]) -> Path:
+    key = "report.compare_with"
+    problem = f"{key}: there is no finished run, with {SUMMARY}, in"
+    folder = _find(name, SUMMARY, [Path(), *_folders(config_files)], problem)
+    if folder.samefile(Path()):
+        raise InputError(f"{key}: {name} is the folder of this run itself. Name the folder of another run.")
+    return _plain(key, folder / SUMMARY)
 
 
 def _plain(key: str, path: _MaybePath) -> _MaybePath:

@@ -56,6 +56,11 @@ def sheet_problems(
     model = text_at(config, "model", "weights")
     with collected(whole):
         check_columns(sheet.slides, value_at(config, "report", "by"))
+    if value_at(config, "report", "compare_with") and not any(sheet.slides["labels"]):
+        whole.append(
+            "report.compare_with: runs are compared on slides with ground truth, but no slide has `labels`. "
+            "Add labels to the sheet, or remove report.compare_with."
+        )
     with collected(whole):
         check_purpose(sheet.slides, model)
         if (rows or whole or stopping) and (split := _section("split", config, schema)):

@@ -24,6 +24,7 @@ SUMMARY = "results/report/summary.json"
 # What a reader wants to know of each part of the results; the first pattern that fits describes a file.
 FILES = {
     "results/report/**/*": "Report on accuracy and origin of the results",
+    "results/comparison/*": "Comparison with earlier runs",
     "results/*.tsv": "Sample sheet, checked inputs, or split of the slides",
     "results/model/*": "Trained model, its description and its learning curves",
     "results/seeds/*.csv": "Scores of the networks of all seeds",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 MIB = 1.048576  # Snakemake measures in 2^20 bytes.
-_NOT_BEFORE_REPORT = ("build_report", "share_cells", "drop_parts", "drop_labels")
+_NOT_BEFORE_REPORT = ("build_report", "compare_earlier", "share_cells", "drop_parts", "drop_labels")
 TRAINING_RULES = ("train_unet", "join_seeds", "score_seeds")
 
 
