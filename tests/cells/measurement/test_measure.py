@@ -13,7 +13,7 @@ from skimage.measure import regionprops, regionprops_table
 from slideunet.cells.measurement.hulls import hull_areas
 from slideunet.cells.measurement.intensities import PERCENTILES
 from slideunet.cells.measurement.measure import distinct_names, measure_regions
-from slideunet.cells.measurement.regions import find_regions, stable_order
+from slideunet.cells.measurement.regions import find_regions, groups, stable_order
 from slideunet.cells.measurement.shapes import perimeters
 from slideunet.geometry.runs import runs_of
 
@@ -49,6 +49,21 @@ def test_there_is_one_row_per_cell_by_ascending_id(measured):
     table, regions, *_ = measured
     assert table["cell"].tolist() == [region.label for region in regions]
     assert table["cell"].dtype == np.uint32
+
+
+@pytest.mark.parametrize("pixels", [1, 997, 10**9])
+def test_cells_in_groups_measure_the_same_as_all_at_once(measured, pixels):
+    table, _, labels, *images = measured
+    each = list(groups(runs_of(labels), pixels))
+    assert len(each) == {1: len(table), 997: np.ceil(np.count_nonzero(labels) / 997), 10**9: 1}[pixels]
+    parts = [measure_regions(find_regions(group), *images, CHANNELS, MPP, SCALE) for group in each]
+    pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), table, check_exact=True)
+
+
+def test_no_cells_are_one_group_without_runs():
+    (group,) = groups(runs_of(np.zeros((3, 4), np.uint32)))
+    assert group.shape == (3, 4)
+    assert not len(group.labels)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from slideunet.cells.export.outlines import OUTLINES_VERSION, outlines
 from slideunet.cells.export.parquet import join_tables
 from slideunet.cells.measurement.measure import MEASUREMENT_VERSION, measure_regions
 from slideunet.cells.measurement.neighbours import count_neighbours, radius
-from slideunet.cells.measurement.regions import find_regions
+from slideunet.cells.measurement.regions import find_regions, groups
 from slideunet.clusters import record_blocks
 from slideunet.geometry.blocks import BlockGrid, Region, grown
 from slideunet.geometry.runs import Runs, runs_of
@@ -108,24 +108,11 @@ def export_cells(
 def measure_block(task: ExportTask, index: int) -> dict[str, bool]:
     """Measure and outline the cells whose centre lies in one block."""
     slide = SlideOfCells.of(task)
-    facts = slide.facts
-    shape = tuple(facts["shape"][1:])
+    shape = tuple(slide.facts["shape"][1:])
     window = grown(BlockGrid(shape)[index], shape, slide.cells["reach"])
-    window, runs = _cropped(window, _owned(runs_of(slide.labels[window]), slide.cells, index))
-    origin = (window[0].start, window[1].start)
-    regions = find_regions(runs)
-    rows = measure_regions(
-        regions,
-        slide.pixels[:, *window],
-        slide.probability[:, *window][0],
-        facts["channels"],
-        facts["mpp"],
-        facts["scale"],
-        origin,
-        shape,
-        white_of(facts),
+    rows = _measured(
+        slide, *_cropped(window, _owned(runs_of(slide.labels[window]), slide.cells, index)), shape
     )
-    rows[_GEOMETRY] = outlines(regions, facts["scale"], origin)
     with files.replacing(task.part(index, "centres")) as path, path.open("wb") as file:
         np.save(file, rows[["y", "x"]].to_numpy())
     _write_table(task.part(index, "cells"), rows)
@@ -171,6 +158,19 @@ class SlideOfCells:
             verified.open_label_store(task.prediction, "cells"),
             verified.open_image_store(task.prediction),
         )
+
+
+def _measured(slide: SlideOfCells, window: Region, runs: Runs, shape: tuple[int, ...]) -> pd.DataFrame:
+    """Measure and outline the cells of a window of a slide, some at a time."""
+    facts, origin = slide.facts, (window[0].start, window[1].start)
+    image, probability = slide.pixels[:, *window], slide.probability[:, *window][0]
+    grid = (facts["mpp"], facts["scale"], origin, shape, white_of(facts))
+    tables = []
+    for regions in map(find_regions, groups(runs)):
+        rows = measure_regions(regions, image, probability, facts["channels"], *grid)
+        rows[_GEOMETRY] = outlines(regions, facts["scale"], origin)
+        tables.append(rows)
+    return pd.concat(tables, ignore_index=True)
 
 
 def _owned(runs: Runs, cells: Mapping[str, Any], index: int) -> Runs:
