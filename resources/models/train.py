@@ -28,12 +28,12 @@ import torch  # noqa: E402
 
 from slideunet.errors import InputError, as_command  # noqa: E402
 from slideunet.logs import with_lines  # noqa: E402
-from slideunet.model_json import Precision, learned_contents  # noqa: E402
+from slideunet.model_json import Precision, learned_contents, named_model  # noqa: E402
 from slideunet.network.architecture.unet import UNet  # noqa: E402
 from slideunet.network.in_memory.archive import PackedImage, read_archive  # noqa: E402
 from slideunet.network.in_memory.destained import destained  # noqa: E402
 from slideunet.network.in_memory.folder import diameter_facts, write_model  # noqa: E402
-from slideunet.network.in_memory.learner import initialised, model_folder  # noqa: E402
+from slideunet.network.in_memory.learner import initialised  # noqa: E402
 from slideunet.network.in_memory.pool import build_pool, drawn_negatives  # noqa: E402
 from slideunet.network.in_memory.prepared import Prepared, prepare  # noqa: E402
 from slideunet.network.in_memory.recipe import Recipe, read_recipe  # noqa: E402
@@ -85,7 +85,7 @@ def check_unseen(recipe: Recipe, splits: Splits, left_out: str | None) -> None:
     """Raise InputError when the initial weights were trained on the source that is left out."""
     if left_out is None or recipe.init_from is None:
         return
-    seen = set(learned_contents(model_folder(recipe.init_from, MODELS)))
+    seen = set(learned_contents(named_model(Path(recipe.init_from), MODELS)))
     if seen & {image.entry.content for image in splits["val"]}:
         raise InputError(
             f"--leave-out {left_out}: init_from {recipe.init_from} was trained on that source. Use "
@@ -163,7 +163,7 @@ def main(options: argparse.Namespace) -> int:
             f"Stopped by SIGTERM after step {state.step}; {state_path} is written, --resume continues"
         )
         return 143
-    initial = model_folder(recipe.init_from, MODELS) if recipe.init_from else None
+    initial = named_model(Path(recipe.init_from), MODELS) if recipe.init_from else None
     name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
     more = {
         "minutes": options.minutes,

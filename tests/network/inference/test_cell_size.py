@@ -60,10 +60,10 @@ def discs(diameter, shape, seed=0):
     return np.clip(20 + 180 * blurred + rng.normal(0, 4, shape), 0, 255).astype(np.uint8)[None]
 
 
-def chosen(engine, pixels, diameter=None):
+def chosen(engine, pixels, coarse=None):
     constants = normalisation(survey(pixels)[0], "percentile", "dark")
-    sizing = Sizing(BEST, diameter, decoding_for(read_model_facts(MODEL)))
-    return choose_scale(engine, pixels, constants, pixels, sizing)
+    sizing = Sizing(BEST, None, decoding_for(read_model_facts(MODEL)))
+    return choose_scale(engine, pixels, constants, pixels if coarse is None else coarse, sizing)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,19 @@ def test_drawn_nuclei_are_measured_and_scaled_into_the_best_range(bundled, diame
     found = chosen(bundled, discs(diameter, (side // 2, side)))
     assert found["scale"] == scale
     assert found["diameter"] == pytest.approx(diameter, rel=0.15, abs=1)
+
+
+def test_windows_of_a_large_slide_are_chosen_on_an_overview_that_is_read_once(bundled):
+    class Overview:
+        reads = 0
+
+        def __getitem__(self, index):
+            self.reads += 1
+            return pixels[:, ::8, ::8][index]
+
+    pixels, overview = discs(90, (2050, 2100)), Overview()
+    assert chosen(bundled, pixels, coarse=overview)["scale"] == 2
+    assert overview.reads == 1
 
 
 def test_a_slide_without_cells_is_seen_as_it_is(bundled):
@@ -135,13 +148,13 @@ def test_windows_are_where_something_is():
     pixels = np.full((3, 8000, 10_000), 240, np.uint8)
     pixels[:, 3000:5000, 2000:7000] = np.random.default_rng(0).integers(0, 255, (2000, 5000), np.uint8)
     coarse = pixels[:, ::16, ::16]
-    windows = sample_windows(coarse, (8000, 10_000), 512)
+    windows = sample_windows(lambda: coarse, (8000, 10_000), 512)
     assert len(windows) == 4
     for (top, bottom), (left, right) in windows:
         assert 3000 - 512 < top < bottom < 5000 + 512
         assert 2000 - 512 < left < right < 7000 + 512
-    assert sample_windows(coarse, (500, 700), 512) == [((0, 500), (0, 700))]
-    assert sample_windows(np.zeros((1, 50, 50)), (5000, 5000), 512)
+    assert sample_windows(lambda: coarse, (500, 700), 512) == [((0, 500), (0, 700))]
+    assert sample_windows(lambda: np.zeros((1, 50, 50)), (5000, 5000), 512)
 
 
 def test_models_say_which_diameters_suit_them():

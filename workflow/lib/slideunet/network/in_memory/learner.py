@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from slideunet.errors import InputError
+from slideunet.model_json import named_model
 from slideunet.network.architecture.encoder_weights import for_channels, load_encoder_weights
 from slideunet.network.architecture.model_folder import load_model
 from slideunet.network.architecture.narrowing import fits_into, narrow
@@ -39,15 +40,10 @@ def initialised(recipe: Recipe, models: Path) -> UNet:
     torch.manual_seed(recipe.seed)
     network = UNet(build_spec(recipe.model, len(recipe.channels)))
     if recipe.init_from is not None:
-        begin_with(network, model_folder(recipe.init_from, models))
+        begin_with(network, named_model(Path(recipe.init_from), models))
     elif network.spec.encoder is not None and recipe.encoder_weights != "random":
         load_encoder_weights(network.encoder, network.spec.encoder, recipe.encoder_weights)
     return network
-
-
-def model_folder(name: str, models: Path) -> Path:
-    """Return the folder of a model, given that folder or its name."""
-    return models / name if (models / name / "model.json").is_file() else Path(name)
 
 
 def begin_with(network: UNet, folder: Path) -> None:

@@ -4,8 +4,9 @@ The cells that a network finds have the right diameter long before they are all 
 they tell whether a slide should be shrunk or enlarged for the network.
 """
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,8 +49,10 @@ def choose_scale(
         are too few cells.
     """
 
+    level = functools.cache(lambda: np.asarray(coarse[...]))
+
     def measured(scale: float) -> float | None:
-        cores = sample_windows(coarse, pixels.shape[-2:], round(WINDOW * scale))
+        cores = sample_windows(level, pixels.shape[-2:], round(WINDOW * scale))
         found = [predict_at(engine, pixels, constants, core, scale) for core in cores]
         named = [dict(zip(engine.spec.maps, maps, strict=True)) for maps in found]
         return diameter_of([separate(maps, sizing.decoding) for maps in named])
@@ -63,7 +66,7 @@ def choose_scale(
     return {"scale": scale, "diameter": None if diameter is None else round(diameter, 1)}
 
 
-def sample_windows(coarse: Pixels, shape: tuple[int, ...], side: int) -> list[Core]:
+def sample_windows(level: Callable[[], np.ndarray], shape: tuple[int, ...], side: int) -> list[Core]:
     """Return windows of a slide to measure cells on, or the whole of a small slide.
 
     They are drawn at regular intervals of the summed variance of the windows, in the order of reading: bare
@@ -71,8 +74,8 @@ def sample_windows(coarse: Pixels, shape: tuple[int, ...], side: int) -> list[Co
 
     Parameters
     ----------
-    coarse : array-like (c, y, x)
-        Level of the pyramid of the slide.
+    level : callable
+        Returns a level (c, y, x) of the pyramid of the slide; not called if the slide is small.
     shape : (y, x)
         Of the slide.
     side : int
@@ -85,8 +88,7 @@ def sample_windows(coarse: Pixels, shape: tuple[int, ...], side: int) -> list[Co
         for rows in cuts(slice(0, shape[0]), side)
         for columns in cuts(slice(0, shape[1]), side)
     ]
-    level = np.asarray(coarse[...])
-    summed = np.cumsum([_variance(level, window, shape) for window in windows])
+    summed = np.cumsum([_variance(level(), window, shape) for window in windows])
     wanted = summed[-1] * (np.arange(WINDOWS) + 0.5) / WINDOWS
     return [windows[index] for index in dict.fromkeys(np.searchsorted(summed, wanted).tolist())]
 
