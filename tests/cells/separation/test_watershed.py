@@ -84,15 +84,14 @@ def joined(top, area, passes, ratio, by_size):
         height, _, behind = max(higher, default=(0, [], basin))
         is_shoulder = higher and (height >> 32) >= ratio * (top[basin] >> 32)
         summit[basin] = summit[behind] if is_shoulder else basin
-    diameter = dict.fromkeys(top, 0)
+    group = dict.fromkeys(top, 0)
     for basin, behind in summit.items():
-        diameter[behind] += area[basin]
-    diameter = {basin: 2 * math.sqrt(pixels / math.pi) for basin, pixels in diameter.items()}
+        group[behind] += area[basin]
     cell = dict(summit)
     for (a, b), height in ((tuple(pair), height) for pair, height in passes.items()):
         lower = min(top[summit[a]], top[summit[b]])
-        smaller = min(diameter[summit[a]], diameter[summit[b]])
-        asked = ratio * min(1, (16 / smaller) ** 0.5) if by_size else ratio
+        diameter = 2 * math.sqrt((group[summit[a]] + group[summit[b]]) / math.pi)
+        asked = ratio * min(1, max(0.5, (12 / diameter) ** 0.5)) if by_size else ratio
         if (height >> 32) >= asked * (lower >> 32):
             cell = {basin: cell[b] if of == cell[a] else of for basin, of in cell.items()}
     return cell
@@ -128,20 +127,23 @@ def bumps(diameter, valley=0.6):
     return away < diameter / 2 + 0.5, np.maximum(height, 1).astype(np.uint16)
 
 
-@pytest.mark.parametrize(("diameter", "cells"), [(8, 2), (16, 2), (24, 1), (60, 1)])
+@pytest.mark.parametrize(("diameter", "cells"), [(8, 2), (12, 2), (18, 1), (60, 1)])
 def test_the_same_valley_divides_small_cells_but_no_large_one(diameter, cells):
     foreground, height = bumps(diameter)
-    by_size = watershed_module.split_at_valleys(foreground, height, 0.7, (0, 0), None, by_size=True)
+    by_size = watershed_module.split_at_valleys(foreground, height, 0.85, (0, 0), None, by_size=True)
     assert by_size.labels.max() == cells
-    assert watershed_module.split_at_valleys(foreground, height, 0.7, (0, 0)).labels.max() == 2
+    assert watershed_module.split_at_valleys(foreground, height, 0.85, (0, 0)).labels.max() == 2
 
 
-def test_a_small_cell_beside_a_large_one_is_divided_from_it():
-    foreground, height = bumps(60)
+@pytest.mark.parametrize(("valley", "cells"), [(0.25, 2), (0.6, 1)])
+def test_only_a_deep_valley_divides_a_small_part_from_a_large_one(valley, cells):
+    """A shallow one is texture, however small the part behind it is."""
+    foreground, height = bumps(60, valley)
     foreground[:, 60:], height[:, 60:] = False, 0
-    small, top = bumps(12)
+    small, top = bumps(12, valley)
     foreground[24:36, 60:72], height[24:36, 60:72] = small[:, :12], top[:, :12]
-    assert watershed_module.split_at_valleys(foreground, height, 0.7, (0, 0), None, True).labels.max() == 2
+    found = watershed_module.split_at_valleys(foreground, height, 0.7, (0, 0), None, True)
+    assert found.labels.max() == cells
 
 
 def test_a_cell_is_uncertain_if_its_neighbour_may_be_larger_than_seen():

@@ -26,7 +26,7 @@ from slideunet.geometry.runs import runs_of
 
 Maps = Mapping[str, np.ndarray]
 
-SEPARATION_VERSION = "5"
+SEPARATION_VERSION = "6"
 """Part of the fingerprint of every labelling: raise it when the same maps would give other cells."""
 
 MERGE_RATIOS: dict[Method, float] = {
@@ -35,9 +35,9 @@ MERGE_RATIOS: dict[Method, float] = {
     # merging, 0.907 with a fixed depth of the saddle and 0.803 with connected components. With a roughened
     # foreground: 0.811, against 0.778, 0.801 and 0.692.
     "watershed": 0.92,
-    # For cells of at most 16 px, see `watershed.FULL_RATIO_AREA`. Chosen by the mean over five sources, each
+    # For cells of at most 12 px, see `watershed.FULL_RATIO_AREA`. Chosen by the mean over five sources, each
     # at three sizes; see docs/notebook/accuracy.md.
-    "distance": 0.7,
+    "distance": 0.85,
 }
 """Default merge ratio of the methods that merge basins, for models without a tuned one."""
 
