@@ -1,5 +1,6 @@
 """The report in a real browser: what it asks for, runs and shows, and what a reader can do."""
 
+import itertools
 import re
 import shutil
 
@@ -246,4 +247,21 @@ def test_small_runs_are_whole_pages(make_report, open_page, splits, groups):
     page.keyboard.press("/")
     assert all(page.evaluate("[...document.images].map((image) => image.naturalWidth > 0)"))
     assert "95 % intervals" not in page.locator("main").inner_text()
+    assert problems == []
+
+
+def test_who_does_not_see_the_page_finds_the_way(path, open_page):
+    page, problems, _ = open_page(path, viewport={"width": 390, "height": 844})
+    levels = page.evaluate("[...document.querySelectorAll('h1, h2, h3, h4')].map((own) => +own.tagName[1])")
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    assert page.locator("th").count() == page.locator("th", has_text=re.compile(r"\S")).count()
+    page.evaluate("document.querySelectorAll('details').forEach((part) => (part.open = true))")
+    page.wait_for_timeout(300)
+    boxes = "[...document.querySelectorAll('.scroll')].filter((box) => box.scrollWidth > box.clientWidth)"
+    assert len(page.evaluate(f"{boxes}.map(() => 0)")) > 3
+    assert page.evaluate(f"{boxes}.every((box) => box.tabIndex === 0)")
+    links = "[...document.querySelectorAll('a.numbers')]"
+    lines = set(page.evaluate(f"{links}.map((own) => getComputedStyle(own).textDecorationLine)"))
+    assert lines == {"underline"}
     assert problems == []

@@ -187,3 +187,14 @@ def test_a_store_that_is_lost_meanwhile_leaves_the_other_layers(tmp_path, make_r
         kept = CYAN if store == "prediction" else YELLOW
         assert near(wait_for(page, lambda p: near(p, kept).sum() > 300), kept).sum() > 300
         page.get_by_text("Damaged:", exact=False).first.wait_for(timeout=60_000)
+
+
+def test_in_a_narrow_window_the_list_is_below_the_slide(viewed, browser):
+    with viewing(viewed) as address:
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        page.goto(address)
+        shown(page, "window.viewer && viewer.layerManager.managedLayers.length && viewer.isReady()")
+        slide = page.locator(".neuroglancer-rendered-data-panel").first.bounding_box()
+        errors = page.locator(".neuroglancer-side-panel-column").first.bounding_box()
+    assert slide["width"] > 370 and errors["width"] > 370
+    assert 300 < slide["y"] + slide["height"] <= errors["y"] + 4 < 600

@@ -110,6 +110,11 @@ const KEYS = {
 
 document.querySelectorAll("table.sortable").forEach(makeSortable);
 document.querySelectorAll("table.filterable").forEach(makeFilterable);
+// Not every browser lets the arrow keys scroll what has no focus.
+const scrolling = new ResizeObserver((entries) => {
+  for (const { target } of entries) target.tabIndex = target.scrollWidth > target.clientWidth ? 0 : -1;
+});
+document.querySelectorAll(".scroll").forEach((box) => scrolling.observe(box));
 document.querySelectorAll(".keys").forEach((keys) => (keys.hidden = false));
 addEventListener("hashchange", follow);
 addEventListener("keydown", (event) => {
