@@ -22,10 +22,9 @@ def main(*, images: Path, labels: Path | None, out: Path, group_regex: str | Non
     write_atomically(out, relative_to(sheet, out.parent)[filled].to_csv(sep="\t", index=False))
     for message in messages:
         print(message)
-    with_labels = int((sheet["labels"] != "").sum())
-    print(
-        f"{out}: {len(sheet)} slides, {with_labels} with labels. Set `slides: {out}` in your configuration."
-    )
+    print(f"{out}: {len(sheet)} slides, {int((sheet['labels'] != '').sum())} with labels.")
+    if labels is not None:
+        print(f"Set `slides: {out}` in your configuration.")
 
 
 def _arguments() -> argparse.Namespace:
