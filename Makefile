@@ -47,7 +47,7 @@ sheet: $(BIN)/.run ## IMAGES=folder [LABELS=folder] [OUT=slides.tsv]: write a sa
 	$(BIN)/python workflow/scripts/make_sheet.py --images="$$IMAGES" $${LABELS:+--labels="$$LABELS"} --out="$${OUT:-slides.tsv}"
 
 predict: $(BIN)/.run ## IMAGES=folder [MODEL=name or folder] [OUT=folder] [CHANNELS=grey] [DIAMETER=px]: the cells of images by a trained model, nuclei-fluorescence if none is named
-	test -f "$${OUT:-predicted}/slides.tsv" || $(BIN)/python workflow/scripts/make_sheet.py --images="$$IMAGES" --out="$${OUT:-predicted}/slides.tsv"
+	$(BIN)/python workflow/scripts/make_sheet.py --keep --images="$$IMAGES" --out="$${OUT:-predicted}/slides.tsv"
 	$(BIN)/python workflow/scripts/configure_prediction.py --model="$$MODEL" --channels="$$CHANNELS" --diameter="$$DIAMETER" --out="$${OUT:-predicted}/config.yaml"
 	snakemake --cores $(CORES) --configfile="$${OUT:-predicted}/config.yaml" --directory="$${OUT:-predicted}"
 

@@ -1,6 +1,6 @@
 import pytest
 
-from slideunet.batch import each_slide, finish_batch
+from slideunet.batch import counted, each_slide, finish_batch
 from slideunet.errors import DamagedDataError, InputError, MachineError, SlideunetError
 from slideunet.stores.manifests import read_manifest, write_manifest
 
@@ -14,6 +14,12 @@ def test_every_slide_is_processed_and_reports_whether_it_had_work(caplog, monkey
     assert seen == list(works.items())
     assert done == {"a": True, "b": True, "c": False, "d": True}
     assert caplog.messages == ["2 of 4 slides", "4 of 4 slides"]
+
+
+def test_only_what_there_is_gets_counted():
+    assert counted({"a": True, "b": True}, "measured") == "2 slides measured"
+    assert counted({"a": True, "b": False}, "measured") == "1 slide measured, 1 up to date"
+    assert counted({}, "measured") == "0 slides measured"
 
 
 @pytest.mark.parametrize(

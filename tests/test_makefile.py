@@ -57,7 +57,7 @@ def test_paths_of_a_sheet_are_not_interpreted(make, name):
 @pytest.mark.parametrize("name", HOSTILE)
 def test_paths_of_a_prediction_are_not_interpreted(make, name):
     sheet, configuration, run = make("predict", IMAGES=f"/i/{name}", MODEL=name, OUT=f"o/{name}", CORES=2)
-    assert sheet[2:] == [f"--images=/i/{name}", f"--out=o/{name}/slides.tsv"]
+    assert sheet[2:] == ["--keep", f"--images=/i/{name}", f"--out=o/{name}/slides.tsv"]
     assert configuration[2:] == [
         f"--model={name}",
         "--channels=",
@@ -107,15 +107,13 @@ def test_folder_and_licence_of_a_crate_are_not_interpreted(make, name):
 
 def test_values_that_are_left_out_have_defaults(make):
     sheet, configuration, run = make("predict", IMAGES="images")
-    assert sheet[2:] == ["--images=images", "--out=predicted/slides.tsv"]
+    assert sheet[2:] == ["--keep", "--images=images", "--out=predicted/slides.tsv"]
     assert configuration[2:4] == ["--model=nuclei-fluorescence", "--channels="]
     assert run[1:] == ["--cores", "all", "--configfile=predicted/config.yaml", "--directory=predicted"]
 
 
-def test_a_sheet_that_exists_is_kept(make, tmp_path):
-    (tmp_path / "predicted").mkdir()
-    (tmp_path / "predicted/slides.tsv").touch()
-    configuration, run = make("predict", IMAGES="images", CHANNELS="grey", DIAMETER="60")
+def test_values_of_a_prediction_come_into_its_configuration(make):
+    _, configuration, run = make("predict", IMAGES="images", CHANNELS="grey", DIAMETER="60")
     assert configuration[3:5] == ["--channels=grey", "--diameter=60"]
     assert run[0] == "snakemake"
 

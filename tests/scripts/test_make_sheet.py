@@ -41,6 +41,27 @@ def test_an_existing_sheet_is_kept(folders):
     assert out.read_text() == "mine"
 
 
+def test_a_sheet_that_is_kept_is_compared_with_the_folder(folders, capsys):
+    out, images = folders / "out" / "slides.tsv", folders / "images"
+    make_sheet.main(images=images, labels=None, out=out, keep=True)
+    before = out.read_bytes()
+    capsys.readouterr()
+    make_sheet.main(images=images, labels=None, out=out, keep=True)
+    make_sheet.main(images=None, labels=None, out=out, keep=True)
+    assert capsys.readouterr().out == ""
+    (images / "p3_c.png").touch()
+    make_sheet.main(images=images, labels=None, out=out, keep=True)
+    assert "lacks 1 of 3 images" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"has no image of .*masks"):
+        make_sheet.main(images=folders / "masks", labels=None, out=out, keep=True)
+    assert out.read_bytes() == before
+
+
+def test_a_folder_that_was_not_given_is_asked_for(tmp_path):
+    with pytest.raises(InputError, match="IMAGES="):
+        make_sheet.main(images=None, labels=None, out=tmp_path / "slides.tsv")
+
+
 @pytest.mark.slow
 def test_as_a_command(folders):
     script = ROOT / "workflow/scripts/make_sheet.py"

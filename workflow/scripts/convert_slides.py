@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from slideunet import quarantine
-from slideunet.batch import each_slide, finish_batch
+from slideunet.batch import counted, each_slide, finish_batch
 from slideunet.errors import DamagedDataError, InputError
 from slideunet.inputs.sheet import learned_slides, load_sheet
 from slideunet.logs import log_to
@@ -49,10 +49,9 @@ def main(
     done = each_slide(batch, convert_one)
     excluded = quarantine.read(quarantine_folder)
     converted = [slide for slide in done if slide not in excluded]
-    logging.info(
-        f"{sum(done.values())} of {len(slides)} slides converted, {len(slides) - len(converted)} excluded, "
-        "the others were up to date"
-    )
+    left_out = len(slides) - len(converted)
+    line = counted({slide: done[slide] for slide in converted}, "converted")
+    logging.info(f"{line}, {left_out} excluded" if left_out else line)
     finish_batch(manifest, slides_folder, converted)
 
 

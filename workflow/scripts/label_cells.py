@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from slideunet.batch import each_slide, finish_batch, read_batch
+from slideunet.batch import counted, each_slide, finish_batch, read_batch
 from slideunet.cells.separation.decoding import decoding_for
 from slideunet.cells.separation.label_slide import cells_fingerprint, label_slide
 from slideunet.clusters import Workers
@@ -73,7 +73,7 @@ def main(
             return True
 
         done = each_slide(predictions, label)
-    logging.info(f"Cells of {sum(done.values())} of {len(done)} slides separated, the others were up to date")
+    logging.info(counted(done, "separated into cells"))
     finish_batch(manifest, predictions_folder, done)
 
 

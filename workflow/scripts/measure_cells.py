@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slideunet.batch import each_slide, read_batch
+from slideunet.batch import counted, each_slide, read_batch
 from slideunet.cells.export.export_slide import export_cells, export_fingerprint
 from slideunet.cells.export.parquet import table_fingerprint
 from slideunet.clusters import Workers
@@ -54,7 +54,7 @@ def main(
             return True
 
         done = each_slide({slide: cells_folder / f"{slide}.parquet" for slide in slides}, measure_slide)
-    logging.info(f"Cells of {sum(done.values())} of {len(done)} slides measured, the others were up to date")
+    logging.info(counted(done, "measured"))
     write_manifest(manifest, {slide: table_fingerprint(cells_folder / f"{slide}.parquet") for slide in done})
 
 

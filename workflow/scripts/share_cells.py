@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from slideunet.batch import each_slide, read_batch
+from slideunet.batch import counted, each_slide, read_batch
 from slideunet.cells.export.ome_tiff import image_fingerprint, write_ome_tiff
 from slideunet.logs import log_to
 from slideunet.stores.manifests import is_current, read_manifest, write_manifest
@@ -33,7 +33,7 @@ def main(*, slides: Sequence[str], predictions_folder: Path, cells_folder: Path,
         return True
 
     done = each_slide({slide: cells_folder / f"{slide}.ome.tif" for slide in slides}, share)
-    logging.info(f"Label images written: {sum(done.values())} of {len(done)}, the others were up to date")
+    logging.info(counted(done, "written as label image"))
     write_manifest(manifest, {slide: image_fingerprint(cells_folder / f"{slide}.ome.tif") for slide in done})
 
 

@@ -93,7 +93,7 @@ def test_only_what_is_not_up_to_date_is_predicted(folder, run, predicted, caplog
     assert run("ab") == ["a", "b"]
     assert run() == ["a", "b", "c"]
     assert predicted == [("a", None, 2), ("b", None, 2), ("c", None, 2)]
-    assert "1 of 3 slides to predict, the others are up to date" in caplog.messages
+    assert "1 slide to predict, 2 up to date" in caplog.messages
     assert run(tile=64) == ["a", "b", "c"]
     assert len(predicted) == 3
 

@@ -49,6 +49,13 @@ def each_slide(slides: Mapping[str, _Work], do: Callable[[str, _Work], bool]) ->
     return done
 
 
+def counted(done: Mapping[str, bool], work: str) -> str:
+    """Return a log line: how many slides had this work to do, and how many were up to date."""
+    new = sum(done.values())
+    old = len(done) - new
+    return f"{new} slide{'' if new == 1 else 's'} {work}" + (f", {old} up to date" if old else "")
+
+
 def read_batch(batch: Path) -> list[str]:
     """Return the slides that an earlier stage finished, without quarantined ones."""
     return list(read_manifest(batch))

@@ -164,12 +164,16 @@ def odd_channels(checks: Sequence[SlideCheck], expected: int | None = None) -> l
     if not counts:
         return []
     usual = expected or counts.most_common(1)[0][0]
-    why = f"the model needs {usual}" if expected else f"{counts[usual]} of {len(opened)} slides have {usual}"
+    others = (
+        f"{counts[usual]} of {len(opened)} slides have {usual}. A network needs the same channels everywhere"
+    )
+    why = f"the model needs {usual}" if expected else others
+    model = "use a model for such images, " if expected else ""
     return [
         (
             check.slide,
-            f"has {count} channels but {why}. A network needs the same channels everywhere. Set "
-            "data.channels to grey, rgb or a list such as [0], or remove the slide from the sheet.",
+            f"has {count} channels but {why}. Set data.channels to grey, rgb or a list such as [0] (for "
+            f"make predict: CHANNELS=grey), {model}or remove the slide from the sheet.",
         )
         for check, count in opened
         if count != usual

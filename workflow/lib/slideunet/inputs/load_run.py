@@ -15,6 +15,7 @@ from slideunet.inputs.batches import assign_batches, image_sizes, large_batches
 from slideunet.inputs.configuration.schema import check_configuration
 from slideunet.inputs.configuration.strict_yaml import duplicate_keys, read_yaml_strictly
 from slideunet.inputs.configuration.unchecked import text_at, value_at
+from slideunet.inputs.configuration.wording import did_you_mean
 from slideunet.inputs.sheet import read_sheet
 from slideunet.inputs.sheet_problems import sheet_problems
 from slideunet.model_json import ENCODER_SOURCES, best_diameters, read_model_facts
@@ -202,8 +203,11 @@ def _find_model(
 ) -> Path | None:
     if (name := text_at(config, *key)) is None:
         return None
-    folders = [Path(), *_folders(config_files), root / "resources" / "models"]
-    model = _find(name, "model.json", folders, f"{'.'.join(key)}: there is no model.json in")
+    shipped = root / "resources" / "models"
+    names = sorted(path.parent.name for path in shipped.glob("*/model.json"))
+    hint = did_you_mean(name, names) or f" Bundled models: {', '.join(names)}."
+    folders = [Path(), *_folders(config_files), shipped]
+    model = _find(name, "model.json", folders, f"{'.'.join(key)}: there is no model.json in", hint)
     if not (model / "model.safetensors").is_file():
         raise InputError(
             f"{'.'.join(key)}: {model} has a model.json but no model.safetensors, so its weights are "
@@ -277,10 +281,10 @@ def _folders(config_files: Sequence[Path]) -> list[Path]:
     return [path.parent for path in reversed(config_files)]
 
 
-def _find(name: str, file: str, folders: Sequence[Path], problem: str) -> Path:
+def _find(name: str, file: str, folders: Sequence[Path], problem: str, hint: str = "") -> Path:
     """Find a path of the configuration in several folders, the working directory first."""
     for folder in folders:
         if (folder / name / file).is_file():
             return (folder / name).absolute()
     searched = ", ".join(dict.fromkeys(str(folder.absolute()) for folder in folders))
-    raise InputError(f"{problem} {name}. Searched in {searched}. Correct the path.")
+    raise InputError(f"{problem} {name}.{hint} Searched in {searched}. Correct the path.")

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from slideunet.batch import each_slide
+from slideunet.batch import counted, each_slide
 from slideunet.clusters import Workers
 from slideunet.network.inference.plan import Part, PredictionPlan
 from slideunet.stores.manifests import is_current, read_manifest
@@ -45,7 +45,7 @@ def predict_batch(
         for slide, image in images.items()
         if slide in again or not is_current(folder / f"{slide}.json", plan.fingerprint(image))
     }
-    logging.info(f"{len(stale)} of {len(images)} slides to predict, the others are up to date")
+    logging.info(counted({slide: slide in stale for slide in images}, "to predict"))
     if not stale:
         return
     # torch takes seconds to load, so only when there is something to predict.

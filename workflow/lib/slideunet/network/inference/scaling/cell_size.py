@@ -48,7 +48,6 @@ def choose_scale(
         "scale", see `sizing.scale_for`, and "diameter", see `typical`, in pixels of the slide, None if there
         are too few cells.
     """
-
     level = functools.cache(lambda: np.asarray(coarse[...]))
 
     def measured(scale: float) -> float | None:
