@@ -98,6 +98,12 @@ def fill_store():
     return fill
 
 
+@pytest.fixture(params=["0.4", "0.5"])
+def version(request):
+    """Both versions of OME-Zarr, one after the other."""
+    return request.param
+
+
 @pytest.fixture(scope="session")
 def write_store(fill_store):
     """Write a complete store with its manifest: pixels (c, y, x), labels (y, x), and maps by their names."""

@@ -15,9 +15,10 @@ from slideunet.comparison.metrics import (
     metrics_of_slide,
     sign_of,
 )
-from slideunet.report.measures import MEASURES, derived_value, size_classes
+from slideunet.report.measures import MEASURES, size_classes
 from slideunet.report.results import SlideResult
 from slideunet.report.tables import NOTHING, metrics_table
+from slideunet.scoring.derived import derived_value
 from slideunet.scoring.instance_metrics import InstanceCounts
 from slideunet.scoring.pixel_metrics import PixelCounts
 from slideunet.scoring.score_slide import Score

@@ -185,11 +185,7 @@ def test_grey_palette_is_one_channel(tmp_path):
 @pytest.mark.parametrize("orientation", range(9))
 def test_real_orientation_tags(orientation):
     path = WSI / "large_image" / f"test_orient{orientation}.tif"
-    with Image.open(path) as image:
-        raw = Image.fromarray(
-            np.asarray(Image.open(path)) if False else tifffile.imread(path, series=0, level=0)
-        )
-    image = raw.copy()
+    image = Image.fromarray(tifffile.imread(path, series=0, level=0))
     exif = image.getexif()
     exif[ExifTags.Base.Orientation] = orientation
     expected = np.asarray(ImageOps.exif_transpose(image))

@@ -12,9 +12,9 @@ from making import blocks_of
 from monai.metrics import compute_hausdorff_distance
 from scipy.ndimage import binary_dilation, binary_erosion, distance_transform_edt
 
-from slideunet.report.measures import f1_of_fractions
 from slideunet.scoring import boundaries
 from slideunet.scoring.boundaries import CLASSES, TOLERANCE, BoundaryCounts
+from slideunet.scoring.derived import f1_of_fractions
 from slideunet.scoring.matching import match_arrays
 from slideunet.scoring.overlaps import count_overlaps
 from slideunet.scoring.score_slide import score_slide

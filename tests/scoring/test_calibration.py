@@ -14,8 +14,8 @@ from skimage.measure import label, regionprops
 from torchmetrics.functional import mean_squared_error
 from torchmetrics.functional.classification import binary_calibration_error
 
-from slideunet.report.measures import calibration_error
 from slideunet.scoring.calibration import BINS, CalibrationCounts, calibration_of, histogram
+from slideunet.scoring.derived import calibration_error
 from slideunet.scoring.matching import match_arrays
 from slideunet.scoring.overlaps import count_overlaps
 from slideunet.scoring.score_slide import score_slide

@@ -14,11 +14,6 @@ pytest.importorskip("napari_ome_zarr", reason="needs `pip install napari-ome-zar
 SHAPE = (2, 611, 1031)
 
 
-@pytest.fixture(params=["0.4", "0.5"])
-def version(request):
-    return request.param
-
-
 @pytest.fixture
 def opened(tmp_path, monkeypatch):
     """Open a store as the window of napari does, and return its layers by their name."""

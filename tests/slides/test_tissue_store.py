@@ -17,11 +17,6 @@ class Killed(BaseException):
     pass
 
 
-@pytest.fixture(params=["0.4", "0.5"])
-def version(request):
-    return request.param
-
-
 @pytest.fixture
 def slide(tmp_path, monkeypatch, write_store):
     """Glass with a section on it, 4 um per pixel, and the manifest of it."""

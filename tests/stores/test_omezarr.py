@@ -24,11 +24,6 @@ def draw(dtype="uint16", shape=SHAPE):
     return np.random.default_rng(0).uniform(0, 200, shape).astype(dtype)
 
 
-@pytest.fixture(params=VERSIONS)
-def version(request):
-    return request.param
-
-
 @pytest.fixture
 def image(tmp_path, version):
     path = tmp_path / "S1.zarr"

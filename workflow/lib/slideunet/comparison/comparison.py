@@ -124,39 +124,42 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
         "split": comparison.split,
         "metric": comparison.metric,
         "passed": comparison.passed,
-        "runs": [
-            {
-                "name": run.name,
-                "folder": str(run.folder),
-                "title": run.summary.get("title"),
-                "date": run.summary.get("date"),
-                "models": run.models,
-                "arithmetic": run.arithmetic,
-                "metrics_version": METRICS_VERSION,
-                "versions": run.summary.get("versions", {}),
-            }
-            for run in comparison.runs
-        ],
+        "runs": [_run_facts(run) for run in comparison.runs],
         "n_slides": len(comparison.pairs),
         "n_groups": comparison.n_groups,
         "differences": [asdict(difference) for difference in comparison.differences],
         "verdicts": [asdict(verdict) for verdict in comparison.verdicts],
         "seeds": list(comparison.seeds),
-        "slides": [
-            {
-                "slide": pair.slide,
-                "group": pair.group,
-                "content": pair.slides[0].content,
-                "ids": {name: slide.slide for name, slide in zip(names, pair.slides, strict=True)},
-                "values": {
-                    metric: {n: s.values.get(metric) for n, s in zip(names, pair.slides, strict=True)}
-                    for metric in dict.fromkeys(name for slide in pair.slides for name in slide.values)
-                },
-            }
-            for pair in comparison.pairs
-        ],
+        "slides": [_slide_facts(pair, names) for pair in comparison.pairs],
         "unpaired": [asdict(entry) for entry in comparison.unpaired],
         "notes": list(comparison.notes),
+    }
+
+
+def _run_facts(run: ComparedRun) -> dict[str, Any]:
+    return {
+        "name": run.name,
+        "folder": str(run.folder),
+        "title": run.summary.get("title"),
+        "date": run.summary.get("date"),
+        "models": run.models,
+        "arithmetic": run.arithmetic,
+        "metrics_version": METRICS_VERSION,
+        "versions": run.summary.get("versions", {}),
+    }
+
+
+def _slide_facts(pair: PairedSlide, names: Sequence[str]) -> dict[str, Any]:
+    own = dict(zip(names, pair.slides, strict=True))
+    metrics = dict.fromkeys(metric for slide in pair.slides for metric in slide.values)
+    return {
+        "slide": pair.slide,
+        "group": pair.group,
+        "content": pair.slides[0].content,
+        "ids": {name: slide.slide for name, slide in own.items()},
+        "values": {
+            metric: {name: slide.values.get(metric) for name, slide in own.items()} for metric in metrics
+        },
     }
 
 

@@ -12,7 +12,8 @@ from slideunet.comparison.metrics import OF_SLIDES, POOLED, POOLED_PREFIX, SIGNE
 from slideunet.comparison.pairing import PairedSlide
 from slideunet.comparison.runs import ComparedRun
 from slideunet.errors import InputError
-from slideunet.report.measures import derived_value, values_of
+from slideunet.report.measures import values_of
+from slideunet.scoring.derived import derived_value
 from slideunet.scoring.intervals import interval_of, interval_of_mean
 
 ROUNDING = 1e-9

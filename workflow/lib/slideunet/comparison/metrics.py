@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slideunet.report.agreement import count_error, count_error_percent
-from slideunet.report.measures import MEASURES, Measure, divided, values_of
+from slideunet.report.measures import MEASURES, Measure, values_of
 from slideunet.report.results import SlideResult
 from slideunet.scoring.class_counts import SIZE_CLASSES
+from slideunet.scoring.derived import divided
 from slideunet.scoring.instance_metrics import InstanceCounts
 from slideunet.scoring.intervals import Derive
 from slideunet.scoring.pixel_metrics import PixelCounts

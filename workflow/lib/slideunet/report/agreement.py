@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slideunet.report.measures import derived_value
 from slideunet.report.results import SlideResult
+from slideunet.scoring.derived import derived_value
 from slideunet.scoring.intervals import interval_of
 
 WIDTH = 1.96

@@ -6,20 +6,21 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from slideunet.report.results import SlideResult
 from slideunet.scoring.boundaries import CLASSES
 from slideunet.scoring.calibration import BINS, LEVELS
 from slideunet.scoring.class_counts import CROWDING, SIZE_CLASSES
+from slideunet.scoring.derived import (
+    average_precision,
+    calibration_error,
+    derived_value,
+    divided,
+    f1_of_fractions,
+)
 from slideunet.scoring.instance_metrics import THRESHOLDS
 from slideunet.scoring.intervals import Derive, interval_of, interval_of_mean
 from slideunet.scoring.score_slide import Score
-
-
-def divided(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the first count over the second; NaN where that is 0."""
-    return np.divide(sums[0], sums[1], out=np.full_like(sums[0], np.nan), where=sums[1] > 0)
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,6 @@ def _bins(part: str) -> Callable[[SlideResult], Sequence[float] | None]:
     return _of_score(counts)
 
 
-def calibration_error(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the expected calibration error of positives (15), probabilities (15) and number: (31, ...)."""
-    gaps = np.abs(sums[:BINS] - sums[BINS:-1] / (LEVELS - 1)).sum(axis=0)
-    return divided(np.stack([gaps, sums[-1]]))
-
-
 _distance = _of_score(lambda score: (score.boundaries.sum_hd95, score.boundaries.n))
 
 
@@ -103,13 +98,6 @@ def _distance_um(result: SlideResult) -> Sequence[float] | None:
 def _outlines(result: SlideResult) -> Sequence[float] | None:
     b = result.score.boundaries if result.score else None
     return (b.true_near, b.true_outline, b.cell_near, b.cell_outline) if b else None
-
-
-def f1_of_fractions(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the harmonic mean of two fractions, (part, whole, part, whole); NaN if a whole is 0."""
-    recall, precision = divided(sums[:2]), divided(sums[2:])
-    both = recall + precision
-    return np.divide(2 * recall * precision, both, out=np.zeros_like(both) * both, where=both > 0)
 
 
 MEASURES: Mapping[str, Measure] = MappingProxyType(
@@ -141,12 +129,6 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
 def values_of(measure: Measure, results: Sequence[SlideResult]) -> list[float | None]:
     """Return the value of every slide; None where it is undefined or unknown."""
     return [None if (c := measure.counts(r)) is None else derived_value(measure.derive, c) for r in results]
-
-
-def derived_value(derive: Derive, sums: Sequence[float] | NDArray[np.float64]) -> float | None:
-    """Return the value of one vector of sums (k,); None where undefined."""
-    value = float(derive(np.asarray(sums, np.float64)[:, None])[0])
-    return value if np.isfinite(value) else None
 
 
 def summary_of_measure(measure: Measure, results: Sequence[SlideResult], seed: int = 0) -> dict[str, Any]:
@@ -185,7 +167,7 @@ def ap_curve(results: Sequence[SlideResult], seed: int = 0) -> list[dict[str, An
     return [
         {
             "iou": iou,
-            **summary_of_measure(Measure("", _of_score(counts(k)), _average_precision), results, seed),
+            **summary_of_measure(Measure("", _of_score(counts(k)), average_precision), results, seed),
         }
         for k, iou in enumerate(THRESHOLDS)
     ]
@@ -249,11 +231,6 @@ def reliability(results: Sequence[SlideResult], part: str, seed: int = 0) -> lis
                 | {"observed": found["pooled"], "observed_interval": found["pooled_interval"]}
             )
     return rows
-
-
-def _average_precision(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    tp, both = sums
-    return np.divide(tp, both - tp, out=np.ones_like(tp), where=both > 0)
 
 
 def _apart(pairs: Sequence[tuple[Any, str]]) -> tuple[list[Any], list[str]]:

@@ -104,15 +104,7 @@ def read_outlines(
     check_nested(path, kinds, cells, table)
     check_covering(path, kinds, cells, table, shape)
     remarks = [*doubts(table, shape, mpp, whole=whole), *_remark_on_nuclei(features, outline)]
-    if 0 < (by_hand := kinds.count("annotation")) < len(kinds):
-        remarks.append(f"{by_hand} annotations and {len(kinds) - by_hand} other objects are taken as cells")
-    if whole and cells and all(map(is_exported, features)):
-        remarks.append(
-            f"all {len(cells)} outlines are cells as they were predicted. If nobody corrected them, the "
-            f"network learns its errors; else draw a region of the class {REGION} around what was corrected"
-        )
-    if left_out:
-        remarks.append(f"{left_out} objects are tiles, TMA cores or the root of QuPath and are left out")
+    remarks += _remark_on_kinds(kinds, left_out, exported=whole and all(map(is_exported, features)))
     return Outlines(cells, table, areas, len(features), remarks)
 
 
@@ -135,6 +127,21 @@ def _refuse(path: Path, problems: Sequence[str], count: int, guess: str) -> None
             f"{'; ...' if len(problems) > FAULTS_SHOWN else ''}. Cells are never skipped silently. "
             f"Correct or delete them; coordinates are x, y in pixels of the full-resolution image.{guess}"
         )
+
+
+def _remark_on_kinds(kinds: Sequence[str], left_out: int, *, exported: bool) -> list[str]:
+    """Return remarks on the kinds of the cells; `exported`: nothing shows that anybody corrected them."""
+    remarks = []
+    if 0 < (by_hand := kinds.count("annotation")) < len(kinds):
+        remarks.append(f"{by_hand} annotations and {len(kinds) - by_hand} other objects are taken as cells")
+    if kinds and exported:
+        remarks.append(
+            f"all {len(kinds)} outlines are cells as they were predicted. If nobody corrected them, the "
+            f"network learns its errors; else draw a region of the class {REGION} around what was corrected"
+        )
+    if left_out:
+        remarks.append(f"{left_out} objects are tiles, TMA cores or the root of QuPath and are left out")
+    return remarks
 
 
 def _remark_on_nuclei(features: Sequence[object], outline: Outline) -> list[str]:

@@ -50,19 +50,14 @@ def write_model(
     more : mapping
         Further facts about the training.
     """
-    seen = {packed.entry.content for images in splits.values() for packed in images}
     training = {
-        "slides": {split: [packed.entry.name for packed in images] for split, images in splits.items()},
-        "contents": sorted(seen | set(learned_contents(initial) if initial else ())),
-        "licences": _licences([packed for images in splits.values() for packed in images]),
+        **_learned(splits, initial),
         "seed": recipe.seed,
         "steps": state.step,
         "seconds": round(state.seconds, 1),
         "history": state.history,
         "recipe": asdict(recipe),
     }
-    if initial is not None:
-        training["init_from"] = read_model_facts(initial)["sha256"]
     facts = {
         "architecture": spec.as_dict(),
         "normalisation": recipe.normalisation,
@@ -93,6 +88,17 @@ def diameter_facts(images: Sequence[Prepared]) -> dict[str, float]:
     across = 2 * np.concatenate([image.cells[:, 2] for image in images])
     low, median, high = (round(float(value), 1) for value in np.percentile(across, (5, 50, 95)))
     return {"p05": low, "median": median, "p95": high}
+
+
+def _learned(splits: Mapping[str, Sequence[PackedImage]], initial: Path | None) -> dict[str, Any]:
+    """Return which images a model has learned from, those of its initial weights included."""
+    seen = {packed.entry.content for images in splits.values() for packed in images}
+    facts: dict[str, Any] = {
+        "slides": {split: [packed.entry.name for packed in images] for split, images in splits.items()},
+        "contents": sorted(seen | set(learned_contents(initial) if initial else ())),
+        "licences": _licences([packed for images in splits.values() for packed in images]),
+    }
+    return facts if initial is None else facts | {"init_from": read_model_facts(initial)["sha256"]}
 
 
 def _licences(images: Sequence[PackedImage]) -> dict[str, list[str]]:
