@@ -180,7 +180,7 @@ def label_the_sheet(folder):
 def test_earlier_runs_are_found_beside_the_configuration_and_in_their_order(load, tmp_path):
     label_the_sheet(tmp_path)
     folders = [write_earlier(tmp_path / name) for name in ("run2", "run 1")]
-    found = load(report={"compare_with": ["run2", str(folders[1])]}).earlier
+    found = load(report={"compare_with": ["model/../run2", str(folders[1])]}).earlier
     assert found == tuple(folder / "results/report/summary.json" for folder in folders)
     assert load().earlier == ()
 

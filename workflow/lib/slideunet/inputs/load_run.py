@@ -241,7 +241,7 @@ def _find_summary(name: str, config_files: Sequence[Path]) -> Path:
     folder = _find(name, SUMMARY, [Path(), *_folders(config_files)], problem)
     if folder.samefile(Path()):
         raise InputError(f"{key}: {name} is the folder of this run itself. Name the folder of another run.")
-    return _plain(key, folder / SUMMARY)
+    return _plain(key, Path(os.path.normpath(folder / SUMMARY)))
 
 
 def _plain(key: str, path: _MaybePath) -> _MaybePath:
