@@ -1,4 +1,4 @@
-"""H&E images turned into fluorescence images of tissue, whose nuclei are dense and dim as in no other source."""
+"""H&E images as fluorescence images of tissue, in which nuclei are denser and dimmer than in cultures."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -31,9 +31,7 @@ def _destained(packed: PackedImage, rng: np.random.Generator) -> PackedImage:
         haze=rng.uniform(0, _MOST_HAZE),
         reach=rng.uniform(*_HAZE_REACH),
     )
-    changed = replace(
-        entry, source=DESTAINED, stratum=f"{entry.source} {entry.stratum}", kind="fluorescence"
-    )
+    changed = replace(entry, source=DESTAINED, stratum=f"{entry.source} {entry.stratum}", kind="fluorescence")
     return replace(packed, entry=changed, image=signal)
 
 

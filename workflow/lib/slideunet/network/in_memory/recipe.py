@@ -172,7 +172,15 @@ def _problems(values: Mapping[str, Any]) -> list[str]:
     for name, known in _NESTED.items():
         if isinstance(values.get(name), Mapping):
             problems += _of_keys(f"{name}.", values[name], known)
-    shares = ("warmup", "freeze_batch_norm", "native", "negatives", "stratum_balance", "source_balance", "ema")
+    shares = (
+        "warmup",
+        "freeze_batch_norm",
+        "native",
+        "negatives",
+        "stratum_balance",
+        "source_balance",
+        "ema",
+    )
     problems += [
         f"{name} is {values[name]!r}. Give a number from 0 to 1."
         for name in shares
