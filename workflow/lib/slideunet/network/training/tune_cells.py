@@ -1,6 +1,7 @@
 """How well each method of `cells.separation.decoding` separates the cells of the validation slides."""
 
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -38,8 +39,9 @@ def compare_methods(
     """Separate the cells of validation slides by every method that the network allows, and score them.
 
     Of a slide of several blocks the middle one is looked at. For methods that join basins the merge ratio is
-    tuned: of those in `MERGE_RATIOS_TRIED` that are as good as the best, the one nearest to the usual one.
-    With it the least probability of a cell is: of `MIN_PROBABILITIES_TRIED` the lowest that is as good.
+    tuned: of those in `MERGE_RATIOS_TRIED` that are within a standard error of the best, the one nearest to
+    the usual one, so that a few cells do not choose it (the rule of Breiman et al. 1984). With it the least
+    probability of a cell is: of `MIN_PROBABILITIES_TRIED` the lowest that is as good as the best.
 
     Parameters
     ----------
@@ -145,22 +147,30 @@ def _tuned(method: Method, sources: Sequence[Tried]) -> dict[str, float]:
     """Return the scores of a method with its best merge ratio and least probability."""
     ratios = [ratio for ratio, least in sources[0] if least == 0]
     plain = {ratio: [tried[ratio, 0.0] for tried in sources] for ratio in ratios}
-    ratio = min(_good(plain), key=lambda ratio: abs((ratio or 0) - MERGE_RATIOS.get(method, 0)))
+    certain = max(_AS_GOOD, _standard_error(max(plain.values(), key=_ap50)))
+    ratio = min(_good(plain, certain), key=lambda ratio: abs((ratio or 0) - MERGE_RATIOS.get(method, 0)))
     sure = {least: [tried[ratio, least] for tried in sources] for least in MIN_PROBABILITIES_TRIED}
-    least = min(_good(sure))
+    least = min(_good(sure, _AS_GOOD))
     mean_ap = float(np.mean([counts.mean_ap for counts in sure[least]]))
     found = {"ap50": _ap50(sure[least]), "map": mean_ap, "min_probability": least}
     return found if ratio is None else found | {"merge_ratio": ratio}
 
 
-def _good(tried: Mapping[T, Sequence[InstanceCounts]]) -> list[T]:
-    """Return what is as good as the best, by AP@0.5."""
+def _good(tried: Mapping[T, Sequence[InstanceCounts]], margin: float) -> list[T]:
+    """Return what is as good as the best but for a margin, by AP@0.5."""
     best = max(map(_ap50, tried.values()))
-    return [value for value, counts in tried.items() if _ap50(counts) >= best - _AS_GOOD]
+    return [value for value, counts in tried.items() if _ap50(counts) >= best - margin]
 
 
 def _ap50(sources: Sequence[InstanceCounts]) -> float:
     return float(np.mean([counts.ap[0] for counts in sources]))
+
+
+def _standard_error(sources: Sequence[InstanceCounts]) -> float:
+    """Return the standard error of `_ap50`: AP is the share tp / (tp + fp + fn) of a source's cells."""
+    drawn = [counts.n_true + counts.n_pred - counts.tp[0] for counts in sources]
+    aps = [counts.ap[0] for counts in sources]
+    return math.sqrt(sum(ap * (1 - ap) / max(n, 1) for ap, n in zip(aps, drawn, strict=True))) / len(sources)
 
 
 def score(truth: np.ndarray, maps: Mapping[str, np.ndarray], decoding: Decoding) -> InstanceCounts:
