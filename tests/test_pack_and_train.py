@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,8 @@ import yaml
 from PIL import Image
 
 from slideunet.model_json import learned_contents, read_model_facts
-from slideunet.network.in_memory.archive import read_archive, read_index
+from slideunet.network.in_memory.archive import Entry, PackedImage, read_archive, read_index, write_archive
+from slideunet.network.in_memory.destained import DESTAINED
 from slideunet.network.inference.engines import open_engine
 from slideunet.network.inference.predict_region import predict_core
 from slideunet.slides.normalisation import Normalisation
@@ -101,6 +103,35 @@ def packed(data, tmp_path_factory):
     )
     assert done.returncode == 0, done.stderr
     return path
+
+
+@pytest.mark.parametrize(
+    ("kinds", "asked", "sources"),
+    [
+        (("fluorescence", "brightfield"), True, ["A", DESTAINED]),
+        (("fluorescence", "brightfield"), False, ["A"]),
+        (("fluorescence",), True, ["A"]),
+    ],
+)
+def test_stained_images_are_shown_as_fluorescence_where_there_are_some(
+    tmp_path, caplog, kinds, asked, sources
+):
+    labels = np.zeros((20, 30), np.uint16)
+    labels[4:12, 5:15] = 1
+    images = []
+    for kind in kinds:
+        entry = Entry(kind, "A", "g", "s", kind, "train", True, "CC0-1.0", kind)
+        pixels = np.broadcast_to(np.where(labels > 0, 90, 200), (1 if kind == "fluorescence" else 3, 20, 30))
+        images.append((PackedImage(entry, pixels.astype(np.uint8), labels), None))
+    write_archive(tmp_path / "packed.zip", images)
+    spec = importlib.util.spec_from_file_location("train", MODELS / "train.py")
+    train = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(train)
+    recipe = SimpleNamespace(kind="fluorescence", destained=asked)
+    found = train.packed_images(tmp_path / "packed.zip", recipe)
+    assert [image.entry.source for image in found] == sources
+    assert all(image.image.shape == (1, 20, 30) for image in found)
+    assert ("no H&E image" in caplog.text) is (asked and len(kinds) == 1)
 
 
 def test_no_test_part_and_nothing_of_bbbc039_is_packed(packed, data):

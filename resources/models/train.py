@@ -30,7 +30,7 @@ from slideunet.errors import InputError, as_command  # noqa: E402
 from slideunet.logs import with_lines  # noqa: E402
 from slideunet.model_json import Precision, learned_contents, named_model  # noqa: E402
 from slideunet.network.architecture.unet import UNet  # noqa: E402
-from slideunet.network.in_memory.archive import PackedImage, read_archive  # noqa: E402
+from slideunet.network.in_memory.archive import PackedImage, read_archive, read_index  # noqa: E402
 from slideunet.network.in_memory.destained import destained  # noqa: E402
 from slideunet.network.in_memory.folder import diameter_facts, write_model  # noqa: E402
 from slideunet.network.in_memory.learner import initialised  # noqa: E402
@@ -50,7 +50,12 @@ Splits = dict[str, list[PackedImage]]
 def packed_images(path: Path, recipe: Recipe) -> list[PackedImage]:
     """Return all images of a packed file that suit a recipe."""
     images = read_archive(path, recipe.kind)
-    return images + (destained(read_archive(path, "brightfield")) if recipe.destained else [])
+    if not recipe.destained:
+        return images
+    if not any(row["kind"] == "brightfield" for row in read_index(path)):
+        logging.warning(f"{path} has no H&E image to be shown as fluorescence, as `destained` asks for")
+        return images
+    return images + destained(read_archive(path, "brightfield"))
 
 
 def splits_of(images: Sequence[PackedImage], left_out: str | None) -> Splits:
