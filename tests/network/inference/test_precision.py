@@ -67,13 +67,10 @@ def test_a_network_is_timed_as_it_is():
     assert quicker_precision(UNetSpec(1, 4, 2), 64, 2) in ("fp32", "bf16")
 
 
-@pytest.mark.parametrize(
-    ("architecture", "has_bf16", "timed"),
-    [("x86_64", False, False), ("x86_64", True, True), ("arm64", False, True)],
-)
-def test_a_processor_that_would_emulate_bf16_is_not_timed(monkeypatch, architecture, has_bf16, timed):
-    known = {"architecture": architecture, "avx512_bf16": has_bf16, "amx_bf16": False}
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known)
+@pytest.mark.parametrize(("claimed", "timed"), [("fp32", False), ("bf16", True), (None, True)])
+def test_a_processor_that_would_emulate_bf16_is_not_timed(monkeypatch, claimed, timed):
+    monkeypatch.setattr(step, "best_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(step, "claimed_precision", lambda engine: claimed)
     steps = []
     monkeypatch.setattr(step, "training_step", lambda *args: steps.append(args))
     assert quicker_precision(UNetSpec(1, 4, 2), 64, 2) == "fp32" or timed
@@ -84,7 +81,7 @@ def test_a_processor_that_would_emulate_bf16_is_not_timed(monkeypatch, architect
 def test_the_clock_runs_on_whole_patches(monkeypatch, at_once, patches):
     """On fewer or smaller ones the gain of bf16 is small where it is large in the training."""
     seen = []
-    monkeypatch.setattr(step, "_computes_bf16", lambda: True)
+    monkeypatch.setattr(step, "claimed_precision", lambda engine: "bf16")
     monkeypatch.setattr(step, "training_step", lambda *args: seen.append(tuple(args[3].shape)))
     quicker_precision(UNetSpec(3, 4, 2), 96, at_once)
     assert set(seen) == {(patches, 3, 96, 96)}

@@ -9,6 +9,7 @@ from slideunet.errors import MachineError
 from slideunet.model_json import Precision
 from slideunet.network.architecture.unet import UNet, UNetSpec, channels_last
 from slideunet.network.inference.device import best_device
+from slideunet.network.inference.engines import claimed_precision, engine_of_machine
 from slideunet.network.inference.precision import choose_precision, reduced_precision
 from slideunet.network.training.losses import build_loss
 from slideunet.network.training.several_gpus import ALONE, Ranks
@@ -95,7 +96,7 @@ def quicker_precision(spec: UNetSpec, patch_size: int, at_once: int) -> Precisio
     with 8, whose maps no longer fit in the cache in fp32. Without instructions for bf16 nothing is timed.
     """
     device, patches = best_device(), min(at_once, _TRIAL_PATCHES)
-    if device.type == "cpu" and not _computes_bf16():
+    if device.type == "cpu" and claimed_precision(engine_of_machine("auto")) == "fp32":
         logging.info("Precision fp32: this processor has no instructions for bf16")
         return "fp32"
     trial = channels_last(UNet(spec).to(device))
@@ -109,12 +110,6 @@ def quicker_precision(spec: UNetSpec, patch_size: int, at_once: int) -> Precisio
     timings = ", ".join(f"{time:.3f} s in {precision}" for precision, time in seconds.items())
     logging.info(f"Precision {chosen}: a step of {patches} patches takes {timings}")
     return chosen
-
-
-def _computes_bf16() -> bool:
-    """Return whether the processor may compute in bf16, which is slower than fp32 where it is emulated."""
-    known = torch.cpu.get_capabilities()
-    return known["architecture"] != "x86_64" or known["avx512_bf16"] or known["amx_bf16"]
 
 
 def _gradients(
