@@ -41,3 +41,9 @@ def test_all_that_is_wrong_is_said_at_once(recipe_file):
         read_recipe(recipe_file, gpu=False, changes=["batch_size"])
     with pytest.raises(InputError, match="no such recipe"):
         read_recipe(recipe_file.with_name("none.yaml"), gpu=False)
+
+
+def test_only_fluorescence_is_made_of_stained_images():
+    path = next(path for path in SHIPPED if path.stem == "brightfield")
+    with pytest.raises(InputError, match="destained is true and kind brightfield"):
+        read_recipe(path, gpu=False, changes=["destained=true"])

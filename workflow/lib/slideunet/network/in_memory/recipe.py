@@ -186,7 +186,16 @@ def _problems(values: Mapping[str, Any]) -> list[str]:
         for name in shares
         if name in values and not (isinstance(values[name], int | float) and 0 <= values[name] <= 1)
     ]
-    return problems
+    return problems + _problem_of_kind(values)
+
+
+def _problem_of_kind(values: Mapping[str, Any]) -> list[str]:
+    if not values.get("destained") or values.get("kind") == "fluorescence":
+        return []
+    return [
+        f"destained is true and kind {values.get('kind')}. Only models of fluorescence learn from H&E images "
+        "shown as fluorescence: set one of them to another value."
+    ]
 
 
 def _of_keys(prefix: str, values: Mapping[str, Any], known: Sequence[str]) -> list[str]:
