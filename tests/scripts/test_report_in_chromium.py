@@ -155,7 +155,7 @@ def test_tables_are_filtered_by_words_and_conditions(path, open_page):
 @pytest.mark.parametrize("name", [*NAMES, "Q.1"])
 def test_every_slide_has_an_address(path, open_page, name):
     page, problems, _ = open_page(path, f"#slide-{name}")
-    page.wait_for_function("document.activeElement.id.startsWith('slide-')")
+    playwright.expect(page.locator(":focus")).to_have_attribute("id", re.compile("^slide-"))
     assert page.locator(f"[id='slide-{name}']").count() == 1
     assert in_sight(page, name)
     assert page.evaluate("document.activeElement.id") == f"slide-{name}"
@@ -168,7 +168,8 @@ def test_keys_go_through_the_slides_and_to_the_filter(path, open_page):
     assert len(shown) == len(TEST) + 2
     for key, place in [("j", 0), ("j", 1), ("j", 2), ("k", 1), ("k", 0), ("k", 0)]:
         page.keyboard.press(key)
-        page.wait_for_function(f"document.activeElement.id === {shown[place]!r}")
+        # `wait_for_function` polls by `eval`, which the page's policy forbids.
+        playwright.expect(page.locator(f"[id={shown[place]!r}]")).to_be_focused()
         assert in_sight(page, shown[place].removeprefix("slide-"))
     page.keyboard.press("/")
     assert page.evaluate("document.activeElement.tagName") == "INPUT"
